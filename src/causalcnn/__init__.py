@@ -1,1 +1,29 @@
-"""Causal networks over time."""
+"""causalcnn: networks over time that use the past and the present, never the future, and can prove it."""
+
+from causalcnn.causality import (
+    ContractError,
+    check_contract,
+    gradient_probe,
+    impulse_probe,
+    measure_field,
+    prefix_probe,
+)
+from causalcnn.field import Field
+from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CausalConv1d",
+    "CausalConv2d",
+    "CausalModule",
+    "ContractError",
+    "Convention",
+    "Field",
+    "Stream",
+    "check_contract",
+    "gradient_probe",
+    "impulse_probe",
+    "measure_field",
+    "prefix_probe",
+]

@@ -1,0 +1,279 @@
+"""``check_contract``: the law of DESIGN, verified on one layer and one input."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from causalcnn.causality.probes import measure_field
+from causalcnn.field import Field
+from causalcnn.nn.law import CausalModule
+
+__all__ = ["ContractError", "ContractReport", "check_contract"]
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+
+
+class ContractError(AssertionError):
+    """A layer breaks the law; the message says which article, where, and by how much."""
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """What was verified, and the largest relative difference that was seen between whole and pieces."""
+
+    layer: str
+    field: Field
+    articles: tuple[str, ...]
+    largest_difference: float
+
+    def __str__(self) -> str:
+        lines = [f"{self.layer} keeps the contract: {self.field}"]
+        lines += [f"  ok  {article}" for article in self.articles]
+        return "\n".join([*lines, f"  largest relative difference: {self.largest_difference:.1e}"])
+
+
+def check_contract(
+    layer: CausalModule,
+    x: Tensor,
+    *,
+    chunkings: Iterable[Sequence[int]] | None = None,
+    gradients: bool = True,
+    measure: bool = True,
+) -> ContractReport:
+    """Verify that a layer obeys the law of causalcnn: whole = pieces, past only, said beforehand, rows apart.
+
+    The layer is not changed: everything runs on copies, in eval mode.
+
+    Args:
+        layer: anything with ``forward``, ``step``, ``initial_state``, ``stream``, ``field`` and ``convention``.
+        x: an example ``(batch ≥ 2, channels, time[, frequency])``; some dozen frames are enough.
+        chunkings: ways to cut it; default: whole, frame by frame, uneven, with empty pieces.
+        gradients: compare gradients too (of the input and of every parameter).
+        measure: compare the declared field with the measured one (one backward pass per output).
+
+    Returns:
+        A report that prints as a list of what was verified.
+
+    Raises:
+        ContractError: an article is broken.
+        ValueError: the example cannot show it (fewer than two rows, no frames, an unknown dtype).
+    """
+    if x.dim() not in (3, 4) or x.shape[0] < 2 or x.shape[2] < 2:
+        raise ValueError(
+            f"the example has shape {tuple(x.shape)}; it must be (batch ≥ 2, channels, time ≥ 2[, frequency])"
+        )
+    if x.dtype not in TOLERANCE:
+        raise ValueError(f"the example has dtype {x.dtype}; it must be one of {', '.join(map(str, TOLERANCE))}")
+    check = _Check(layer, x.detach())
+    cuts = list(chunkings) if chunkings is not None else default_chunkings(x.shape[2])
+    check.declaration()
+    check.whole_equals_pieces(cuts, gradients)
+    check.step_is_pure()
+    check.stream_equals_step(cuts)
+    check.no_future()
+    check.rows_are_apart()
+    check.rows_reset()
+    if measure:
+        check.field_is_true()
+    check.leaves_nothing()
+    return ContractReport(type(layer).__name__, check.field, tuple(check.articles), check.largest)
+
+
+def default_chunkings(frames: int) -> list[list[int]]:
+    """Ways to cut ``frames`` frames: whole, one by one, uneven with empty pieces, and two halves."""
+    uneven, left = [], frames
+    for size in itertools.cycle([0, 3, 1, 0, 5, 2]):
+        if not left:
+            break
+        uneven.append(min(size, left))
+        left -= uneven[-1]
+    return [[frames], [1] * frames, [*uneven, 0], [frames // 2, frames - frames // 2]]
+
+
+class _Check:
+    def __init__(self, layer: CausalModule, x: Tensor) -> None:
+        self.original, self.x = layer, x
+        self.before = {k: v.clone() for k, v in layer.state_dict().items()}
+        self.layer = copy.deepcopy(layer).eval()
+        self.name = type(layer).__name__
+        self.articles: list[str] = []
+        self.largest = 0.0
+        self.tolerance = TOLERANCE[x.dtype]
+
+    def fail(self, message: str) -> None:
+        raise ContractError(f"{self.name}: {message}")
+
+    def compare(self, a: Tensor, b: Tensor, what: str) -> None:
+        if a.shape != b.shape:
+            self.fail(f"{what}: shapes {tuple(a.shape)} and {tuple(b.shape)} differ")
+        if not a.numel():
+            return
+        scale = max(a.detach().abs().max().item(), torch.finfo(a.dtype).tiny)
+        difference = (a.detach() - b.detach()).abs().max().item() / scale
+        self.largest = max(self.largest, difference)
+        if not difference <= self.tolerance:  # also catches NaN
+            self.fail(f"{what}: they differ by {difference:.1e} relative; at most {self.tolerance:.0e} is rounding")
+
+    def start(self) -> object:
+        return self.layer.initial_state(self.x.shape[0], *self.x.shape[3:])
+
+    # -------------------------------------------------------------- the articles
+    def declaration(self) -> None:
+        self.field, stride = self.layer.field, self.layer.field.stride
+        if not isinstance(self.field, Field):
+            self.fail(f"field is a {type(self.field).__name__}, not a causalcnn.Field")
+        allowed = self.layer.convention.lookahead(max(1, int(stride)))
+        if self.field.lookahead > allowed:
+            self.fail(
+                f"its field looks {self.field.lookahead} frames ahead, but the {self.layer.convention.value} "
+                f"convention at stride {stride} allows {allowed}"
+            )
+        self.articles.append(f"declares its field before any data; {self.layer.convention.value}, stride {stride}")
+
+    def run(self, x: Tensor, chunks: Sequence[int]) -> Tensor:
+        if sum(chunks) != x.shape[2]:
+            raise ValueError(f"the chunks {list(chunks)} add up to {sum(chunks)} frames, the example has {x.shape[2]}")
+        state, pieces = self.start(), []
+        for piece in torch.split(x, list(chunks), dim=2):
+            y, state = self.layer.step(piece, state)
+            pieces.append(y)
+        return torch.cat(pieces, dim=2)
+
+    def whole_equals_pieces(self, chunkings: Sequence[Sequence[int]], gradients: bool) -> None:
+        parameters = [p for p in self.layer.parameters() if p.requires_grad]
+        x = self.x.clone().requires_grad_(gradients)
+        whole = self.layer(x)
+        weight = torch.linspace(0.5, 1.5, whole.numel(), dtype=whole.dtype, device=whole.device).reshape(whole.shape)
+
+        def derivatives(y: Tensor) -> list[Tensor | None]:
+            return list(torch.autograd.grad((y * weight).sum(), [x, *parameters], allow_unused=True))
+
+        reference = derivatives(whole) if gradients and whole.numel() else []
+        for chunks in chunkings:
+            pieces = self.run(x, chunks)
+            self.compare(whole, pieces, f"the whole sequence and the pieces {list(chunks)}")
+            if reference:
+                for a, b in zip(reference, derivatives(pieces), strict=True):
+                    if (a is None) != (b is None):
+                        self.fail(f"a gradient exists for the whole sequence or for the pieces {list(chunks)} only")
+                    if a is not None and b is not None:
+                        self.compare(a, b, f"the gradients of the whole and of the pieces {list(chunks)}")
+        kind = "values and gradients" if gradients else "values"
+        self.articles.append(f"the whole sequence equals its pieces ({kind}, {len(chunkings)} ways to cut)")
+
+    @torch.no_grad()
+    def step_is_pure(self) -> None:
+        half = self.x.shape[2] // 2
+        _, state = self.layer.step(self.x[:, :, :half], self.start())
+        kept = pytree.tree_map(torch.clone, state)
+        first, _ = self.layer.step(self.x[:, :, half:], state)
+        for a, b in zip(pytree.tree_leaves(state), pytree.tree_leaves(kept), strict=True):
+            if not torch.equal(a, b):
+                self.fail("step() wrote into the state that it was given; it must return a new one")
+        again, _ = self.layer.step(self.x[:, :, half:], kept)
+        if not torch.equal(first, again):
+            self.fail("step() gives other numbers when it is replayed from the same state: it keeps something inside")
+        self.articles.append("step is pure and can be replayed")
+
+    def stream_equals_step(self, chunkings: Sequence[Sequence[int]]) -> None:
+        with torch.no_grad():
+            whole = self.layer(self.x)
+        for chunks in chunkings:
+            stream = self.layer.stream(self.x.shape[0], *self.x.shape[3:])
+            pieces = [stream(piece) for piece in torch.split(self.x, list(chunks), dim=2)]
+            self.compare(whole, torch.cat(pieces, dim=2), f"the whole sequence and the stream of {list(chunks)}")
+            if any(piece.requires_grad for piece in pieces):
+                self.fail("the stream's outputs ask for gradients; a stream is for inference")
+        half = self.x.shape[2] // 2
+        stream = self.layer.stream(self.x.shape[0], *self.x.shape[3:])
+        head = stream(self.x[:, :, :half])
+        resumed = self.layer.stream(self.x.shape[0], *self.x.shape[3:], state=stream.state)
+        pieces = [head, resumed(self.x[:, :, half:])]
+        self.compare(whole, torch.cat(pieces, dim=2), "the whole sequence and a stream that was saved and resumed")
+        try:
+            self.layer.stream(self.x.shape[0], *self.x.shape[3:])(self.x.clone().requires_grad_())
+        except RuntimeError:
+            pass
+        else:
+            self.fail("the stream accepts an input that asks for gradients; it must refuse, it cannot give them")
+        self.articles.append("the stream equals step, resumes, and refuses gradients")
+
+    @torch.no_grad()
+    def no_future(self) -> None:
+        """A changed future, and a future that has not come yet, change nothing that was said before."""
+        layer, x = copy.deepcopy(self.layer).double(), self.x.double()
+        stride, ahead = self.field.stride, self.field.lookahead
+        whole = layer(x)
+        for cut in sorted({1, x.shape[2] // 3, x.shape[2] // 2, x.shape[2] - 1}):
+            # outputs that read frames < cut only: u·stride + lookahead < cut
+            settled = max(0, min(whole.shape[2], -int((ahead - cut) // stride))) if ahead < cut else 0
+            other = x.clone()
+            other[:, :, cut:] = other[:, :, cut:].flip(2) * -3 + 1
+            for name, y in (("a changed future", layer(other)), ("a prefix", layer(x[:, :, :cut]))):
+                if y.shape[2] < settled:
+                    self.fail(f"from {cut} frames it returns {y.shape[2]} outputs; {settled} of them are complete")
+                exact = name == "a changed future"
+                gap = (y[:, :, :settled] - whole[:, :, :settled]).abs().amax().item() if settled else 0.0
+                if gap > (0 if exact else 1e-12 * max(1.0, whole.abs().max().item())):
+                    self.fail(f"{name} from frame {cut} on moves the {settled} outputs before it by {gap:.1e}: a leak")
+        self.articles.append("a changed or missing future changes nothing before it (float64, exact)")
+
+    @torch.no_grad()
+    def rows_are_apart(self) -> None:
+        whole, other = self.layer(self.x), self.x.clone()
+        other[0] = other[0] * -2 + 1
+        if not torch.equal(self.layer(other)[1:], whole[1:]):
+            self.compare(whole[1:], self.layer(other)[1:], "row 1 before and after a change of row 0")
+        self.articles.append("rows of a batch are independent")
+
+    @torch.no_grad()
+    def rows_reset(self) -> None:
+        block = max(1, self.field.advance[0])
+        cut = self.x.shape[2] // 2 // block * block
+        if not cut:
+            return
+        _, state = self.layer.step(self.x[:, :, :cut], self.start())
+        y, _ = self.layer.step(self.x[:, :, cut:], self.layer.reset_rows(state, [0]))
+        kept, _ = self.layer.step(self.x[:, :, cut:], state)
+        fresh, _ = self.layer.step(self.x[:, :, cut:], self.start())
+        self.compare(fresh[:1], y[:1], "a row that was reset and one that starts")
+        self.compare(kept[1:], y[1:], "the other rows before and after a reset")
+        self.articles.append("a row can be reset at a block boundary, the others go on")
+
+    def field_is_true(self) -> None:
+        measured = measure_field(self.layer, self.x)
+        sizes = self.x.shape[2:]
+        for output, found in measured.items():
+            declared = self.field.inputs_of(output if len(output) > 1 else output[0], within=range(sizes[0]))
+            inside = declared
+            if len(sizes) > 1:
+                inside = frozenset(cell for cell in declared if 0 <= cell[1] < sizes[1])
+            missed, unread = found - inside, inside - found
+            # At the edges of the frequency axis a deep network reads its own padding: there a subset is right.
+            if missed or (unread and inside == declared):
+                self.fail(
+                    f"output {output} reads {_some(found)}, its field says {_some(inside)}: "
+                    f"undeclared {_some(missed)}, unread {_some(unread)}"
+                )
+        self.articles.append(f"the declared field equals the measured one ({len(measured)} outputs, as sets)")
+
+    def leaves_nothing(self) -> None:
+        after = self.layer.state_dict()
+        if after.keys() != self.before.keys():
+            self.fail(f"a stream left {sorted(after.keys() ^ self.before.keys())} in state_dict")
+        for key, value in self.before.items():
+            if not torch.equal(after[key], value):
+                self.fail(f"eval() use changed {key!r}")
+        self.articles.append("use in eval() changes nothing; no stream is left in state_dict")
+
+
+def _some(indices: frozenset, most: int = 8) -> str:
+    shown = ", ".join(map(str, sorted(indices)[:most]))
+    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > most else "") + "}"

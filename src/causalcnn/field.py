@@ -1,0 +1,519 @@
+"""The receptive field as a value: which inputs an output reads, as a set, known before anything runs.
+
+A convolution, a strided or transposed layer, a residual branch, a front end: each maps an output index
+to a *set* of input indices, and the map repeats itself, because the layer does the same thing all along
+the axis. A :class:`Field` stores one period of that map. Fields compose in series (``a.then(b)``) and in
+parallel (``a | b``), so that the field of a whole system follows from the fields of its parts.
+
+The set holds for *any* weights: a weight that happens to be zero is still read.
+
+Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill
+2019, doi 10.23915/distill.00021, for sizes; index walking for the sets, the phases and the holes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+__all__ = ["Field"]
+
+Cell = tuple[int, ...]
+Index = int | tuple[int, ...]
+Number = int | Fraction | float
+
+
+def _plain(value: Fraction) -> int | Fraction:
+    """An int where the fraction is one: ``3`` reads better than ``Fraction(3, 1)``."""
+    return value.numerator if value.denominator == 1 else value
+
+
+def _positive(name: str, value: int, least: int = 1) -> int:
+    value = operator.index(value)
+    if value < least:
+        raise ValueError(f"{name} is {value}; it must be an integer of at least {least}")
+    return value
+
+
+@dataclass(frozen=True)
+class Field:
+    """Which inputs each output reads, as a set. Build one with a class method, not by hand.
+
+    Output ``u = q + n·period`` reads ``cells[q] + n·advance``; with several axes the same holds axis by
+    axis, and a cell is a tuple such as ``(time, frequency)``. A negative index means padding: sets are
+    never clipped at the edges of a recording. (Where a layer in the middle of a network sees its own
+    padding, that is at the very edge, the network reads a subset of what the field says.)
+
+    A recurrent layer reads all of its past: :attr:`history` then holds, for each phase, the last frame
+    of an endless run of inputs; :attr:`future` likewise the first one of an endless run ahead.
+
+    Args:
+        axes: names of the axes; the first is always ``"time"``.
+        period: outputs after which the pattern repeats, per axis.
+        advance: inputs by which it has then moved on, per axis; 0 where an axis is read as a whole.
+        cells: one set of input cells for each phase, phases in row-major order.
+        history: for each phase, all inputs up to and including this frame are read, or None.
+        future: for each phase, all inputs from this frame on are read, or None.
+        rate_hz: frames a second of the *input*, if known; only for printing and :meth:`latency`.
+
+    Example:
+        >>> two_layers = Field.conv(3, dilation=3).then(Field.conv(3, dilation=3))
+        >>> two_layers.size, two_layers.taps, sorted(two_layers.inputs_of(0))
+        (13, 5, [-12, -9, -6, -3, 0])
+    """
+
+    axes: tuple[str, ...]
+    period: Cell
+    advance: Cell
+    cells: tuple[frozenset[Cell], ...]
+    history: tuple[int | None, ...] = ()
+    future: tuple[int | None, ...] = ()
+    rate_hz: float | None = field(default=None, compare=False)
+
+    # ------------------------------------------------------------------ making one
+    def __post_init__(self) -> None:
+        phases = math.prod(self.period)
+        blank: tuple[int | None, ...] = (None,) * phases
+        object.__setattr__(self, "history", self.history or blank)
+        object.__setattr__(self, "future", self.future or blank)
+        if not len(self.cells) == len(self.history) == len(self.future) == phases:
+            raise ValueError(f"{phases} phases need {phases} sets of cells, not {len(self.cells)}")
+        if not len(self.axes) == len(self.period) == len(self.advance):
+            raise ValueError(f"axes {self.axes}, period {self.period} and advance {self.advance} differ in length")
+        self._absorb()
+        for axis in range(len(self.axes)):
+            self._shorten(axis)
+
+    def _absorb(self) -> None:
+        """Drop cells that an endless run already holds, so that equal sets are equal values."""
+        cells, history, future = list(self.cells), list(self.history), list(self.future)
+        for q, (before, after) in enumerate(zip(self.history, self.future, strict=True)):
+            if before is None and after is None:
+                continue
+            if len(self.axes) == 1:  # grow the runs over neighbouring cells
+                times = {cell[0] for cell in cells[q]}
+                while before is not None and before + 1 in times:
+                    before += 1
+                while after is not None and after - 1 in times:
+                    after -= 1
+            if before is not None and after is not None and before + 1 >= after:
+                before, after = 0, 1  # everything, in one spelling
+            low = -math.inf if before is None else before
+            high = math.inf if after is None else after
+            cells[q] = frozenset(cell for cell in cells[q] if low < cell[0] < high)
+            history[q], future[q] = before, after
+        object.__setattr__(self, "cells", tuple(cells))
+        object.__setattr__(self, "history", tuple(history))
+        object.__setattr__(self, "future", tuple(future))
+
+    def _shorten(self, axis: int) -> None:
+        """Store the shortest period: a strided layer undone by a transposed one may have none left."""
+        period, advance = self.period[axis], self.advance[axis]
+        for short in range(1, period):
+            if period % short or advance * short % period:
+                continue
+            move = advance * short // period
+            if all(self._patterns_agree(axis, q, short, move) for q in self.phases()):
+                kept = [q for q in self.phases() if q[axis] < short]
+                index = [self._phase_index(q) for q in kept]
+                for name in ("cells", "history", "future"):
+                    values = getattr(self, name)
+                    object.__setattr__(self, name, tuple(values[i] for i in index))
+                object.__setattr__(self, "period", (*self.period[:axis], short, *self.period[axis + 1 :]))
+                object.__setattr__(self, "advance", (*self.advance[:axis], move, *self.advance[axis + 1 :]))
+                return
+
+    def _patterns_agree(self, axis: int, phase: Cell, short: int, move: int) -> bool:
+        turns, rest = divmod(phase[axis], short)
+        here, base = self._phase_index(phase), self._phase_index((*phase[:axis], rest, *phase[axis + 1 :]))
+        shift = tuple(turns * move if i == axis else 0 for i in range(len(self.axes)))
+        if self.cells[here] != frozenset(_add(cell, shift) for cell in self.cells[base]):
+            return False
+        return (
+            all(_move(run[here], 0) == _move(run[base], shift[0]) for run in (self.history, self.future))
+            or self._reads_everything(here) == self._reads_everything(base) is True
+        )
+
+    def _reads_everything(self, phase: int) -> bool:
+        before, after = self.history[phase], self.future[phase]
+        return before is not None and after is not None and before + 1 >= after
+
+    @classmethod
+    def window(cls, offsets: Iterable[int], stride: int = 1, *, axis: str = "time") -> Field:
+        """Output ``u`` reads the inputs ``u·stride + offset`` for each of ``offsets``."""
+        cells = frozenset((operator.index(offset),) for offset in offsets)
+        return cls((axis,), (1,), (_positive("stride", stride, 0),), (cells,))
+
+    @classmethod
+    def identity(cls, *, axis: str = "time") -> Field:
+        """Output ``u`` reads input ``u`` and nothing else."""
+        return cls.window([0], axis=axis)
+
+    @classmethod
+    def conv(
+        cls,
+        kernel_size: int,
+        *,
+        dilation: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        axis: str = "time",
+    ) -> Field:
+        """A convolution: output ``u`` reads ``u·stride − padding + j·dilation`` for ``j = 0 … kernel_size−1``.
+
+        Args:
+            padding: zeros put *before* the first input. Default: ``(kernel_size−1)·dilation``, strictly causal.
+        """
+        _positive("kernel_size", kernel_size), _positive("dilation", dilation), _positive("stride", stride)
+        padding = (kernel_size - 1) * dilation if padding is None else padding
+        return cls.window((j * dilation - padding for j in range(kernel_size)), stride, axis=axis)
+
+    @classmethod
+    def transposed(
+        cls, kernel_size: int, *, stride: int = 1, dilation: int = 1, trim: int = 0, axis: str = "time"
+    ) -> Field:
+        """A transposed convolution of which ``trim`` outputs are cut off at the start.
+
+        Output ``t`` reads every ``i`` with ``stride·i + j·dilation − trim = t``: the set depends on the
+        phase ``t mod stride``, and is empty for some phases where ``kernel_size < stride``.
+        """
+        _positive("kernel_size", kernel_size), _positive("dilation", dilation), _positive("stride", stride)
+        reach = [j * dilation for j in range(kernel_size)]
+        cells = (
+            frozenset(((q + trim - r) // stride,) for r in reach if (q + trim - r) % stride == 0) for q in range(stride)
+        )
+        return cls((axis,), (stride,), (1,), tuple(cells))
+
+    @classmethod
+    def whole(cls, length: int, *, axis: str = "frequency") -> Field:
+        """Every output reads the inputs ``0 … length−1``: an axis that is taken as features."""
+        return cls((axis,), (1,), (0,), (frozenset((i,) for i in range(_positive("length", length))),))
+
+    @classmethod
+    def all_past(cls) -> Field:
+        """Output ``u`` reads every input up to ``u``: a recurrent layer, causal attention."""
+        return cls(("time",), (1,), (1,), (frozenset(),), (0,))
+
+    @classmethod
+    def everything(cls) -> Field:
+        """Every output reads every input, past and future: attention without a mask."""
+        return cls(("time",), (1,), (1,), (frozenset(),), (0,), (1,))
+
+    @classmethod
+    def product(cls, time: Field, frequency: Field) -> Field:
+        """The joint field of two axes that do not know of each other, as in one 2D convolution."""
+        if len(time.axes) != 1 or len(frequency.axes) != 1:
+            raise ValueError(f"product() takes two fields of one axis each, not {time.axes} and {frequency.axes}")
+        if any(run is not None for run in frequency.history + frequency.future):
+            raise ValueError("the frequency axis is finite; use Field.whole(length) for 'all of it'")
+        cells, history, future = [], [], []
+        for p, q in itertools.product(range(time.period[0]), range(frequency.period[0])):
+            cells.append(frozenset(a + b for a in time.cells[p] for b in frequency.cells[q]))
+            history.append(time.history[p])
+            future.append(time.future[p])
+        return cls(
+            ("time", "frequency"),
+            time.period + frequency.period,
+            time.advance + frequency.advance,
+            tuple(cells),
+            tuple(history),
+            tuple(future),
+            time.rate_hz,
+        )
+
+    def at(self, rate_hz: float) -> Field:
+        """The same field, knowing that its input has ``rate_hz`` frames (or samples) a second."""
+        if not rate_hz > 0:
+            raise ValueError(f"rate_hz is {rate_hz}; a rate must be above 0")
+        return replace(self, rate_hz=rate_hz)
+
+    # ------------------------------------------------------------------ asking it
+    def phases(self) -> Iterator[Cell]:
+        """Every phase of the pattern, as an output index per axis, in the order of :attr:`cells`."""
+        return itertools.product(*(range(p) for p in self.period))
+
+    def _phase_index(self, phase: Cell) -> int:
+        index = 0
+        for q, p in zip(phase, self.period, strict=True):
+            index = index * p + q
+        return index
+
+    def _locate(self, output: Index) -> tuple[int, Cell]:
+        """The phase of an output and by how much its cells have moved."""
+        index = output if isinstance(output, tuple) else (output,)
+        if len(index) != len(self.axes):
+            raise ValueError(f"output {output!r} has {len(index)} indices; this field has the axes {self.axes}")
+        turns = [divmod(operator.index(u), p) for u, p in zip(index, self.period, strict=True)]
+        move = tuple(n * a for (n, _), a in zip(turns, self.advance, strict=True))
+        return self._phase_index(tuple(q for _, q in turns)), move
+
+    def inputs_of(self, output: Index, *, within: range | None = None) -> frozenset:
+        """The exact set of inputs that ``output`` reads.
+
+        Args:
+            output: an output frame, or ``(time, frequency)`` for a joint field.
+            within: frames to report, for example ``range(T)``; needed where the set is endless.
+
+        Returns:
+            Input frames, or ``(time, frequency)`` cells. Not clipped unless ``within`` is given; negative = padding.
+
+        Raises:
+            ValueError: the set is endless (a recurrent layer) and ``within`` is missing.
+        """
+        phase, move = self._locate(output)
+        cells = {_add(cell, move) for cell in self.cells[phase]}
+        before, after = _move(self.history[phase], move[0]), _move(self.future[phase], move[0])
+        endless = before is not None or after is not None
+        if endless and (within is None or len(self.axes) > 1):
+            raise ValueError(
+                f"output {output} reads endlessly many inputs; ask .reads(output, input), or for one axis pass "
+                "within=range(frames)"
+            )
+        if within is not None:
+            cells = {cell for cell in cells if cell[0] in within}
+            if endless:
+                cells |= {(t,) for t in within if self.reads(output, t)}
+        return frozenset(cell[0] for cell in cells) if len(self.axes) == 1 else frozenset(cells)
+
+    def reads(self, output: Index, source: Index) -> bool:
+        """Whether ``output`` reads the input ``source``; works for endless fields too."""
+        phase, move = self._locate(output)
+        cell = source if isinstance(source, tuple) else (source,)
+        cell = tuple(c - m for c, m in zip(cell, move, strict=True))
+        before, after = self.history[phase], self.future[phase]
+        if self._reads_everything(phase):
+            return True
+        return (
+            cell in self.cells[phase]
+            or (before is not None and cell[0] <= before)
+            or (after is not None and cell[0] >= after)
+        )
+
+    @property
+    def stride(self) -> Fraction:
+        """Input frames per output frame, along time. 2 for a stride of 2, 1/2 for its transpose."""
+        return Fraction(self.advance[0], self.period[0])
+
+    def _extremes(self, pick: Callable, run: tuple[int | None, ...]) -> Iterator[Fraction | float]:
+        for phase, cells, end in zip(self.phases(), self.cells, run, strict=True):
+            if end is not None:
+                yield math.inf if pick is max else -math.inf
+            else:
+                other = self.history if pick is max else self.future
+                bound = other[self._phase_index(phase)]
+                times = [cell[0] for cell in cells] + ([] if bound is None else [bound])
+                if times:
+                    yield pick(times) - phase[0] * self.stride
+
+    @property
+    def lookahead(self) -> Number:
+        """Frames read beyond ``u·stride``, the present of output ``u``: the most over all phases.
+
+        0 is causal; −1 reads only what is strictly past; infinite for an unmasked attention.
+        """
+        most = max(self._extremes(max, self.future), default=Fraction(0))
+        return most if isinstance(most, float) else _plain(most)
+
+    @property
+    def past(self) -> Number:
+        """Frames read before ``u·stride``: the most over all phases. Infinite for a recurrent layer."""
+        least = min(self._extremes(min, self.history), default=Fraction(0))
+        return -least if isinstance(least, float) else _plain(-least)
+
+    def _spans(self) -> Iterator[tuple[float, int]]:
+        """For each phase: cells of the bounding box, cells read."""
+        for cells, before, after in zip(self.cells, self.history, self.future, strict=True):
+            if before is not None or after is not None:
+                yield math.inf, 0
+            elif cells:
+                yield math.prod(max(c) - min(c) + 1 for c in zip(*cells, strict=True)), len(cells)
+            else:
+                yield 0, 0
+
+    @property
+    def size(self) -> Number:
+        """Frames from the first to the last one read (the span): the largest over all phases."""
+        if len(self.axes) > 1:
+            return self.axis("time").size
+        return max(span for span, _ in self._spans())
+
+    @property
+    def taps(self) -> Number:
+        """Inputs touched: the number of frames (of cells, for a joint field) read; the most over all phases."""
+        return max(math.inf if span == math.inf else read for span, read in self._spans())
+
+    @property
+    def holes(self) -> int:
+        """Inputs inside the span (the bounding box, for a joint field) that are skipped; the most over all phases."""
+        return max(0 if span == math.inf else int(span) - read for span, read in self._spans())
+
+    def latency(self, rate_hz: float | None = None) -> float:
+        """Seconds to wait beyond the present frame before an output is known: look-ahead, block included."""
+        rate_hz = self.rate_hz if rate_hz is None else rate_hz
+        if rate_hz is None:
+            raise ValueError("latency() needs the input's rate: latency(rate_hz=100), or field.at(100).latency()")
+        return float(max(self.lookahead, 0)) / rate_hz
+
+    def axis(self, name: str) -> Field:
+        """The projection on one axis: what any cell of an output frame (or of a frequency) reads along it."""
+        if name not in self.axes:
+            raise ValueError(f"this field has the axes {self.axes}, not {name!r}")
+        a = self.axes.index(name)
+        cells: list[set[Cell]] = [set() for _ in range(self.period[a])]
+        runs: list[list[list[int]]] = [[[] for _ in range(self.period[a])] for _ in range(2)]
+        for phase, read, before, after in zip(self.phases(), self.cells, self.history, self.future, strict=True):
+            cells[phase[a]] |= {(cell[a],) for cell in read}
+            if before is not None:
+                runs[0][phase[a]].append(before)
+            if after is not None:
+                runs[1][phase[a]].append(after)
+        if name != "time" and any(itertools.chain(*runs[0], *runs[1])):
+            raise ValueError("an endless field reads all frequencies; it has no finite projection on them")
+        history = tuple(max(r, default=None) for r in runs[0])
+        future = tuple(min(r, default=None) for r in runs[1])
+        kept = tuple(frozenset(c) for c in cells)
+        rate = self.rate_hz if a == 0 else None
+        return Field((name,), (self.period[a],), (self.advance[a],), kept, history, future, rate)
+
+    # ------------------------------------------------------------------ composing
+    def then(self, after: Field) -> Field:
+        """The field of ``after`` reading the outputs of ``self``: two layers in series."""
+        self._same_axes(after)
+        turns = tuple(p // math.gcd(p, a) for p, a in zip(self.period, after.advance, strict=True))
+        period = tuple(q * n for q, n in zip(after.period, turns, strict=True))
+        advance = tuple(
+            a * n // p * own for a, n, p, own in zip(after.advance, turns, self.period, self.advance, strict=True)
+        )
+        cells, history, future = [], [], []
+        for q in itertools.product(*(range(p) for p in period)):
+            phase, move = after._locate(q)
+            middle = {_add(cell, move) for cell in after.cells[phase]}
+            read, before, ahead = self._union(middle)
+            for run, bound, sign in ((after.history, before, -1), (after.future, ahead, 1)):
+                end = _move(run[phase], move[0])
+                if end is None:
+                    continue
+                more, edge = self._endless(end, sign)
+                read |= more
+                if sign < 0:
+                    before = edge if bound is None else max(edge, bound)
+                else:
+                    ahead = edge if bound is None else min(edge, bound)
+            cells.append(frozenset(read))
+            history.append(before)
+            future.append(ahead)
+        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), self.rate_hz)
+
+    def _union(self, outputs: Iterable[Cell]) -> tuple[set[Cell], int | None, int | None]:
+        """Everything that a set of this field's outputs reads."""
+        read: set[Cell] = set()
+        before: list[int] = []
+        ahead: list[int] = []
+        for output in outputs:
+            phase, move = self._locate(output)
+            read |= {_add(cell, move) for cell in self.cells[phase]}
+            if (end := _move(self.history[phase], move[0])) is not None:
+                before.append(end)
+            if (end := _move(self.future[phase], move[0])) is not None:
+                ahead.append(end)
+        return read, max(before, default=None), min(ahead, default=None)
+
+    def _endless(self, end: int, sign: int) -> tuple[set[Cell], int]:
+        """What all outputs up to ``end`` (sign −1) or from ``end`` on (sign 1) read: cells, and the edge of the run."""
+        if any(run is not None for run in self.history + self.future):
+            read, before, ahead = self._union(
+                (end + sign * n, *(0,) * (len(self.axes) - 1)) for n in range(self.period[0])
+            )
+            edge = before if sign < 0 else ahead
+            if edge is None or (before is not None and ahead is not None):
+                raise ValueError("an endless run of endless runs in both directions: use Field.everything()")
+            return read, edge
+        flat = self.axis("time")
+        span = int(max((s for s, _ in flat._spans()), default=0))
+        if flat.advance[0] == 0 or not span:
+            raise ValueError("an endless run needs a layer that moves along time; this one does not")
+        blocks = span // flat.advance[0] + 3
+        times = {t for n in range(flat.period[0] * blocks) for t in flat.inputs_of(end + sign * n)}
+        # Far from the end the pattern is steady; the run starts where no input is left out any more.
+        far = sorted(times)[:: -1 if sign > 0 else 1]
+        steady = far[0] - sign * (span + flat.advance[0])
+        edge = steady
+        while edge - sign in times:
+            edge -= sign
+        steady_block = range(
+            min(steady, steady - sign * flat.advance[0]), max(steady, steady - sign * flat.advance[0]) + 1
+        )
+        if not all(t in times for t in steady_block):
+            raise ValueError(
+                f"an endless run through a stride of {self.stride} leaves out every so many frames; "
+                "such a set has no finite description here. Put the recurrent layer before the stride."
+            )
+        rest = {t for t in times if (t - edge) * sign < 0}
+        if len(self.axes) > 1 and rest:
+            raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
+        return {(t,) for t in rest}, edge
+
+    def __or__(self, other: Field) -> Field:
+        """Two branches whose outputs are added, multiplied or concatenated: the union of what they read."""
+        self._same_axes(other)
+        for a, name in enumerate(self.axes):
+            if self.advance[a] * other.period[a] != other.advance[a] * self.period[a]:
+                mine, its = (Fraction(f.advance[a], f.period[a]) for f in (self, other))
+                raise ValueError(
+                    f"parallel branches must have the same stride; along {name} they have {mine} and {its}. "
+                    "Bring them to one rate first (stride or transpose the other branch)."
+                )
+        period = tuple(math.lcm(p, q) for p, q in zip(self.period, other.period, strict=True))
+        advance = tuple(a * p // q for a, p, q in zip(self.advance, period, self.period, strict=True))
+        cells, history, future = [], [], []
+        for q in itertools.product(*(range(p) for p in period)):
+            parts = [one._union([q]) for one in (self, other)]
+            cells.append(frozenset(parts[0][0] | parts[1][0]))
+            history.append(max((p[1] for p in parts if p[1] is not None), default=None))
+            future.append(min((p[2] for p in parts if p[2] is not None), default=None))
+        rate = self.rate_hz if self.rate_hz is not None else other.rate_hz
+        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), rate)
+
+    def _same_axes(self, other: Field) -> None:
+        if not isinstance(other, Field):
+            raise TypeError(f"a Field composes with a Field, not with {type(other).__name__}")
+        if self.axes != other.axes:
+            raise ValueError(
+                f"fields over {self.axes} and {other.axes} do not compose; lift one with "
+                "Field.product(time, frequency) or project with .axis('time')"
+            )
+
+    # ------------------------------------------------------------------ saying it
+    def _frames(self, number: Number) -> str:
+        text = f"{number} frame{'' if number == 1 else 's'}"
+        return f"{text} ({float(number) * 1000 / self.rate_hz:.4g} ms)" if self.rate_hz else text
+
+    def __str__(self) -> str:
+        past = "all the past" if self.past == math.inf else f"{self._frames(self.past)} of past"
+        if self.lookahead == math.inf:
+            ahead = "all the future"
+        elif self.lookahead > 0:
+            ahead = f"looks {self._frames(self.lookahead)} ahead"
+        else:
+            ahead = "never looks ahead"
+        if self.size == math.inf:
+            return f"reads {past}; {ahead}"
+        text = f"reads {self._frames(self.size)}: {past}; {ahead}"
+        if self.holes:
+            cells = "" if len(self.axes) == 1 else " cells"
+            text += f"; touches {self.taps}{cells}, skips {self.holes}"
+        if self.stride != 1:
+            text += f"; one output every {self.stride} input frames"
+        return text
+
+
+def _add(cell: Cell, move: Cell) -> Cell:
+    return tuple(c + m for c, m in zip(cell, move, strict=True))
+
+
+def _move(end: int | None, by: int) -> int | None:
+    return None if end is None else end + by

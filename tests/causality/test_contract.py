@@ -50,7 +50,7 @@ class KeepsInside(Sound):
     def step(self, x, state):
         y, state = super().step(x, state)
         self.calls += 1
-        return y + 1e-6 * (self.calls > 8), state
+        return y + 1e-6 * (self.calls > 2), state
 
 
 class DeclaresTooMuch(Sound):
@@ -117,8 +117,8 @@ def test_a_sound_layer_passes_and_the_report_says_what_was_seen():
         (LeaksOneFrame, "frame 1 on moves the 1 outputs before it by .*: a leak"),
         (LeaksAndSaysSo, "looks 1 frames ahead, but the strict convention at stride 1 allows 0"),
         (ForgetsHistory, "the whole sequence and the pieces"),
-        (WritesIntoState, "wrote into the state|pieces"),
-        (KeepsInside, "replayed|differ"),
+        (WritesIntoState, "wrote into the state"),
+        (KeepsInside, "replayed"),
         (DeclaresTooMuch, "unread"),
         (DeclaresTooLittle, "undeclared"),
         (MixesRows, "row 1 before and after a change of row 0"),

@@ -74,9 +74,9 @@ def check_contract(
     check = _Check(layer, x.detach())
     cuts = list(chunkings) if chunkings is not None else default_chunkings(x.shape[2])
     check.declaration()
-    check.no_future()  # first: a leak also breaks much of the rest, and should be called a leak
-    check.whole_equals_pieces(cuts, gradients)
     check.step_is_pure()
+    check.no_future()  # early: a leak also breaks much of the rest, and should be called a leak
+    check.whole_equals_pieces(cuts, gradients)
     check.stream_equals_step(cuts)
     check.rows_are_apart()
     check.rows_reset()

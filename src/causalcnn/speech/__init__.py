@@ -1,1 +1,66 @@
-"""TODO."""
+"""Speech: corpora, the log-mel front end and its inversion, recordings, playback.
+
+>>> from causalcnn.speech import LogMel, say
+>>> front_end = LogMel()
+>>> features = front_end(say("Time runs from left to right.").tensor())
+>>> features.shape[1], front_end.field.size
+(80, 640)
+
+Embedded speech (``say``, ``EmbeddedSpeech``, ``conversation``) is made on the spot and downloads nothing;
+``example``, ``download`` and ``Folder`` bring recordings. What needs librosa, soundfile, pooch or espeak-ng
+imports it when it is used and names the extra ``speech`` where it is missing.
+"""
+
+from __future__ import annotations
+
+from causalcnn.speech.embedded import EmbeddedSpeech
+from causalcnn.speech.front_end import (
+    FRAMES_PER_SECOND,
+    HOP_SAMPLES,
+    MELS,
+    RATE_HZ,
+    WINDOW_SAMPLES,
+    LogMel,
+    LogMelStream,
+    frame_centre_seconds,
+    frames_of,
+    mel_filterbank,
+    to_1d,
+    to_2d,
+)
+from causalcnn.speech.phones import PHONES, arpabet
+from causalcnn.speech.playback import Player, Players, player, players
+from causalcnn.speech.sentences import READ_SENTENCES, sentence
+from causalcnn.speech.speakers import SPEAKERS_OF, Speaker
+from causalcnn.speech.utterance import Span, Utterance, labels_of_frames
+from causalcnn.speech.voices import say
+
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "HOP_SAMPLES",
+    "MELS",
+    "PHONES",
+    "RATE_HZ",
+    "READ_SENTENCES",
+    "SPEAKERS_OF",
+    "WINDOW_SAMPLES",
+    "EmbeddedSpeech",
+    "LogMel",
+    "LogMelStream",
+    "Player",
+    "Players",
+    "Span",
+    "Speaker",
+    "Utterance",
+    "arpabet",
+    "frame_centre_seconds",
+    "frames_of",
+    "labels_of_frames",
+    "mel_filterbank",
+    "player",
+    "players",
+    "say",
+    "sentence",
+    "to_1d",
+    "to_2d",
+]

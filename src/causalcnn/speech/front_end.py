@@ -1,0 +1,281 @@
+"""From samples to log-mel features: one table for the whole project, causal or centred, with a declared field.
+
+======================  =====================================================
+rate                    16,000 samples a second, mono
+window                  640 samples (40 ms), periodic Hann
+n_fft                   1,024 (the window is padded with zeros)
+hop                     160 samples, so 100 frames a second
+mels                    80, Slaney's scale and area normalisation, 50 to 8,000 Hz
+value                   ``10 * log10(max(power, 1e-10))`` dB
+======================  =====================================================
+
+Where the 640 windowed samples sit among the 1,024 points of the transform changes the phase of the spectrum
+and not its power, so the causal setting simply pads at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+
+RATE_HZ = 16_000
+"""Samples a second."""
+WINDOW_SAMPLES = 640
+"""Samples under one window: 40 ms."""
+N_FFT = 1_024
+"""Points of the Fourier transform."""
+HOP_SAMPLES = 160
+"""Samples from one frame to the next: 10 ms."""
+FRAMES_PER_SECOND = RATE_HZ // HOP_SAMPLES
+"""Frames a second: 100."""
+MELS = 80
+"""Mel bands."""
+LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
+"""The edges of the lowest and of the highest mel band."""
+FLOOR_DB = -100.0
+"""What digital silence becomes: ``10 * log10(1e-10)``."""
+
+FrontEndConvention = Literal["causal", "centred"]
+
+
+def first_sample(frame: int, convention: FrontEndConvention = "causal") -> int:
+    """The first sample under the window of ``frame`` (negative: zeros before the recording).
+
+    Causal: ``(frame + 1) * 160 - 640``. Centred: ``frame * 160 - 320``.
+    """
+    return frame * HOP_SAMPLES - _zeros_before(convention)
+
+
+def frame_centre_seconds(frame: int, convention: FrontEndConvention = "causal") -> float:
+    """The time of the centre of a frame's window: where a label for that frame is read off.
+
+    Example:
+        >>> frame_centre_seconds(10, "causal"), frame_centre_seconds(10, "centred")
+        (0.09, 0.1)
+    """
+    return (first_sample(frame, convention) + WINDOW_SAMPLES // 2) / RATE_HZ
+
+
+def frames_of(samples: int, convention: FrontEndConvention = "causal") -> int:
+    """How many frames a recording of so many samples has: ``floor(N / 160)``, one more in the centred setting."""
+    _zeros_before(convention)
+    return samples // HOP_SAMPLES + (convention == "centred")
+
+
+def to_2d(features: Tensor) -> Tensor:
+    """``(batch, mels, time)`` as a picture for 2D networks: ``(batch, 1, time, mels)``. A view, not a copy."""
+    if features.dim() != 3:
+        raise ValueError(f"to_2d takes (batch, mels, time); this has the shape {tuple(features.shape)}")
+    return features.transpose(1, 2).unsqueeze(1)
+
+
+def to_1d(picture: Tensor) -> Tensor:
+    """``(batch, 1, time, mels)`` as channels over time for 1D networks: ``(batch, mels, time)``. A view."""
+    if picture.dim() != 4 or picture.shape[1] != 1:
+        raise ValueError(f"to_1d takes (batch, 1, time, mels); this has the shape {tuple(picture.shape)}")
+    return picture.squeeze(1).transpose(1, 2)
+
+
+def mel_filterbank() -> Tensor:
+    """The 80 triangular filters on the bins of the power spectrum, ``(80, 513)`` in float64.
+
+    Slaney's mel scale (linear below 1 kHz, logarithmic above), every triangle scaled to the same area: the
+    numbers of ``librosa.filters.mel``, derived here so that the front end runs on torch alone.
+    """
+    edges_mel = torch.linspace(_hz_to_mel(LOWEST_HZ), _hz_to_mel(HIGHEST_HZ), MELS + 2, dtype=torch.float64)
+    edges_hz = torch.tensor([_mel_to_hz(mel) for mel in edges_mel.tolist()], dtype=torch.float64)
+    bins_hz = torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (RATE_HZ / N_FFT)
+    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return triangles * (2 / (high - low))
+
+
+class LogMel(nn.Module):
+    """Samples to log-mel features, frame by frame if need be.
+
+    The causal setting gives frame ``t`` the samples ``(t+1)·160−640 … (t+1)·160−1``: a frame is known when its
+    hop is complete, and it never reads beyond. In the words of the layers that is the *block* convention.
+    The centred setting is librosa's: frame ``t`` reads ``t·160−320 … t·160+319``, which is 160 samples (10 ms)
+    more than its own hop, and gives one frame more. Both put zeros before and after a recording.
+
+    Args:
+        convention: ``"causal"`` (streamable) or ``"centred"`` (as librosa's, whole recordings only).
+        window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero,
+            so it hides the first of the 640 samples that the field declares.
+
+    Shape:
+        ``(batch, samples)``, or with a channel axis ``(batch, 1, samples)`` → ``(batch, 80, frames)`` in dB,
+        ``frames = floor(samples / 160)`` (+1 if centred).
+
+    Attributes:
+        field: from frames to samples, along time.
+
+    Raises:
+        ValueError: for samples that are not ``(batch, samples)`` or not floating point; for streaming the
+            centred setting.
+    """
+
+    _here: Tensor
+
+    def __init__(self, convention: FrontEndConvention = "causal", *, window: Literal["hann", "ones"] = "hann") -> None:
+        super().__init__()
+        self.convention: FrontEndConvention = convention
+        self.field = Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=_zeros_before(convention)).at(RATE_HZ)
+        if window not in ("hann", "ones"):
+            raise ValueError(f"window is {window!r}; it must be 'hann' or 'ones'")
+        self._window = window
+        # Knows the module's device and dtype, for states made before the first sample; no part of a checkpoint.
+        self.register_buffer("_here", torch.zeros(0), persistent=False)
+
+    def extra_repr(self) -> str:
+        """The convention and what a frame reads."""
+        return f"{self.convention}, {self.field}"
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Features of whole recordings: ``(batch, samples)`` → ``(batch, 80, frames)``."""
+        _check_samples(samples)
+        if self.convention == "causal":
+            return self.step(samples, self.initial_state(samples.shape[0], like=samples))[0]
+        before = _zeros_before("centred")
+        return self._features(nn.functional.pad(_rows(samples), (before, before)))
+
+    def initial_state(self, batch: int, *, like: Tensor | None = None) -> Tensor:
+        """The state before the first sample: 480 zeros a row, ``(batch, 480)``.
+
+        Args:
+            like: a tensor whose dtype and device the state takes; default: those of the module.
+        """
+        self._check_streamable()
+        return (self._here if like is None else like).new_zeros(batch, _zeros_before("causal"))
+
+    def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The next samples, any number of them (0 too) → the frames that they complete, and the new state.
+
+        Pure: nothing is written into ``state``, which holds the samples that later frames still read.
+
+        Shape:
+            ``(batch, n)``, ``(batch, 480 … 639)`` → ``(batch, 80, 0 or more)``, ``(batch, 480 … 639)``
+        """
+        self._check_streamable()
+        _check_samples(samples)
+        if state.dim() != 2 or state.shape[0] != samples.shape[0]:
+            raise ValueError(
+                f"the state has the shape {tuple(state.shape)} and the samples {tuple(samples.shape)}: "
+                "rows must agree; begin with initial_state(batch)"
+            )
+        waiting = torch.cat([state.to(samples), _rows(samples)], dim=1)
+        used = (waiting.shape[1] - _zeros_before("causal")) // HOP_SAMPLES * HOP_SAMPLES
+        return self._features(waiting), waiting[:, used:]
+
+    def stream(self, batch: int = 1, *, state: Tensor | None = None) -> LogMelStream:
+        """The form for inference: an object that keeps the state and takes pieces of any length."""
+        return LogMelStream(self, batch, state=state)
+
+    def _features(self, padded: Tensor) -> Tensor:
+        """Every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
+        if padded.shape[1] < WINDOW_SAMPLES:
+            return padded.new_zeros(padded.shape[0], MELS, 0)
+        window, filters = _constants(self._window, padded.dtype, padded.device)
+        with torch.autocast(padded.device.type, enabled=False):  # 100 dB do not fit into bfloat16
+            windows = padded.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES) * window
+            spectrum = torch.fft.rfft(windows, n=N_FFT)
+            power = spectrum.real.square() + spectrum.imag.square()
+            mel = power @ filters.T
+            return (10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))).transpose(1, 2)
+
+    def _check_streamable(self) -> None:
+        if self.convention != "causal":
+            ahead = int(self.field.lookahead) - (HOP_SAMPLES - 1)
+            raise ValueError(
+                f"the {self.convention} front end reads {ahead} samples past its own hop, so it cannot give a frame "
+                "when the hop ends; stream LogMel('causal'), or give whole recordings to LogMel('centred')"
+            )
+
+
+class LogMelStream:
+    """A causal front end that remembers: call it with pieces of samples as they arrive.
+
+    Args:
+        front_end: a causal :class:`LogMel`.
+        batch: rows that run side by side.
+        state: a state of :meth:`LogMel.step`, or of another stream, to go on from.
+
+    Example:
+        >>> stream = LogMel().stream(batch=1)
+        >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
+        [0, 1, 0, 3]
+    """
+
+    def __init__(self, front_end: LogMel, batch: int = 1, *, state: Tensor | None = None) -> None:
+        self.front_end = front_end
+        self._state = front_end.initial_state(batch) if state is None else state.detach().clone()
+
+    @property
+    def state(self) -> Tensor:
+        """A copy of the state, as :meth:`LogMel.step` would hold it."""
+        return self._state.clone()
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """``(batch, n)`` → ``(batch, 80, frames completed)``.
+
+        Raises:
+            RuntimeError: for samples that ask for gradients; ``front_end.step`` keeps them.
+        """
+        if samples.requires_grad:
+            raise RuntimeError("a stream keeps no gradients; use front_end.step(samples, state), which does")
+        with torch.no_grad():
+            features, self._state = self.front_end.step(samples, self._state)
+        return features
+
+
+@lru_cache(maxsize=16)
+def _constants(window: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Window and filterbank, derived in float64 once and rounded once."""
+    if window == "hann":
+        shape = torch.hann_window(WINDOW_SAMPLES, periodic=True, dtype=torch.float64)
+    else:
+        shape = torch.ones(WINDOW_SAMPLES, dtype=torch.float64)
+    return shape.to(dtype).to(device), mel_filterbank().to(dtype).to(device)
+
+
+def _zeros_before(convention: str) -> int:
+    """Zeros put before a recording: what the first window reads in front of sample 0."""
+    if convention == "causal":
+        return WINDOW_SAMPLES - HOP_SAMPLES
+    if convention == "centred":
+        return WINDOW_SAMPLES // 2
+    raise ValueError(f"convention is {convention!r}; it must be 'causal' or 'centred'")
+
+
+def _rows(samples: Tensor) -> Tensor:
+    """Without the channel axis, if there is one: ``(batch, samples)``."""
+    return samples.squeeze(1) if samples.dim() == 3 else samples
+
+
+def _check_samples(samples: Tensor) -> None:
+    if samples.dim() not in (2, 3) or (samples.dim() == 3 and samples.shape[1] != 1):
+        raise ValueError(
+            f"the front end takes (batch, samples) or (batch, 1, samples); this has the shape "
+            f"{tuple(samples.shape)}. One recording x: x[None]; a stereo recording: one row a channel, or their mean"
+        )
+    if samples.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"the front end takes float32 or float64 samples in −1 … 1, not {samples.dtype}; "
+            "for 16-bit integers: samples.float() / 32768"
+        )
+
+
+def _hz_to_mel(hz: float) -> float:
+    """Slaney's scale: 15 mels per 1,000 Hz up to 1 kHz, 27 mels for every factor of 6.4 above."""
+    return hz * 3 / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
+
+
+def _mel_to_hz(mel: float) -> float:
+    return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)

@@ -48,7 +48,9 @@ def _inline(text: str) -> str:
     """Turn reStructuredText's inline marks into Markdown's, and keep everything else literal."""
     text = re.sub(r":[a-z:]+:`~?([^`]+)`", r"``\1``", text)
     parts = re.split(r"(``.+?``|`[^`]+`)", text)
-    plain = [re.sub(r"([*_$<>\[\]{}|\\])", r"\\\1", p) if i % 2 == 0 else f"`{p.strip('`')}`" for i, p in enumerate(parts)]
+    plain = [
+        re.sub(r"([*_$<>\[\]{}|\\])", r"\\\1", p) if i % 2 == 0 else f"`{p.strip('`')}`" for i, p in enumerate(parts)
+    ]
     return "".join(plain)
 
 
@@ -112,9 +114,7 @@ def signature(name: str, value: Any) -> str:
         return name
     if inspect.isclass(value) and value.__init__ is object.__init__:
         return name
-    parameters = [
-        p.replace(annotation=inspect.Parameter.empty) for p in sign.parameters.values() if p.name != "self"
-    ]
+    parameters = [p.replace(annotation=inspect.Parameter.empty) for p in sign.parameters.values() if p.name != "self"]
     shown = str(sign.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     return name + re.sub(r"<[\w.]*?(\w+)(?:: [^>]*)?(?: at 0x[0-9a-f]+)?>", r"\1", shown)
 

@@ -12,8 +12,7 @@ from importlib.util import find_spec
 if find_spec("causalcnn") is None:
     """
 IN_GIT = (
-    _HEAD
-    + """raise ModuleNotFoundError("causalcnn is missing: run `make book`, or install it as its README says")"""
+    _HEAD + """raise ModuleNotFoundError("causalcnn is missing: run `make book`, or install it as its README says")"""
 )
 
 

@@ -13,6 +13,15 @@ imports it when it is used and names the extra ``speech`` where it is missing.
 
 from __future__ import annotations
 
+from causalcnn.speech.conversations import Conversation, Turn, conversation
+from causalcnn.speech.downloads import (
+    SOURCES,
+    NoNetworkError,
+    Source,
+    download,
+    example,
+    speech_or_embedded,
+)
 from causalcnn.speech.embedded import EmbeddedSpeech
 from causalcnn.speech.front_end import (
     FRAMES_PER_SECOND,
@@ -28,8 +37,10 @@ from causalcnn.speech.front_end import (
     to_1d,
     to_2d,
 )
+from causalcnn.speech.inversion import griffin_lim
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
+from causalcnn.speech.recordings import Folder, UnreadableRecording, read_recording
 from causalcnn.speech.sentences import READ_SENTENCES, sentence
 from causalcnn.speech.speakers import SPEAKERS_OF, Speaker
 from causalcnn.speech.utterance import Span, Utterance, labels_of_frames
@@ -42,25 +53,38 @@ __all__ = [
     "PHONES",
     "RATE_HZ",
     "READ_SENTENCES",
+    "SOURCES",
     "SPEAKERS_OF",
     "WINDOW_SAMPLES",
+    "Conversation",
     "EmbeddedSpeech",
+    "Folder",
     "LogMel",
     "LogMelStream",
+    "NoNetworkError",
     "Player",
     "Players",
+    "Source",
     "Span",
     "Speaker",
+    "Turn",
+    "UnreadableRecording",
     "Utterance",
     "arpabet",
+    "conversation",
+    "download",
+    "example",
     "frame_centre_seconds",
     "frames_of",
+    "griffin_lim",
     "labels_of_frames",
     "mel_filterbank",
     "player",
     "players",
+    "read_recording",
     "say",
     "sentence",
+    "speech_or_embedded",
     "to_1d",
     "to_2d",
 ]

@@ -89,7 +89,7 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
     Args:
         sound: an utterance (rate, title and source are then known), or mono samples in −1 … 1, ``(samples,)``.
         rate_hz: samples a second, for plain samples; default 16,000.
-        title: what the reader sees and a screen reader says; default: the text of the utterance.
+        title: what the reader sees and a screen reader says; default: the text of the utterance, if it has one.
         source: where it comes from, with its licence.
 
     Returns:
@@ -113,7 +113,7 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
         sound = sound.samples
     rate_hz = RATE_HZ if rate_hz is None else rate_hz
     samples = _playable(sound, rate_hz)
-    return Player(title or "Sound", _mp3(samples, rate_hz), len(samples) / rate_hz, source)
+    return Player(title or "A recording", _mp3(samples, rate_hz), len(samples) / rate_hz, source)
 
 
 def players(sounds: Sequence[Player | Utterance] | dict[str, Utterance | ArrayLike]) -> Players:

@@ -1,0 +1,124 @@
+"""Two speakers who talk with each other: turns, gaps, overlaps and back-channels, and who speaks when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalcnn.speech.front_end import FRAMES_PER_SECOND, RATE_HZ, FrontEndConvention
+from causalcnn.speech.sentences import BACK_CHANNELS, sentence
+from causalcnn.speech.speakers import SPEAKERS_OF, Split
+from causalcnn.speech.utterance import Samples, Span, labels_of_frames
+from causalcnn.speech.voices import SOURCE, say
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one of the two says without a pause: ``track`` 0 or 1, samples ``start … end−1``."""
+
+    track: int
+    start: int
+    end: int
+    text: str
+    back_channel: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Conversation:
+    """Two tracks and who speaks when.
+
+    Attributes:
+        samples: float32 ``(2, samples)`` at 16 kHz, one speaker a row, as two microphones without crosstalk.
+        speech: for each track the spans in which its speaker is heard, pauses within a turn left out.
+        turns: in the order of their beginnings.
+        speakers: the names of the two.
+    """
+
+    samples: Samples
+    speech: tuple[tuple[Span, ...], tuple[Span, ...]]
+    turns: tuple[Turn, ...]
+    speakers: tuple[str, str]
+    rate_hz: int = RATE_HZ
+    source: str = SOURCE
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.samples.shape[1] / self.rate_hz
+
+    @property
+    def mixed(self) -> Samples:
+        """Both on one microphone: half the sum, so that it cannot clip."""
+        return (self.samples.sum(axis=0) / 2).astype(np.float32)
+
+    def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
+        """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)``."""
+        length = self.samples.shape[1]
+        rows = [labels_of_frames(spans, length, convention) for spans in self.speech]
+        return np.array([[bool(label) for label in row] for row in rows])
+
+
+def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train") -> Conversation:
+    """A conversation between two embedded speakers of a split; the same arguments give the same one.
+
+    Turns follow each other after 0.2 s on average and often overlap a little; in long turns the listener
+    may say "yeah"; now and then the same speaker goes on after a pause. The words have no plot.
+
+    Args:
+        seed: draws speakers, sentences and timing.
+        seconds: its duration, exactly.
+        split: the speakers' split.
+    """
+    if not seconds >= 1 / FRAMES_PER_SECOND:
+        raise ValueError(f"seconds is {seconds}; a conversation needs at least one frame, 0.01")
+    if split not in SPEAKERS_OF:
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, SPEAKERS_OF))}")
+    draw = np.random.default_rng([seed, SPEAKERS_OF[split].start, 2])
+    pair = [int(n) for n in draw.choice(np.array(SPEAKERS_OF[split]), 2, replace=False)]
+    length = round(seconds * RATE_HZ)
+    tracks = np.zeros((2, length), np.float32)
+    speech: tuple[list[Span], list[Span]] = ([], [])
+    turns: list[Turn] = []
+    names = ["", ""]
+
+    def speak(track: int, text: str, start: int, gain: float = 1.0, back_channel: bool = False) -> int:
+        said = say(text, pair[track], seed=int(draw.integers(1, 2**31)))
+        names[track] = said.speaker
+        heard = [phone for phone in said.phones if phone.label != "SIL"]
+        first, last = heard[0].start, heard[-1].end
+        end = min(length, start + last - first)
+        if start < end:
+            tracks[track, start:end] += gain * said.samples[first : first + end - start]
+            for phone in heard:
+                begin, stop = start + phone.start - first, min(end, start + phone.end - first)
+                if begin >= stop:
+                    continue
+                spans = speech[track]
+                if spans and spans[-1].end >= begin:
+                    spans[-1] = Span("speech", spans[-1].start, max(stop, spans[-1].end))
+                else:
+                    spans.append(Span("speech", begin, stop))
+            turns.append(Turn(track, start, end, text, back_channel))
+        return start + last - first
+
+    # Where each track is free again: nobody speaks over themselves.
+    free = [0, 0]
+    now, track = round(0.3 * RATE_HZ), 0
+    while now < length:
+        start = max(now, free[track])
+        end = free[track] = speak(track, sentence(draw), start)
+        if end - start > 2 * RATE_HZ and draw.random() < 0.35:
+            word = BACK_CHANNELS[int(draw.integers(len(BACK_CHANNELS)))]
+            at = max(start + round(draw.uniform(0.4, 0.8) * (end - start)), free[1 - track])
+            free[1 - track] = speak(1 - track, word, at, 0.7, True)
+        if draw.random() < 0.75:
+            track, gap = 1 - track, draw.normal(0.2, 0.35)
+        else:
+            gap = abs(draw.normal(0.5, 0.2))
+        now = max(start + round(0.3 * (end - start)), end + round(gap * RATE_HZ))
+    for other in (0, 1):
+        names[other] = names[other] or f"s{pair[other]:04d}"
+    ordered = tuple(sorted(turns, key=lambda turn: turn.start))
+    return Conversation(tracks, (tuple(speech[0]), tuple(speech[1])), ordered, (names[0], names[1]))

@@ -1,0 +1,299 @@
+"""Named recordings and corpora: from ``CAUSALCNN_DATA``, else from the cache, else from the network, checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from causalcnn._extras import require
+from causalcnn.speech.cache import CACHE_VARIABLE, DATA_VARIABLE, OFFLINE_VARIABLE, cache_folder, data_folder, offline
+from causalcnn.speech.recordings import read_recording
+from causalcnn.speech.sentences import READ_SENTENCES
+from causalcnn.speech.utterance import Utterance
+from causalcnn.speech.voices import say
+
+_OPENSLR = "https://www.openslr.org/resources"
+_LIBROSA = "https://librosa.org/data/audio"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that can be had by name.
+
+    Attributes:
+        name: what :func:`download` takes.
+        url: where it is.
+        checksum: ``"sha256:…"`` or ``"md5:…"``.
+        size: bytes, 0 where unknown.
+        credit: who made it and under which licence; shown wherever it is played.
+        place: where it lies inside ``CAUSALCNN_DATA``.
+    """
+
+    name: str
+    url: str
+    checksum: str
+    size: int
+    credit: str
+    place: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is unpacked after the download."""
+        return ".tar." in self.file
+
+
+def _clip(name: str, file: str, size: int, sha256: str, who: str) -> Source:
+    credit = f"LibriSpeech, {who} (LibriVox), CC BY 4.0"
+    return Source(name, f"{_LIBROSA}/{file}.hq.ogg", f"sha256:{sha256}", size, credit, f"librosa/{file}.hq.ogg")
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        _clip(
+            "libri1", "5703-47212-0000", 74_634,
+            "f09254a0daf4b14b292868d46dc2e3c8e158d19fafff739ad4c3931e2ce7b1b0", "read by Garth Comira",
+        ),
+        _clip(
+            "libri2", "3436-172162-0000", 77_768,
+            "8e034529f2f171c7e5e772df6eccc2d169183c39605b45b351c2bfabddf14162", "read by Anders Lankford",
+        ),
+        _clip(
+            "libri3", "198-209-0000", 69_112,
+            "6a8d2c16e56dcb27b7f5fe5aa99bfd26b4722a6dabca1968eff951b456936514", "read by Heather Barnett",
+        ),
+        Source(
+            "free-spoken-digits",
+            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",
+            "sha256:feb479fad3a37883c3d21ed7f982281c2dd1c18d5aefd7e8a5d50f58023392aa", 15_602_882,
+            "Free Spoken Digit Dataset 1.0.10, Z. Jackson and others, CC BY-SA 4.0",
+            "free-spoken-digit-dataset-1.0.10.tar.gz",
+        ),
+        Source(
+            "mini-librispeech-dev-clean-2", f"{_OPENSLR}/31/dev-clean-2.tar.gz",
+            "sha256:176ec501490eced2d6c1f89f4f0ddc7dfe799e649e5322f8ba49fe3ff50c8012", 126_046_265,
+            "Mini LibriSpeech, V. Panayotov, D. Povey and others, CC BY 4.0",
+        ),
+        Source(
+            "mini-librispeech-train-clean-5", f"{_OPENSLR}/31/train-clean-5.tar.gz",
+            "md5:5df7d4e78065366204ca6845bb08f490", 332_954_390,
+            "Mini LibriSpeech, V. Panayotov, D. Povey and others, CC BY 4.0",
+        ),
+        Source(
+            "librispeech-dev-clean", f"{_OPENSLR}/12/dev-clean.tar.gz",
+            "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3", 337_926_286,
+            "LibriSpeech, V. Panayotov, D. Povey and others, CC BY 4.0",
+        ),
+        Source(
+            "librispeech-train-clean-100", f"{_OPENSLR}/12/train-clean-100.tar.gz",
+            "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2", 6_387_309_499,
+            "LibriSpeech, V. Panayotov, D. Povey and others, CC BY 4.0",
+        ),
+        Source(
+            "ljspeech", "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+            "sha256:be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5", 2_748_572_632,
+            "The LJ Speech Dataset 1.1, K. Ito and L. Johnson, public domain",
+        ),
+    )
+}  # fmt: skip
+"""Everything that can be had by name, with its size, checksum and licence."""
+
+_unreachable: dict[str, float] = {}
+
+
+class NoNetworkError(ConnectionError):
+    """Something must be downloaded and cannot be; the message names the file, the URL and the ways out."""
+
+
+def download(name: str, *, progress: bool = True) -> Path:
+    """A named recording or corpus on this machine: found, or downloaded, checked and unpacked.
+
+    Looks into ``CAUSALCNN_DATA`` (a read-only folder), then into ``CAUSALCNN_CACHE`` (default: the user's
+    cache folder), then goes to the network, unless ``CAUSALCNN_OFFLINE`` is 1.
+
+    Args:
+        name: a key of ``SOURCES``.
+        progress: show how far a download is.
+
+    Returns:
+        The file, or for an archive the folder that it was unpacked into, ready for
+        :class:`~causalcnn.speech.Folder`.
+
+    Raises:
+        KeyError: an unknown name; the message lists the known ones.
+        NoNetworkError: it is nowhere, and the network cannot be reached or gives something else.
+        ValueError: the file in ``CAUSALCNN_DATA`` fails its checksum.
+    """
+    if name not in SOURCES:
+        raise KeyError(f"no source is called {name!r}; there are {', '.join(SOURCES)}")
+    source = SOURCES[name]
+    unpacked = cache_folder() / source.name
+    if source.is_archive and unpacked.is_dir():
+        return unpacked
+    file = _found(source) or _fetched(source, progress)
+    return _unpack(file, unpacked) if source.is_archive else file
+
+
+def example(name: str = "libri1") -> Utterance:
+    """One of librosa's three LibriSpeech clips, ``"libri1"``, ``"libri2"`` or ``"libri3"``: about 15 s each.
+
+    Raises:
+        NoNetworkError: it is not on this machine and cannot be downloaded. See :func:`speech_or_embedded`.
+    """
+    source = SOURCES.get(name)
+    if source is None or source.is_archive:
+        clips = ", ".join(known.name for known in SOURCES.values() if not known.is_archive)
+        raise KeyError(f"no clip is called {name!r}; there are {clips}. A corpus: Folder(download(name))")
+    speaker = source.file.split("-")[0]
+    return replace(read_recording(download(name)), speaker=f"librispeech-{speaker}", source=source.credit)
+
+
+def speech_or_embedded(
+    name: str = "libri1", *, text: str = READ_SENTENCES[0], speaker: int = 3, announce: bool = True
+) -> Utterance:
+    """A real clip where it can be had, else an embedded sentence; says in the output which of the two it is.
+
+    Args:
+        name: a clip, as for :func:`example`.
+        text: what the embedded speaker says instead. speaker: and which one.
+        announce: print which it is. Its ``source`` says so, too.
+    """
+    try:
+        speech = example(name)
+        message = f"A real recording: {speech.source}."
+    except NoNetworkError:
+        speech = say(text, speaker=speaker)
+        message = (
+            f"The recording {name!r} is not on this machine and cannot be downloaded, so this is speech "
+            f"{speech.source}. Set {DATA_VARIABLE} to a folder that has {SOURCES[name].place}, or go online."
+        )
+    if announce:
+        print(message)
+    return speech
+
+
+# ---------------------------------------------------------------------- finding and fetching
+def _found(source: Source) -> Path | None:
+    """The file in the data folder or in the cache, its checksum verified."""
+    folder = data_folder()
+    if folder is not None:
+        for place in (folder / (source.place or source.file), folder / source.file):
+            if place.is_file():
+                if not _matches(place, source.checksum):
+                    raise ValueError(
+                        f"{str(place)!r} fails its checksum ({source.checksum}): it is damaged or another version. "
+                        f"Replace or remove it; {DATA_VARIABLE} is never written to"
+                    )
+                return place
+    kept = cache_folder() / source.file
+    if kept.is_file():
+        if _matches(kept, source.checksum):
+            return kept
+        warnings.warn(f"{str(kept)!r} is damaged (it fails its checksum); it is fetched anew", stacklevel=4)
+    return None
+
+
+def _matches(file: Path, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    return require("pooch", extra="speech").file_hash(str(file), alg=algorithm) == expected
+
+
+def _fetched(source: Source, progress: bool) -> Path:
+    if offline():
+        raise _no_network(source, f"{OFFLINE_VARIABLE} is set")
+    reason = _unreachable_reason(source.url)
+    if reason:
+        raise _no_network(source, reason)
+    pooch = require("pooch", extra="speech")
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")
+    show = progress and source.size > 1_000_000 and _has_tqdm()
+    get = pooch.HTTPDownloader(progressbar=show, timeout=20)
+    try:
+        got = pooch.retrieve(source.url, known_hash=source.checksum, fname=source.file, path=folder, downloader=get)
+    except ValueError:  # a log-in page of a hotel, for example
+        raise _no_network(source, "what came from the network fails its checksum") from None
+    except OSError as error:  # all of requests' errors are OSErrors
+        raise _no_network(source, f"{type(error).__name__}") from None
+    return Path(got)
+
+
+def _has_tqdm() -> bool:
+    try:
+        import tqdm  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _no_network(source: Source, reason: str) -> NoNetworkError:
+    size = f", {source.size / 1e6:.1f} MB" if source.size else ""
+    place = source.place or source.file
+    return NoNetworkError(
+        f"{source.file!r} ({source.name}{size}) is not on this machine and cannot be downloaded ({reason}). Either go "
+        f"online; or get it from {source.url} and put it into the folder that {CACHE_VARIABLE} names (now "
+        f"{cache_folder()}); or set {DATA_VARIABLE} to a folder that has {place!r}. Embedded speech (say, "
+        "EmbeddedSpeech) needs no download."
+    )
+
+
+def _unreachable_reason(url: str, patience_seconds: float = 4.0) -> str:
+    """Why a host cannot be reached, found out quickly: looking up a name can hang for a minute without a network."""
+    if urllib.request.getproxies():
+        return ""  # the proxy decides; requests has its own timeout
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if time.monotonic() - _unreachable.get(host, float("-inf")) < 60:
+        return f"{host} could not be reached a moment ago"
+    outcome: list[Any] = []
+
+    def knock() -> None:
+        try:
+            socket.create_connection((host, 443), timeout=patience_seconds).close()
+            outcome.append("")
+        except OSError as error:
+            outcome.append(f"{host} cannot be reached: {error}")
+
+    knocking = threading.Thread(target=knock, daemon=True)
+    knocking.start()
+    knocking.join(patience_seconds + 0.5)
+    reason = outcome[0] if outcome else f"{host} did not answer in {patience_seconds:g} s"
+    if reason:
+        _unreachable[host] = time.monotonic()
+    return reason
+
+
+def _unpack(archive: Path, target: Path) -> Path:
+    """Unpack into a folder that appears complete or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=target.name + ".", suffix=".part", dir=target.parent))
+    try:
+        with tarfile.open(archive) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(part, filter="data")
+            else:  # Python 3.11.0 to 3.11.3; the checksum has vouched for the archive
+                tar.extractall(part)
+        try:
+            os.replace(part, target)
+        except OSError:
+            if not target.is_dir():  # else another process was quicker
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target

@@ -1,0 +1,95 @@
+"""From log-mel features back to samples: librosa's Griffin–Lim, kept in time with the front end."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from causalcnn._extras import require
+from causalcnn.speech.front_end import (
+    FLOOR_DB,
+    HIGHEST_HZ,
+    HOP_SAMPLES,
+    LOWEST_HZ,
+    MELS,
+    N_FFT,
+    RATE_HZ,
+    WINDOW_SAMPLES,
+    FrontEndConvention,
+    first_sample,
+)
+
+_MARGIN = 4
+"""Frames put on either side: a window's worth, so that no edge of the recording lies under a window's edge."""
+
+
+def griffin_lim(
+    features: ArrayLike,
+    convention: FrontEndConvention = "causal",
+    *,
+    iterations: int = 32,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Samples whose log-mel features come close to the given ones.
+
+    A mel spectrogram keeps no phases and few frequencies: the bands are spread over the bins of the spectrum
+    by non-negative least squares, the phases are found by iteration, from a random start. What comes out
+    is understandable and sounds like speech in a tin. Sample ``n`` of the result belongs to sample ``n`` of
+    the recording: the causal setting's windows, which end with their hop, are put where they were.
+
+    Args:
+        features: dB, ``(80, frames)`` or ``(1, 80, frames)``; a tensor or an array.
+        convention: the setting of the front end that made them.
+        iterations: of Griffin–Lim; 32 is where the ear stops hearing a difference.
+        seed: of the random phases.
+
+    Returns:
+        float32 ``(samples,)`` at 16 kHz: ``frames · 160`` samples, centred ``(frames − 1) · 160``. Not clipped
+        and not normalised.
+
+    Raises:
+        ValueError: features of another shape, or not finite.
+        ImportError: without the extra ``speech``.
+
+    Source: Griffin and Lim, 1984, doi 10.1109/TASSP.1984.1164317.
+    """
+    decibels = _checked(features)
+    frames = decibels.shape[1]
+    length = frames * HOP_SAMPLES if convention == "causal" else (frames - 1) * HOP_SAMPLES
+    # Before a recording there is silence. After it nothing is known: the last frame goes on.
+    before = np.full((MELS, _MARGIN), FLOOR_DB)
+    after = np.repeat(decibels[:, -1:], _MARGIN, axis=1)
+    power = 10 ** (np.concatenate([before, decibels, after], axis=1) / 10)
+    power[power <= 10 ** (FLOOR_DB / 10)] = 0.0
+    librosa = require("librosa", extra="speech")
+    magnitude = librosa.feature.inverse.mel_to_stft(
+        power, sr=RATE_HZ, n_fft=N_FFT, power=2.0, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
+    )
+    samples = librosa.griffinlim(
+        magnitude,
+        n_iter=iterations,
+        hop_length=HOP_SAMPLES,
+        win_length=WINDOW_SAMPLES,
+        n_fft=N_FFT,
+        random_state=seed,
+    )
+    # librosa centres frame k on sample 160·k of its signal; ours is centred on the middle of its window.
+    centre_of_first = first_sample(0, convention) + WINDOW_SAMPLES // 2
+    start = _MARGIN * HOP_SAMPLES - centre_of_first
+    return samples[start : start + length].astype(np.float32)
+
+
+def _checked(features: ArrayLike) -> NDArray[np.float64]:
+    if hasattr(features, "detach"):
+        features = features.detach().cpu().numpy()
+    decibels = np.asarray(features, dtype=np.float64)
+    if decibels.ndim == 3 and decibels.shape[0] == 1:
+        decibels = decibels[0]
+    if decibels.ndim != 2 or decibels.shape[0] != MELS or not decibels.shape[1]:
+        raise ValueError(
+            f"griffin_lim takes one recording of dB, ({MELS}, frames); these have the shape {decibels.shape}. "
+            "From (batch, 1, time, 80): to_1d(features)[0]"
+        )
+    if not np.isfinite(decibels).all():
+        raise ValueError(f"{int((~np.isfinite(decibels)).sum())} values of the features are NaN or infinite")
+    return decibels

@@ -77,14 +77,36 @@ def _check_frame(frame: int, frames: int, what: str) -> None:
         raise ValueError(f"frame is {frame}; the {what} has the frames 0 to {frames - 1}")
 
 
-def positive_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A float64 copy in eval mode whose parameters are all drawn from 0.5 to 1.5.
+ACTIVATIONS = (
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh,
+)  # fmt: skip
 
-    With positive weights nothing cancels and no ReLU closes on a positive input, so that a gradient shows
-    every input that is read, also where the original weights happen to be zero.
+
+def _linear(module: nn.Module) -> nn.Module:
+    """The same wiring without what hides it: no activation closes, no maximum picks one input of many."""
+    if isinstance(module, ACTIVATIONS):
+        return nn.Identity()
+    if hasattr(module, "linear_twin"):
+        return module.linear_twin()  # type: ignore[operator]
+    if isinstance(module, nn.MaxPool1d | nn.MaxPool2d):
+        if module.dilation not in (1, (1, 1)):
+            raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
+        average = nn.AvgPool1d if isinstance(module, nn.MaxPool1d) else nn.AvgPool2d
+        return average(module.kernel_size, module.stride, module.padding, module.ceil_mode)  # type: ignore[arg-type]
+    for name, child in module.named_children():
+        setattr(module, name, _linear(child))
+    return module
+
+
+def positive_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
+    """A linear float64 copy in eval mode whose parameters are all drawn from 0.5 to 1.5.
+
+    Activations become the identity and maxima averages; with positive weights nothing cancels. So a gradient
+    shows every input that is read, also where the original weights happen to be zero. What is written as a
+    function (``F.relu``, a hand-made maximum) is left as it is.
     """
     generator = torch.Generator().manual_seed(seed)
-    twin = copy.deepcopy(module).to("cpu", torch.float64).eval()
+    twin = _linear(copy.deepcopy(module).to("cpu", torch.float64).eval())
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.copy_(torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5)

@@ -93,16 +93,18 @@ class CausalModule(nn.Module, abc.ABC):
             ValueError: the stream is in the middle of a block.
         """
         leaves, spec = pytree.tree_flatten(state)
+        if not leaves:
+            return state
         batch, frequency = leaves[0].shape[0], leaves[0].shape[3:]
         fresh = pytree.tree_leaves(self.initial_state(batch, *frequency))
         chosen = torch.zeros(batch, dtype=torch.bool)
         chosen[torch.as_tensor(rows)] = True
         out = []
         for old, new in zip(leaves, fresh, strict=True):
-            if old.shape != new.shape:
+            if old.shape[2:] != new.shape[2:]:
                 raise ValueError(
                     f"rows can be reset at a block boundary only: the stream is in the middle of a block of "
-                    f"{self.field.stride} frames (its history holds {old.shape[2]} frames, not {new.shape[2]})"
+                    f"{self.field.advance[0]} frames (its history holds {old.shape[2]} frames, not {new.shape[2]})"
                 )
             mask = chosen.to(old.device).view(-1, *(1,) * (old.dim() - 1))
             out.append(torch.where(mask, new.to(old), old))

@@ -1,0 +1,108 @@
+"""Pooling and normalisation that are safe over time."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.nn.compose import Pointwise
+from causalcnn.nn.law import CausalModule, Convention
+
+__all__ = ["CausalAvgPool1d", "CausalMaxPool1d", "FrameNorm"]
+
+
+class _CausalPool(CausalModule):
+    def __init__(self, kernel_size: int, *, stride: int | None = None, convention: str | Convention = "strict") -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        for name, value in (("kernel_size", self.kernel_size), ("stride", self.stride)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+        self._convention = Convention.of(convention)
+        self._window = max(self.kernel_size, self.stride)
+
+    @property
+    def convention(self) -> Convention:
+        """Strict (the default) or block."""
+        return self._convention
+
+    @property
+    def field(self) -> Field:
+        """The window: every frame of it, whichever of them a maximum takes."""
+        padding = self.kernel_size - 1 - self._convention.lookahead(self.stride)
+        return Field.conv(self.kernel_size, stride=self.stride, padding=padding)
+
+    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+        """Zeros ``(batch, 1, history)``: the same for every channel, whose number only the first piece tells."""
+        return torch.zeros(batch, 1, self._window - 1 - self._convention.lookahead(self.stride))
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Continue from ``state``; history is zeros, as for a convolution."""
+        if x.dim() != 3:
+            raise ValueError(f"input has shape {tuple(x.shape)}; this layer takes (batch, channels, time)")
+        frames = torch.cat([state.to(x).expand(-1, x.shape[1], -1), x], dim=2)
+        count = max(0, (frames.shape[2] - self._window) // self.stride + 1)
+        first = self._window - self.kernel_size
+        y = self._pool(frames[:, :, first:])[:, :, :count] if count else frames[:, :, :0]
+        return y, frames[:, :, count * self.stride :].clone()
+
+    def _pool(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class CausalMaxPool1d(_CausalPool):
+    """The largest of the last ``kernel_size`` frames, per channel. History counts as zeros.
+
+    Args:
+        kernel_size: frames in the window. stride: input frames per output; default: ``kernel_size``.
+        convention: ``"strict"`` or ``"block"``.
+    Shape: ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``, ``floor`` for ``"block"``
+    """
+
+    def linear_twin(self) -> CausalAvgPool1d:
+        """The same window, averaged: what it *can* read shows in a gradient, which sees only the largest frame."""
+        return CausalAvgPool1d(self.kernel_size, stride=self.stride, convention=self._convention)
+
+    def _pool(self, frames: Tensor) -> Tensor:
+        return F.max_pool1d(frames, self.kernel_size, self.stride)
+
+
+class CausalAvgPool1d(_CausalPool):
+    """The mean of the last ``kernel_size`` frames, per channel. History counts as zeros.
+
+    Args and shape as for :class:`CausalMaxPool1d`.
+    """
+
+    def _pool(self, frames: Tensor) -> Tensor:
+        return F.avg_pool1d(frames, self.kernel_size, self.stride)
+
+
+class _OverChannels(nn.Module):
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels is {channels}; it must be at least 1")
+        self.eps = eps
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).square().mean(1, keepdim=True)
+        shape = (-1, *(1,) * (x.dim() - 2))
+        return (x - mean) * torch.rsqrt(variance + self.eps) * self.scale.view(shape) + self.shift.view(shape)
+
+
+class FrameNorm(Pointwise):
+    """Layer normalisation over the channels of one frame (of one cell): it never mixes frames.
+
+    Args:
+        channels: features of a frame. eps: added to the variance. two_dimensional: whether there is a frequency axis.
+    Shape: unchanged.
+    Source: Ba, Kiros and Hinton, arXiv 1607.06450, with time left out of the statistics.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, two_dimensional: bool = False) -> None:
+        super().__init__(_OverChannels(channels, eps), two_dimensional=two_dimensional)

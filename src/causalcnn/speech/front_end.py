@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.nn.law import CausalModule, Convention
 
 RATE_HZ = 16_000
 """Samples a second."""
@@ -97,86 +98,95 @@ def mel_filterbank() -> Tensor:
     return triangles * (2 / (high - low))
 
 
-class LogMel(nn.Module):
-    """Samples to log-mel features, frame by frame if need be.
+class LogMel(CausalModule):
+    """Samples to log-mel features, under the law of the layers: whole recordings, pieces, streams.
 
     The causal setting gives frame ``t`` the samples ``(t+1)·160−640 … (t+1)·160−1``: a frame is known when its
     hop is complete, and it never reads beyond. In the words of the layers that is the *block* convention.
     The centred setting is librosa's: frame ``t`` reads ``t·160−320 … t·160+319``, which is 160 samples (10 ms)
-    more than its own hop, and gives one frame more. Both put zeros before and after a recording.
+    more than its own hop, and gives one frame more; it takes whole recordings only. Both put zeros before and
+    after a recording.
 
     Args:
-        convention: ``"causal"`` (streamable) or ``"centred"`` (as librosa's, whole recordings only).
+        convention: ``"causal"`` or ``"centred"``.
         window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero,
             so it hides the first of the 640 samples that the field declares.
 
     Shape:
-        ``(batch, samples)``, or with a channel axis ``(batch, 1, samples)`` → ``(batch, 80, frames)`` in dB,
-        ``frames = floor(samples / 160)`` (+1 if centred).
-
-    Attributes:
-        field: from frames to samples, along time.
+        ``(batch, samples)``, or with the channel axis of a layer ``(batch, 1, samples)`` → ``(batch, 80, frames)``
+        in dB, ``frames = floor(samples / 160)``, one more if centred.
 
     Raises:
-        ValueError: for samples that are not ``(batch, samples)`` or not floating point; for streaming the
-            centred setting.
+        ValueError: for samples of another shape or dtype; for streaming the centred setting.
+
+    Example:
+        >>> front_end = LogMel()
+        >>> stream = front_end.stream(batch=1)
+        >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
+        [0, 1, 0, 3]
+        >>> front_end.field.lookahead, LogMel("centred").field.lookahead
+        (159, 319)
     """
 
     _here: Tensor
 
     def __init__(self, convention: FrontEndConvention = "causal", *, window: Literal["hann", "ones"] = "hann") -> None:
         super().__init__()
-        self.convention: FrontEndConvention = convention
-        self.field = Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=_zeros_before(convention)).at(RATE_HZ)
+        _zeros_before(convention)
         if window not in ("hann", "ones"):
             raise ValueError(f"window is {window!r}; it must be 'hann' or 'ones'")
+        self.setting: FrontEndConvention = convention
         self._window = window
         # Knows the module's device and dtype, for states made before the first sample; no part of a checkpoint.
         self.register_buffer("_here", torch.zeros(0), persistent=False)
 
+    @property
+    def field(self) -> Field:
+        """From frames to samples: 640 samples, one frame every 160; it knows its rate, so it prints in ms."""
+        padding = _zeros_before(self.setting)
+        return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).at(RATE_HZ)
+
+    @property
+    def convention(self) -> Convention:
+        """Block. The centred setting keeps neither convention and says so."""
+        self._check_causal("keeps neither the strict nor the block convention")
+        return Convention.BLOCK
+
     def extra_repr(self) -> str:
-        """The convention and what a frame reads."""
-        return f"{self.convention}, {self.field}"
+        """The setting and what a frame reads."""
+        return f"{self.setting}, {self.field}"
 
     def forward(self, samples: Tensor) -> Tensor:
         """Features of whole recordings: ``(batch, samples)`` → ``(batch, 80, frames)``."""
         _check_samples(samples)
-        if self.convention == "causal":
-            return self.step(samples, self.initial_state(samples.shape[0], like=samples))[0]
+        if self.setting == "causal":
+            return self.step(samples, self.initial_state(samples.shape[0]))[0]
         before = _zeros_before("centred")
         return self._features(nn.functional.pad(_rows(samples), (before, before)))
 
-    def initial_state(self, batch: int, *, like: Tensor | None = None) -> Tensor:
-        """The state before the first sample: 480 zeros a row, ``(batch, 480)``.
+    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+        """The state before the first sample: zeros, ``(batch, 1, 480)``."""
+        self._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
+        return self._here.new_zeros(batch, 1, _zeros_before("causal"))
 
-        Args:
-            like: a tensor whose dtype and device the state takes; default: those of the module.
-        """
-        self._check_streamable()
-        return (self._here if like is None else like).new_zeros(batch, _zeros_before("causal"))
-
-    def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The next samples, any number of them (0 too) → the frames that they complete, and the new state.
 
         Pure: nothing is written into ``state``, which holds the samples that later frames still read.
 
         Shape:
-            ``(batch, n)``, ``(batch, 480 … 639)`` → ``(batch, 80, 0 or more)``, ``(batch, 480 … 639)``
+            ``(batch, n)`` or ``(batch, 1, n)``, ``(batch, 1, 480 … 639)`` → ``(batch, 80, 0 or more)``, new state
         """
-        self._check_streamable()
-        _check_samples(samples)
-        if state.dim() != 2 or state.shape[0] != samples.shape[0]:
+        self._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
+        _check_samples(x)
+        if state.dim() != 3 or state.shape[0] != x.shape[0]:
             raise ValueError(
-                f"the state has the shape {tuple(state.shape)} and the samples {tuple(samples.shape)}: "
+                f"the state has the shape {tuple(state.shape)} and the samples {tuple(x.shape)}: "
                 "rows must agree; begin with initial_state(batch)"
             )
-        waiting = torch.cat([state.to(samples), _rows(samples)], dim=1)
+        waiting = torch.cat([state[:, 0].to(x), _rows(x)], dim=1)
         used = (waiting.shape[1] - _zeros_before("causal")) // HOP_SAMPLES * HOP_SAMPLES
-        return self._features(waiting), waiting[:, used:]
-
-    def stream(self, batch: int = 1, *, state: Tensor | None = None) -> LogMelStream:
-        """The form for inference: an object that keeps the state and takes pieces of any length."""
-        return LogMelStream(self, batch, state=state)
+        return self._features(waiting), waiting[:, None, used:]
 
     def _features(self, padded: Tensor) -> Tensor:
         """Every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
@@ -190,49 +200,13 @@ class LogMel(nn.Module):
             mel = power @ filters.T
             return (10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))).transpose(1, 2)
 
-    def _check_streamable(self) -> None:
-        if self.convention != "causal":
+    def _check_causal(self, consequence: str) -> None:
+        if self.setting != "causal":
             ahead = int(self.field.lookahead) - (HOP_SAMPLES - 1)
             raise ValueError(
-                f"the {self.convention} front end reads {ahead} samples past its own hop, so it cannot give a frame "
-                "when the hop ends; stream LogMel('causal'), or give whole recordings to LogMel('centred')"
+                f"the centred front end reads {ahead} samples past its own hop and {consequence}; "
+                "use LogMel('causal'), or give whole recordings to LogMel('centred')"
             )
-
-
-class LogMelStream:
-    """A causal front end that remembers: call it with pieces of samples as they arrive.
-
-    Args:
-        front_end: a causal :class:`LogMel`.
-        batch: rows that run side by side.
-        state: a state of :meth:`LogMel.step`, or of another stream, to go on from.
-
-    Example:
-        >>> stream = LogMel().stream(batch=1)
-        >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
-        [0, 1, 0, 3]
-    """
-
-    def __init__(self, front_end: LogMel, batch: int = 1, *, state: Tensor | None = None) -> None:
-        self.front_end = front_end
-        self._state = front_end.initial_state(batch) if state is None else state.detach().clone()
-
-    @property
-    def state(self) -> Tensor:
-        """A copy of the state, as :meth:`LogMel.step` would hold it."""
-        return self._state.clone()
-
-    def __call__(self, samples: Tensor) -> Tensor:
-        """``(batch, n)`` → ``(batch, 80, frames completed)``.
-
-        Raises:
-            RuntimeError: for samples that ask for gradients; ``front_end.step`` keeps them.
-        """
-        if samples.requires_grad:
-            raise RuntimeError("a stream keeps no gradients; use front_end.step(samples, state), which does")
-        with torch.no_grad():
-            features, self._state = self.front_end.step(samples, self._state)
-        return features
 
 
 @lru_cache(maxsize=16)

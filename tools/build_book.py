@@ -89,14 +89,14 @@ def _known_key(chapter: str) -> str:
 # -------------------------------------------------------------------------------------------------- execution
 def mirror() -> None:
     """Make ``_build/executed`` what the tree is, except for the chapters, which keep their executed copies."""
-    wanted = {Path("_toc.yml"), Path("book/index.md")} | {
+    wanted = {Path("_toc.yml")} | {
         path.relative_to(ROOT)
         for path in (ROOT / "book").rglob("*")
         if path.is_file() and ".ipynb_checkpoints" not in path.parts
     }
     if EXECUTED.exists():
         for path in [p for p in EXECUTED.rglob("*") if p.is_file()]:
-            if path.relative_to(EXECUTED) not in wanted and path.name != "_config.yml":
+            if path.relative_to(EXECUTED) not in wanted and path.name not in ("_config.yml", "conftest.py"):
                 path.unlink()
     for name in wanted:
         source, target = ROOT / name, EXECUTED / name
@@ -105,6 +105,7 @@ def mirror() -> None:
         if not target.exists() or target.read_bytes() != source.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+    shutil.copyfile(ROOT / "tools" / "executed_conftest.py", EXECUTED / "conftest.py")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
     config["execute"] = {"execute_notebooks": "off"}
     config["sphinx"]["local_extensions"] = {"offline_book": os.path.relpath(ROOT / "tools", EXECUTED)}

@@ -18,10 +18,11 @@ from typing import Any
 import prose
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = (
+WORDS = re.findall(
+    r"\w+",
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-).split(" ")  # noqa: SIM905
+    "seventeen eighteen nineteen twenty",
+)
 VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8"}
 SLOT = (
     r"(?<!\w)([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?:\s?·\s?10\^?[-−]?\d+)?[½⅓⅔¼¾⅕⅛]?|[½⅓⅔¼¾⅕⅛]|(?i:"

@@ -1,4 +1,4 @@
-"""Copied to ``_build/executed/conftest.py``: nbmake leaves folders named ``_build`` alone, and ours is the one to run."""
+"""Copied to ``_build/executed/conftest.py``: nbmake leaves folders named ``_build`` alone."""
 
 from __future__ import annotations
 

@@ -21,7 +21,17 @@ import chapter
 import setup_cell
 
 ROOT = Path(__file__).resolve().parent.parent
-NEVER_COPIED = (".git", ".venv", "_build", "node_modules", "__pycache__", "dist", ".*_cache", ".hypothesis", "*.egg-info")
+NEVER_COPIED = (
+    ".git",
+    ".venv",
+    "_build",
+    "node_modules",
+    "__pycache__",
+    "dist",
+    ".*_cache",
+    ".hypothesis",
+    "*.egg-info",
+)
 EXTRAS = "speech,train,figures"
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import build_book
 import chapter
 import chapter_checks
-import pytest
 
 BOOK = build_book.ROOT / "book"
 REFERENCES = (BOOK / "references.bib").read_text("utf8")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import check_book
 import claims
 import prose
-import pytest
 
 TEXT = """# Fields
 
@@ -111,5 +112,5 @@ def test_a_claim_file_with_a_fault_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     for text in ('[[claim]]\nsays = "5 frames"', '[[claim]]\nsays = "{} frames"', '[[claims]]\nsays = "x"'):
         path.write_text(text, "utf8")
-        with pytest.raises(ValueError, match="x.toml"):
+        with pytest.raises(ValueError, match=r"x\.toml"):
             claims.read(path)

@@ -8,9 +8,10 @@ import re
 import sys
 from typing import Any
 
+import pytest
+
 import api_page
 import build_book
-import pytest
 from causalcnn import _extras
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import build_book
 import html_checks
-import pytest
 
 GOOD = """<!doctype html><html lang="en"><head><title>A page</title>
 <meta name="description" content="A page that has everything it needs."></head>

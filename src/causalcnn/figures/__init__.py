@@ -1,4 +1,4 @@
-"""Figures of the book: interactive explorers, matplotlib pictures that follow the page's theme, one palette.
+"""Figures of the book: interactive explorers, pictures that follow the page's theme, one palette.
 
 Interactive figures need the extra ``figures`` (anywidget); so do the matplotlib pictures. The palette needs
 nothing. Everything is imported when it is first used.
@@ -14,13 +14,49 @@ from . import palette
 if TYPE_CHECKING:
     from .cone import ConeExplorer
     from .figure import Figure
+    from .picture import Picture, new_figure, show, style
+    from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
+    from .response import ResponseExplorer
+    from .responses import AllOnes
 
 _HOMES = {
+    "AllOnes": "responses",
     "ConeExplorer": "cone",
     "Figure": "figure",
+    "Picture": "picture",
+    "ResponseExplorer": "response",
+    "codes": "plots",
+    "curves": "plots",
+    "heat": "plots",
+    "heats": "plots",
+    "new_figure": "picture",
+    "response_grid": "plots",
+    "show": "picture",
+    "style": "picture",
+    "voice_activity": "plots",
+    "wave": "plots",
+    "wave_and_mel": "plots",
 }
 
-__all__ = ["ConeExplorer", "Figure", "palette"]
+__all__ = [
+    "AllOnes",
+    "ConeExplorer",
+    "Figure",
+    "Picture",
+    "ResponseExplorer",
+    "codes",
+    "curves",
+    "heat",
+    "heats",
+    "new_figure",
+    "palette",
+    "response_grid",
+    "show",
+    "style",
+    "voice_activity",
+    "wave",
+    "wave_and_mel",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES})

@@ -13,6 +13,7 @@ color space for image processing", 2020, for OKLab; Machado, Oliveira and Fernan
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 __all__ = ["DARK", "LIGHT", "NAMES", "css", "diverging", "energy", "hatch"]
@@ -115,7 +116,7 @@ def _energy_at(x: float) -> tuple[float, float, float]:
     return 0.215 + 0.765 * x, 0.035 + 0.085 * math.sin(math.pi * min(1.0, x * 0.98)) ** 0.9, 285.0 - 165.0 * x
 
 
-def _even(at, steps: int) -> list[str]:  # type: ignore[no-untyped-def]
+def _even(at: Callable[[float], tuple[float, float, float]], steps: int) -> list[str]:
     """Sample a path through OKLab in ``steps`` of equal perceived difference."""
     fine = [_oklab(*at(i / 1024)) for i in range(1025)]
     walked = [0.0]

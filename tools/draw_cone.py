@@ -1,0 +1,40 @@
+"""Draw the README's picture with the library: python tools/draw_cone.py writes book/assets/cone.svg."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from causalcnn import figures
+from causalcnn.figures import ConeExplorer, palette
+
+TARGET = Path(__file__).resolve().parent.parent / "book" / "assets" / "cone.svg"
+
+
+def drawing() -> str:
+    """Return the cone of four causal layers, kernel 3, dilations 1, 2, 4, 8, as a picture that stands alone."""
+    explorer = ConeExplorer(kernel_size=3, layers=4, doubling=True)
+    match = re.search(r"<svg class=\"cc-wide\".*?</svg>", explorer.static(), re.S)
+    if not match:
+        raise ValueError("ConeExplorer.static() holds no wide drawing")
+    rules = (Path(figures.__file__).parent / "figure.css").read_text("utf8")
+    rules = re.sub(r"@(?:media|container)[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", rules)
+    rules = "\n".join(line for line in rules.splitlines() if "svg" in line or line.startswith((".cc-", "@keyframes")))
+    style = palette.css() + rules.replace(".cc-fig svg ", "")
+    svg = match.group().replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    svg = re.sub(r' style="height:\d+px"', "", svg)
+    width, height = re.findall(r'viewBox="0 0 (\d+) (\d+)"', svg)[0]
+    frame = f'<rect width="{width}" height="{height}" rx="8" fill="var(--cc-paper)"/>'
+    names = {name: f"cone-{number}" for number, name in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
+    for old, new in names.items():
+        svg = svg.replace(f'id="{old}"', f'id="{new}"').replace(f"#{old})", f"#{new})")
+    head, mark, body = svg.partition(">")
+    return f"{head}{mark}<style>{style}</style>{frame}{body}"
+
+
+if __name__ == "__main__":
+    temporary = TARGET.with_suffix(".new")
+    temporary.write_text(drawing() + "\n", "utf8")
+    os.replace(temporary, TARGET)
+    print(f"{TARGET} ({TARGET.stat().st_size:,} bytes)")

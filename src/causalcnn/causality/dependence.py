@@ -1,0 +1,225 @@
+"""The ledger of a trace: for every element of every tensor, the input cells that it depends on.
+
+Dependencies are kept per *storage*, not per tensor, so that views, slices, transposes and writes in place need no
+rules of their own: a tensor looks up its elements through its strides, as it does its numbers.
+
+Besides the input cells there are three marks. ``LOW`` and ``HIGH`` say that an element was computed from padding
+before the start or behind the end of time, ``SIDE`` the same for frequency: such outputs sit at an edge and show
+less than the whole receptive field. Without the marks a tap that lies beyond the example would go unseen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand"]
+
+UNKNOWN, KNOWN, MASKED = 0, 1, 2
+"""What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
+
+MASK_VALUE = -1e4
+"""A constant at or below this, before a softmax, is taken for −∞: people write −1e9 and mean it."""
+
+
+@dataclass
+class _Record:
+    storage: torch.UntypedStorage  # held, so that its address is not used again while the record lives
+    itemsize: int
+    kind: Tensor
+    dep: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One argument of an operation: its dependencies ``(cells, *shape)`` or None, what is known, its value."""
+
+    dep: Tensor | None
+    kind: Tensor
+    value: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """Where the value is a constant."""
+        return self.kind == KNOWN
+
+    @property
+    def zero(self) -> Tensor:
+        """Where the value is a constant zero: what is multiplied by it is not read."""
+        return self.known & (self.value == 0)
+
+    @property
+    def infinite(self) -> Tensor:
+        """Where the value is a constant ±∞: what is added to it is not read."""
+        if not (self.value.is_floating_point() or self.value.is_complex()):
+            return torch.zeros_like(self.known)
+        return self.known & torch.isinf(self.value)
+
+    def masks(self, sign: int = 1) -> Tensor:
+        """Where the value, once added, pushes a score below everything else."""
+        if not self.value.is_floating_point():
+            return self.kind == MASKED
+        return (self.kind == MASKED) | (self.known & (sign * self.value <= MASK_VALUE))
+
+
+class Ledger:
+    """Dependencies of all tensors of one run on the cells ``(row, time, frequency)`` of its input.
+
+    Args:
+        rows, times, frequencies: extent of the input; one bit for each cell, and three marks.
+    """
+
+    def __init__(self, rows: int, times: int, frequencies: int) -> None:
+        self.shape = (rows, times, frequencies)
+        self.cells = math.prod(self.shape)
+        self.LOW, self.HIGH, self.SIDE = self.cells, self.cells + 1, self.cells + 2
+        self.width = self.cells + 3
+        self._records: dict[int, _Record] = {}
+        self.before: dict[int, Tensor] = {}  # values of tensors that the running operation overwrites
+
+    # ------------------------------------------------------------------ tensors
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether the storage of this tensor has been seen."""
+        return tensor.untyped_storage()._cdata in self._records
+
+    def adopt(self, tensor: Tensor, kind: int) -> None:
+        """Enter a tensor that depends on no input."""
+        self._record(tensor, kind)
+
+    def adopt_input(self, tensor: Tensor, time_axis: int) -> None:
+        """Enter the input: every element depends on its own cell."""
+        record = self._record(tensor, UNKNOWN)
+        index = torch.zeros(tensor.shape, dtype=torch.long)
+        for axis, extent, weight in (
+            (0, self.shape[0], self.shape[1] * self.shape[2]),
+            (time_axis, self.shape[1], self.shape[2]),
+            (3, self.shape[2], 1),
+        ):
+            if extent > 1 and axis < tensor.dim():
+                view = [1] * tensor.dim()
+                view[axis] = extent
+                index = index + torch.arange(extent).view(view) * weight
+        dep = torch.zeros(self.width, *tensor.shape, dtype=torch.bool)
+        dep.scatter_(0, index.unsqueeze(0), torch.ones((), dtype=torch.bool).expand(1, *tensor.shape))
+        record.dep = torch.zeros(self.width, record.kind.numel(), dtype=torch.bool)
+        self._view(record.dep, record, tensor).copy_(dep.unsqueeze(-1))
+
+    def _record(self, tensor: Tensor, kind: int) -> _Record:
+        storage = tensor.untyped_storage()
+        record = self._records.get(storage._cdata)
+        if record is None:
+            size = tensor.element_size()
+            count = storage.nbytes() // size
+            record = _Record(storage, size, torch.full((count,), kind, dtype=torch.uint8))
+            self._records[storage._cdata] = record
+        elif tensor.element_size() < record.itemsize:  # a complex tensor seen as pairs of reals
+            ratio = record.itemsize // tensor.element_size()
+            record.kind = record.kind.repeat_interleave(ratio)
+            record.dep = None if record.dep is None else record.dep.repeat_interleave(ratio, dim=1)
+            record.itemsize = tensor.element_size()
+        return record
+
+    @staticmethod
+    def _view(rows: Tensor, record: _Record, tensor: Tensor) -> Tensor:
+        """``(*leading, *shape, parts)``: the entries of a tensor's elements, seen through its strides."""
+        ratio = tensor.element_size() // record.itemsize
+        lead = rows.dim() - 1
+        size = (*rows.shape[:lead], *tensor.shape, ratio)
+        stride = (*rows.stride()[:lead], *(s * ratio for s in tensor.stride()), 1)
+        return rows.as_strided(size, stride, tensor.storage_offset() * ratio)
+
+    def dep(self, tensor: Tensor) -> Tensor | None:
+        """``(width, *shape)``: which cells each element depends on; None where it depends on none."""
+        record = self._record(tensor, UNKNOWN)
+        return None if record.dep is None else self._view(record.dep, record, tensor).any(-1)
+
+    def kind(self, tensor: Tensor) -> Tensor:
+        """``(*shape)``: UNKNOWN, KNOWN or MASKED."""
+        record = self._record(tensor, UNKNOWN)
+        return self._view(record.kind, record, tensor).amin(-1)
+
+    def operand(self, argument: Tensor | complex) -> Operand:
+        """Everything about one argument; plain numbers are constants."""
+        if isinstance(argument, Tensor):
+            return Operand(self.dep(argument), self.kind(argument), self.before.get(id(argument), argument))
+        value = torch.tensor(argument)
+        return Operand(None, torch.full((), KNOWN, dtype=torch.uint8), value)
+
+    def put(self, tensor: Tensor, dep: Tensor | None, kind: Tensor | int) -> None:
+        """Write what the elements of an operation's result depend on."""
+        fresh = not self.knows(tensor)
+        record = self._record(tensor, UNKNOWN)
+        kinds = kind if isinstance(kind, Tensor) else torch.full((), kind, dtype=torch.uint8)
+        if dep is None or not dep.any():
+            if record.dep is not None:
+                self._view(record.dep, record, tensor).fill_(False)
+        else:
+            if record.dep is None:
+                record.dep = torch.zeros(self.width, record.kind.numel(), dtype=torch.bool)
+                if not fresh:
+                    self._mark_padding(record, tensor)
+            self._view(record.dep, record, tensor).copy_(dep.unsqueeze(-1))
+        self._view(record.kind, record, tensor).copy_(kinds.unsqueeze(-1).expand(*tensor.shape, 1))
+
+    def _mark_padding(self, record: _Record, tensor: Tensor) -> None:
+        """Zeros into which something is written become padding: which side they are on is not known."""
+        assert record.dep is not None
+        if tensor.element_size() != record.itemsize:
+            return
+        values = torch.empty(0, dtype=tensor.dtype).set_(record.storage, 0, (record.kind.numel(),))
+        record.dep[self.cells :, (record.kind == KNOWN) & (values == 0)] = True
+
+    def sweep(self) -> None:
+        """Forget storages that nobody else holds any more."""
+        for key, record in list(self._records.items()):
+            if torch._C._storage_Use_Count(key) <= 1:
+                del self._records[key], record
+
+    # ------------------------------------------------------------------ axes and edges
+    def edge_marks(self, dep: Tensor, dim: int) -> tuple[list[int], list[int]]:
+        """The marks that padding along ``dim`` of ``(width, *shape)`` leaves, at its start and at its end.
+
+        An axis is time where its middle elements depend on different frames, frequency where on different cells.
+        """
+        dim = dim % dep.dim()
+        length = dep.shape[dim]
+        others = [d for d in range(1, dep.dim()) if d != dim]
+        seen = dep[: self.cells].any(dim=others) if others else dep[: self.cells]
+        if not seen.any():
+            return [], []
+        first, second = (length // 3, 2 * length // 3) if length > 2 else (0, length - 1)
+        grid = seen.view(*self.shape, length)
+        times, rows_and_cells = grid.any(2).any(0), grid.any(1).any(0)
+        alone = length == 1
+        low, high = [], []
+        if alone or (times[:, first] != times[:, second]).any():
+            low.append(self.LOW)
+            high.append(self.HIGH)
+        if self.shape[2] > 1 and (alone or (rows_and_cells[:, first] != rows_and_cells[:, second]).any()):
+            low.append(self.SIDE)
+            high.append(self.SIDE)
+        return low, high
+
+    def padded(self, dep: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
+        """Pad (or crop) the last axes of ``(width, …)`` with marks; ``pads`` are given in the order of the axes."""
+        flat = [n for pair in reversed(list(pads)) for n in pair]
+        if not any(flat):
+            return dep
+        marks = [self.edge_marks(dep, dep.dim() - len(pads) + i) for i in range(len(pads))]
+        out = torch.nn.functional.pad(dep.to(torch.uint8), flat).bool()
+        for i, ((low, high), (before, after)) in enumerate(zip(marks, pads, strict=True)):
+            dim = out.dim() - len(pads) + i
+            if before > 0:
+                out.narrow(dim, 0, before)[low] = True
+            if after > 0:
+                out.narrow(dim, out.shape[dim] - after, after)[high] = True
+        return out
+
+    def in_parts(self, function: Callable[[Tensor], Tensor], dep: Tensor, most: int = 1 << 23) -> Tensor:
+        """Apply a linear map to 0/1 rows and see what is touched, in parts that fit into memory."""
+        step = max(1, most // max(1, dep[0].numel()))
+        return torch.cat([function(part.float()) > 0.5 for part in dep.split(step)])

@@ -1,0 +1,201 @@
+"""How dependencies pass through operations: the registry, and the operations that act element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand
+
+__all__ = ["RULES", "Call", "Untraceable", "broadcast", "elementwise", "rule"]
+
+
+class Untraceable(Exception):
+    """An operation whose dependencies cannot be followed; the message says why."""
+
+
+@dataclass
+class Call:
+    """One operation that has just run: its bound arguments, its results, and the ledger to write into."""
+
+    ledger: Ledger
+    func: torch._ops.OpOverload
+    arguments: dict[str, Any]
+    outs: list[Tensor]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument that not every overload has."""
+        return self.arguments.get(name, default)
+
+    def operand(self, name: str) -> Operand:
+        """What is known of a tensor argument, or of a number."""
+        return self.ledger.operand(self.arguments[name])
+
+    def put(self, dep: Tensor | None, kind: Tensor | int = UNKNOWN, out: int = 0) -> None:
+        """Write what result ``out`` depends on."""
+        self.ledger.put(self.outs[out], dep, kind)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensor arguments, those in lists too."""
+        found: list[Tensor] = []
+        for value in self.arguments.values():
+            found += [v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, Tensor)]
+        return found
+
+    def forbid(self, *names: str) -> None:
+        """Refuse arguments that depend on the input where the rule takes them for constants."""
+        for name in names:
+            value = self.arguments.get(name)
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(each, Tensor) and self.ledger.dep(each) is not None:
+                    raise Untraceable(f"its argument {name!r} depends on the input")
+
+
+RULES: dict[str, Callable[[Call], None]] = {}
+
+
+def rule(*names: str) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
+    """Register a rule for these ATen operations; in-place forms share it."""
+
+    def register(function: Callable[[Call], None]) -> Callable[[Call], None]:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def broadcast(dep: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """``(width, *small)`` → ``(width, *shape)``, aligned from the right as numbers are."""
+    if dep is None:
+        return None
+    missing = len(shape) - (dep.dim() - 1)
+    return dep.reshape(dep.shape[0], *(1,) * missing, *dep.shape[1:]).expand(dep.shape[0], *shape)
+
+
+def either(*deps: Tensor | None) -> Tensor | None:
+    """The union of what several operands depend on."""
+    present = [dep for dep in deps if dep is not None]
+    if not present:
+        return None
+    out = present[0].clone() if len(present) > 1 else present[0]
+    for dep in present[1:]:
+        out |= dep
+    return out
+
+
+def _without(dep: Tensor | None, dropped: Tensor, ledger: Ledger) -> Tensor | None:
+    """Dependencies with those of ``dropped`` elements removed; marks of padding stay."""
+    if dep is None:
+        return None
+    if not dropped.any():
+        return dep
+    out = dep & ~dropped
+    out[ledger.cells :] = dep[ledger.cells :]
+    return out
+
+
+def elementwise(call: Call) -> None:
+    """The union of the operands, element by element; known where all are."""
+    operands = [call.ledger.operand(tensor) for tensor in call.tensors()]
+    for i, out in enumerate(call.outs):
+        dep = either(*(broadcast(o.dep, out.shape) for o in operands))
+        known = torch.ones(out.shape, dtype=torch.bool)
+        for operand in operands:
+            known = known & operand.known
+        call.put(dep, torch.where(known, KNOWN, UNKNOWN).to(torch.uint8), i)
+
+
+for _name in (
+    "glu _prelu_kernel complex polar log_sigmoid_forward rrelu_with_noise _fake_quantize native_dropout "
+    "frexp _conj_physical bucketize special_erf view_as_real_copy view_as_complex_copy _weight_norm_placeholder"
+).split():
+    RULES[_name] = elementwise
+
+
+@rule("clone", "_to_copy", "copy_", "copy", "contiguous", "alias_copy", "lift_fresh_copy", "detach_copy", "positive")
+def copy(call: Call) -> None:
+    """A copy keeps everything that is known."""
+    source = call.operand("src" if "src" in call.arguments else "self")
+    shape = call.outs[0].shape
+    call.put(broadcast(source.dep, shape), source.kind.expand(shape))
+
+
+@rule("mul", "div", "bitwise_and", "logical_and")
+def product(call: Call) -> None:
+    """What is multiplied by a constant zero is not read: masked kernels, closed attention."""
+    a, b = call.operand("self"), call.operand("other")
+    shape = call.outs[0].shape
+    divides = call.func._schema.name.startswith("aten::div")
+    never = torch.zeros((), dtype=torch.bool)
+    zero_b = never if divides else b.zero
+    dep = either(
+        _without(broadcast(a.dep, shape), zero_b.expand(shape), call.ledger),
+        _without(broadcast(b.dep, shape), a.zero.expand(shape), call.ledger),
+    )
+    known = (a.known & b.known) | a.zero | zero_b
+    call.put(dep, torch.where(known.expand(shape), KNOWN, UNKNOWN).to(torch.uint8))
+
+
+@rule("add", "sub")
+def total(call: Call) -> None:
+    """What is added to a constant −∞ is not read; what is added to a mask value is pushed down."""
+    a, b = call.operand("self"), call.operand("other")
+    shape = call.outs[0].shape
+    sign = -1 if call.func._schema.name.startswith("aten::sub") else 1
+    sign = -sign if isinstance(call.get("alpha", 1), (int, float)) and call.get("alpha", 1) < 0 else sign
+    dep = either(
+        _without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
+        _without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),
+    )
+    known = ((a.known & b.known) | a.infinite | b.infinite).expand(shape)
+    masked = (a.masks() | b.masks(sign)).expand(shape)
+    kind = torch.where(known, KNOWN, torch.where(masked, MASKED, UNKNOWN))
+    call.put(dep, kind.to(torch.uint8))
+
+
+def _choose(call: Call, condition: Operand, yes: Operand, no: Operand) -> None:
+    """A choice by a constant reads the chosen side only; a choice by data reads both sides and the data."""
+    shape = call.outs[0].shape
+    if condition.dep is None and condition.known.all():
+        picked = condition.value.bool().expand(shape)
+        a, b = broadcast(yes.dep, shape), broadcast(no.dep, shape)
+        none = torch.zeros((), dtype=torch.bool)
+        dep = None if a is None and b is None else torch.where(picked, none if a is None else a, none if b is None else b)
+        call.put(dep, torch.where(picked, yes.kind.expand(shape), no.kind.expand(shape)))
+    else:
+        call.put(either(*(broadcast(o.dep, shape) for o in (condition, yes, no))))
+
+
+@rule("where")
+def where(call: Call) -> None:
+    """``where(condition, self, other)``."""
+    if "self" not in call.arguments:
+        raise Untraceable("where(condition) returns as many indices as the data say")
+    _choose(call, call.operand("condition"), call.operand("self"), call.operand("other"))
+
+
+@rule("masked_fill")
+def masked_fill(call: Call) -> None:
+    """``masked_fill(self, mask, value)``."""
+    _choose(call, call.operand("mask"), call.operand("value"), call.operand("self"))
+
+
+@rule("fill", "zero", "fill_", "zero_")
+def fill(call: Call) -> None:
+    """Overwritten with one value."""
+    value = call.operand("value") if "value" in call.arguments else call.ledger.operand(0)
+    shape = call.outs[0].shape
+    call.put(broadcast(value.dep, shape), value.kind.expand(shape))
+
+
+@rule("bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like")
+def drawn(call: Call) -> None:
+    """Random numbers read nothing, and nothing is known of them."""
+    call.put(None)

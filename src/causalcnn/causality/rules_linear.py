@@ -1,0 +1,157 @@
+"""How dependencies pass through convolutions, pools and products of matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, Operand
+from causalcnn.causality.rules import Call, broadcast, either, rule
+
+__all__: list[str] = []
+
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _per_axis(value: int | Sequence[int], axes: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * axes if len(values) == 1 else values
+
+
+def _sweep(dep: Tensor, kernel: Tensor, groups: int, ledger: Ledger, **options: Any) -> Tensor:
+    """Move a kernel of zeros and ones over ``(width, batch, channels, *space)``: what does each output touch?"""
+    axes = kernel.dim() - 2
+    transposed = options.pop("transposed", False)
+    batch, channels = dep.shape[1:3]
+    outs = kernel.shape[1] * groups if transposed else kernel.shape[0]
+    whole = bool(kernel.all())
+    if whole:  # every output of a group reads every channel of it: one channel a group is enough
+        dep = dep.unflatten(2, (groups, channels // groups)).any(3)
+        kernel = kernel.new_ones(groups, 1, *kernel.shape[2:])
+    move = (TRANSPOSED if transposed else CONV)[axes]
+
+    def one(part: Tensor) -> Tensor:
+        y = move(part.flatten(0, 1), kernel, None, groups=groups, **options)
+        return y.unflatten(0, (part.shape[0], batch))
+
+    out = ledger.in_parts(one, dep)
+    return out.repeat_interleave(outs // groups, dim=2) if whole else out
+
+
+@rule("convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable")
+def convolution(call: Call) -> None:
+    """Strided, dilated, grouped, transposed; taps on padding leave a mark."""
+    x, w, ledger = call.operand("input"), call.operand("weight"), call.ledger
+    axes = w.value.dim() - 2
+    stride, padding, dilation = (_per_axis(call[name], axes) for name in ("stride", "padding", "dilation"))
+    groups, space = call["groups"], call.outs[0].shape[2:]
+    kernel = w.value.shape[2:]
+    dep = None
+    if x.dep is not None:
+        nonzero = (~w.zero).float()
+        if call.get("transposed", False):
+            # Frames that do not exist lie on both sides: enough of them that every tap finds one.
+            more = [math.ceil((k - 1) * d / s) + 1 for k, d, s in zip(kernel, dilation, stride, strict=True)]
+            dep = ledger.padded(x.dep, [(m, m + p) for m, p in zip(more, _per_axis(call["output_padding"], axes), strict=True)])
+            dep = _sweep(dep, nonzero, groups, ledger, transposed=True, stride=stride, dilation=dilation)
+            for i, (m, s, p) in enumerate(zip(more, stride, padding, strict=True)):
+                dep = dep.narrow(3 + i, m * s + p, space[i])
+        else:
+            dep = ledger.padded(x.dep, [(p, p) for p in padding])
+            dep = _sweep(dep, nonzero, groups, ledger, stride=stride, dilation=dilation)
+    shape = call.outs[0].shape
+    if w.dep is not None:  # a kernel that is itself computed from the input
+        everything = w.dep.flatten(1).any(1).view(-1, *(1,) * len(shape)).expand(w.dep.shape[0], *shape)
+        dep = either(dep, everything)
+    if call.get("bias") is not None and (bias := call.operand("bias").dep) is not None:
+        dep = either(dep, bias.view(bias.shape[0], 1, -1, *(1,) * axes).expand(bias.shape[0], *shape))
+    call.put(dep)
+
+
+@rule("max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices")
+@rule("max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d")
+def pool(call: Call) -> None:
+    """A pool reads its whole window, whichever element wins."""
+    x, ledger = call.operand("self"), call.ledger
+    assert x.dep is not None
+    axes = int(call.func._schema.name.partition("pool")[2][0])
+    kernel = _per_axis(call["kernel_size"], axes)
+    stride = _per_axis(call.get("stride") or kernel, axes)
+    padding = _per_axis(call.get("padding", 0), axes)
+    dilation = _per_axis(call.get("dilation", 1), axes)
+    space = call.outs[0].shape[-axes:]
+    pads = []
+    for k, s, p, d, n, length in zip(kernel, stride, padding, dilation, space, x.value.shape[-axes:], strict=True):
+        pads.append((p, (n - 1) * s + (k - 1) * d + 1 - length - p))  # ceil_mode reads beyond; floor leaves a rest
+    dep = ledger.padded(x.dep, pads)
+    lead = dep.shape[1:-axes]
+    flat = dep.reshape(dep.shape[0], math.prod(lead), 1, *dep.shape[-axes:])
+    ones = torch.ones(1, 1, *kernel)
+    out = _sweep(flat, ones, 1, ledger, stride=stride, dilation=dilation)
+    out = out.reshape(dep.shape[0], *lead, *space)
+    for i in range(len(call.outs)):
+        call.put(out, out=i)
+
+
+def _product(a: Operand, b: Operand, ledger: Ledger) -> Tensor | None:
+    """``a @ b``: a pair of elements is read unless one of them is a constant zero."""
+    parts = []
+    if a.dep is not None:
+        if b.zero.any():
+            weight = (~b.zero).float()
+            parts.append(ledger.in_parts(lambda part: torch.matmul(part, weight), a.dep))
+        else:
+            parts.append(a.dep.any(-1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
+    if b.dep is not None:
+        if a.zero.any():
+            left = (~a.zero).float()
+            parts.append(ledger.in_parts(lambda part: torch.matmul(left, part), b.dep))
+        else:
+            parts.append(b.dep.any(-2, keepdim=True).expand(*b.dep.shape[:-2], a.value.shape[-2], b.dep.shape[-1]))
+    return either(*parts)
+
+
+@rule("mm", "bmm")
+def matrices(call: Call) -> None:
+    """The product of two matrices, or of a batch of them."""
+    a, b = call.operand("self"), call.operand("mat2")
+    known = bool(a.known.all() and b.known.all())
+    call.put(_product(a, b, call.ledger), KNOWN if known else UNKNOWN)
+
+
+@rule("addmm", "baddbmm")
+def matrices_and_more(call: Call) -> None:
+    """``self + a @ b``."""
+    names = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
+    dep = _product(call.operand(names[0]), call.operand(names[1]), call.ledger)
+    call.put(either(dep, broadcast(call.operand("self").dep, call.outs[0].shape)))
+
+
+@rule("mv", "addmv", "dot", "vdot")
+def vectors(call: Call) -> None:
+    """Products with a vector."""
+    matrix = call.operand("mat" if "mat" in call.arguments else "self")
+    vector = call.operand("vec" if "vec" in call.arguments else "tensor")
+    dot = matrix.value.dim() == 1
+    a = Operand(None if matrix.dep is None else matrix.dep.unsqueeze(1), matrix.kind[None], matrix.value[None]) if dot else matrix
+    b = Operand(None if vector.dep is None else vector.dep.unsqueeze(-1), vector.kind[:, None], vector.value[:, None])
+    dep = _product(a, b, call.ledger)
+    dep = None if dep is None else dep.squeeze(-1).squeeze(1) if dot else dep.squeeze(-1)
+    if "mat" in call.arguments and call.func._schema.name == "aten::addmv":
+        dep = either(dep, broadcast(call.operand("self").dep, call.outs[0].shape))
+    call.put(dep)
+
+
+@rule("_cdist_forward", "_euclidean_dist", "cdist")
+def distances(call: Call) -> None:
+    """Every pair of points, over all of their features."""
+    a, b = call.operand("x1"), call.operand("x2")
+    left = None if a.dep is None else a.dep.any(-1).unsqueeze(-1)
+    right = None if b.dep is None else b.dep.any(-1).unsqueeze(-2)
+    call.put(either(broadcast(left, call.outs[0].shape), broadcast(right, call.outs[0].shape)))

@@ -1,0 +1,323 @@
+"""How dependencies pass through operations that move elements, and through those that take an axis as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causalcnn.causality.dependence import KNOWN, UNKNOWN
+from causalcnn.causality.rules import Call, Untraceable, broadcast, either, elementwise, rule
+
+__all__: list[str] = []
+
+
+# ---------------------------------------------------------------------- moving elements
+def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: Any) -> None:
+    """Run the operation itself on zeros and ones, one row for each cell: what arrives where?"""
+    call.forbid(*(n for n in call.arguments if n != name and n not in also))
+    operands = {n: call.operand(n) for n in (name, *also)}
+    blank = {n: torch.zeros(o.value.shape) for n, o in operands.items()}
+    shape = call.outs[0].shape
+
+    def run(rows: dict[str, Tensor]) -> Tensor:
+        arguments = call.arguments | fixed | {n: blank[n] if r is None else r.float() for n, r in rows.items()}
+        result = call.func(**arguments)
+        return (result[0] if isinstance(result, (tuple, list)) else result) != 0
+
+    deps = {n: o.dep for n, o in operands.items() if o.dep is not None}
+    out = None
+    if deps:
+        out = torch.zeros(call.ledger.width, *shape, dtype=torch.bool)
+        present = torch.stack([dep.flatten(1).any(1) for dep in deps.values()]).any(0)
+        for i in present.nonzero().flatten().tolist():
+            out[i] = run(blank | {n: dep[i] for n, dep in deps.items()})
+    unknown = run({n: (~o.known).expand(o.value.shape) for n, o in operands.items()})
+    call.put(out, torch.where(unknown, UNKNOWN, KNOWN).to(torch.uint8))
+
+
+@rule("roll", "flip", "repeat", "tril", "triu", "im2col", "col2im", "pixel_shuffle", "pixel_unshuffle")
+@rule("diag_embed", "diagonal_backward", "slice_backward", "select_backward", "channel_shuffle", "native_channel_shuffle")
+@rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "expand_copy", "slice_copy", "view_copy")
+@rule("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
+@rule("upsample_linear1d", "upsample_bilinear2d", "rot90", "unfold_copy", "as_strided_copy", "permute_copy")
+def move(call: Call) -> None:
+    """Elements change places; interpolation and adaptive averages add a few."""
+    _moved(call)
+
+
+@rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def adaptive_max(call: Call) -> None:
+    """As the average over the same windows."""
+    _moved(call)
+    for i in range(1, len(call.outs)):
+        call.put(call.ledger.dep(call.outs[0]), out=i)
+
+
+@rule("unfold_backward")
+def fold(call: Call) -> None:
+    """Frames added up where they overlap (the inverse STFT)."""
+    _moved(call, "grad_in")
+
+
+@rule("constant_pad_nd")
+def pad_constant(call: Call) -> None:
+    """Constants around: the new elements are marked, those that stay keep their dependencies."""
+    x, shape = call.operand("self"), call.outs[0].shape
+    pads = list(call["pad"])
+    pairs = [(0, 0)] * (len(shape) - len(pads) // 2) + [(pads[i], pads[i + 1]) for i in range(len(pads) - 2, -1, -2)]
+    dep = None if x.dep is None else call.ledger.padded(x.dep, pairs)
+    kind = torch.nn.functional.pad(x.kind, pads, value=KNOWN)
+    call.put(dep, kind)
+
+
+@rule("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "reflection_pad3d")
+@rule("replication_pad3d")
+def pad_with_input(call: Call) -> None:
+    """Copies of the input around: they depend on what they copy, and are marked as an edge."""
+    _moved(call)
+    source = call.operand("self").dep
+    if source is None:
+        return
+    pads = list(call["padding"])
+    dep = call.ledger.dep(call.outs[0])
+    assert dep is not None
+    dep = dep.clone()
+    for i in range(0, len(pads), 2):
+        dim = dep.dim() - 1 - i // 2
+        low, high = call.ledger.edge_marks(source, dim)
+        if pads[i] > 0:
+            dep.narrow(dim, 0, pads[i])[low] = True
+        if pads[i + 1] > 0:
+            dep.narrow(dim, dep.shape[dim] - pads[i + 1], pads[i + 1])[high] = True
+    call.put(dep, call.ledger.kind(call.outs[0]))
+
+
+@rule("cat")
+def cat(call: Call) -> None:
+    """Side by side; constants put before or behind time are padding."""
+    ledger, out = call.ledger, call.outs[0]
+    parts = [t for t in call["tensors"] if t.numel() or t.dim() == out.dim()]
+    dim = call.get("dim", 0) % out.dim()
+    operands = [ledger.operand(t) for t in parts]
+    if all(o.dep is None for o in operands):
+        call.put(None, torch.cat([o.kind for o in operands], dim))
+        return
+    real = [i for i, o in enumerate(operands) if o.dep is not None]
+    blank = [
+        o.dep if o.dep is not None else torch.zeros(ledger.width, *o.value.shape, dtype=torch.bool) for o in operands
+    ]
+    low, high = ledger.edge_marks(torch.cat([blank[i] for i in real], dim + 1), dim + 1)
+    for i, part in enumerate(blank):
+        if operands[i].dep is None:
+            part[low if i < real[0] else high if i > real[-1] else low + high] = True
+    call.put(torch.cat(blank, dim + 1), torch.cat([o.kind for o in operands], dim))
+
+
+@rule("stack")
+def stack(call: Call) -> None:
+    """A new axis."""
+    dim = call.get("dim", 0) % call.outs[0].dim()
+    operands = [call.ledger.operand(t) for t in call["tensors"]]
+    kind = torch.stack([o.kind for o in operands], dim)
+    if all(o.dep is None for o in operands):
+        call.put(None, kind)
+        return
+    width = call.ledger.width
+    deps = [o.dep if o.dep is not None else torch.zeros(width, *o.value.shape, dtype=torch.bool) for o in operands]
+    call.put(torch.stack(deps, dim + 1), kind)
+
+
+# ---------------------------------------------------------------------- picking by index
+@rule("index_select", "gather")
+def pick(call: Call) -> None:
+    """By a constant index: the picked element; by data: the index and everything that it might point at."""
+    index, source, dim = call.operand("index"), call.operand("self"), call["dim"]
+    shape = call.outs[0].shape
+    if index.dep is None and index.known.all():
+        _moved(call)
+        return
+    dim = dim % max(1, source.value.dim())
+    table = source.dep
+    if table is not None:
+        table = table.any(dim + 1, keepdim=True)
+        if call.func._schema.name == "aten::gather":
+            for axis, size in enumerate(shape):
+                table = table if axis == dim else table.narrow(axis + 1, 0, size)
+        table = table.expand(table.shape[0], *shape)
+    picked = index.dep
+    if picked is not None and call.func._schema.name == "aten::index_select":
+        picked = picked.reshape(picked.shape[0], *(-1 if a == dim else 1 for a in range(len(shape))))
+    call.put(either(table, None if picked is None else broadcast(picked, shape)))
+
+
+@rule("embedding")
+def embedding(call: Call) -> None:
+    """A code word depends on its index, and on the table where that is computed."""
+    table, index = call.operand("weight"), call.operand("indices")
+    shape = call.outs[0].shape
+    dep = None if index.dep is None else index.dep.unsqueeze(-1).expand(index.dep.shape[0], *shape)
+    if table.dep is not None:
+        whole = table.dep.any(1)
+        dep = either(dep, whole.reshape(whole.shape[0], *(1,) * (len(shape) - 1), -1).expand(whole.shape[0], *shape))
+    call.put(dep)
+
+
+@rule("index", "_unsafe_index", "take")
+def index(call: Call) -> None:
+    """``x[indices]`` by constants; ``table[codes]`` by data, where the table itself is constant."""
+    indices = call.get("indices", call.get("index"))
+    given = [i for i in (indices if isinstance(indices, (list, tuple)) else [indices]) if i is not None]
+    operands = [call.ledger.operand(i) for i in given]
+    if all(o.dep is None and o.known.all() for o in operands):
+        _moved(call)
+        return
+    if any(i.dtype == torch.bool for i in given):
+        raise Untraceable("a boolean index picks as many elements as the data say")
+    places = [n for n, i in enumerate(indices) if i is not None] if isinstance(indices, (list, tuple)) else [0]
+    picked = torch.broadcast_shapes(*(i.shape for i in given))
+    shape = call.outs[0].shape
+    start = places[0] if places == list(range(places[0], places[-1] + 1)) else 0
+    deps = []
+    for operand in operands:
+        wide = broadcast(operand.dep, torch.Size(picked))
+        if wide is not None:
+            rest = (1,) * (len(shape) - start - len(picked))
+            deps.append(wide.reshape(wide.shape[0], *(1,) * start, *picked, *rest).expand(wide.shape[0], *shape))
+    source = call.operand("self").dep
+    if source is not None:  # it may point at anything
+        whole = source.flatten(1).any(1).view(-1, *(1,) * len(shape))
+        deps.append(whole.expand(whole.shape[0], *shape))
+    call.put(either(*deps))
+
+
+@rule("index_put", "_index_put_impl", "scatter", "scatter_add", "index_add", "index_copy", "slice_scatter")
+@rule("select_scatter", "diagonal_scatter", "index_fill")
+def write(call: Call) -> None:
+    """Written at constant places: exactly those; at places that the data choose: anywhere."""
+    places = [n for n in ("indices", "index") if n in call.arguments]
+    operands = [call.ledger.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
+    sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
+    if all(o.dep is None and o.known.all() for o in operands):
+        _moved(call, "self", sources, **({} if sources or "value" not in call.arguments else {"value": 0}))
+        return
+    shape = call.outs[0].shape
+    everything = [d for t in call.tensors() if (d := call.ledger.dep(t)) is not None]
+    union = torch.stack([d.flatten(1).any(1) for d in everything]).any(0) if everything else None
+    call.put(None if union is None else union.view(-1, *(1,) * len(shape)).expand(union.shape[0], *shape))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+# ---------------------------------------------------------------------- taking an axis as a whole
+def _axes(call: Call, tensor: Tensor) -> list[int]:
+    value = next((call[n] for n in ("dim", "dims") if call.get(n) is not None), None)
+    if value is None or (isinstance(value, (list, tuple)) and not value):
+        return list(range(tensor.dim()))
+    return sorted({d % max(1, tensor.dim()) for d in _listed(value)})
+
+
+@rule("sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "argmax", "argmin", "var", "std")
+@rule("var_mean", "std_mean", "logsumexp", "linalg_vector_norm", "norm", "median", "nanmedian", "nansum", "nanmean")
+@rule("mode", "kthvalue", "aminmax", "count_nonzero", "_linalg_det", "trace")
+def reduce(call: Call) -> None:
+    """Every result reads the whole of the axes that are reduced; an argmax too."""
+    if isinstance(call.get("other"), Tensor):  # max(a, b)
+        elementwise(call)
+        return
+    x = call.operand("self")
+    kind = KNOWN if bool(x.known.all()) else UNKNOWN
+    for i, out in enumerate(call.outs):
+        dep = x.dep
+        if dep is not None:
+            for axis in reversed(_axes(call, x.value)):
+                dep = dep.any(axis + 1, keepdim=True)
+            dep = dep.reshape(dep.shape[0], *out.shape)
+        call.put(dep, kind, i)
+
+
+@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "renorm", "_log_softmax", "log_softmax", "cummax_all")
+def along(call: Call) -> None:
+    """The axes stay, and every element reads the whole of them: orders, spectra."""
+    x = call.operand("self")
+    axes = [call.get("dim", -1) % x.value.dim()] if isinstance(call.get("dim", -1), int) else _axes(call, x.value)
+    dep = x.dep
+    if dep is not None:
+        for axis in axes:
+            dep = dep.any(axis + 1, keepdim=True)
+    for i, out in enumerate(call.outs):
+        call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
+
+
+@rule("softmax", "_softmax", "_safe_softmax")
+def softmax(call: Call) -> None:
+    """As above, but what a mask has pushed to −∞ is neither read nor passed on."""
+    x = call.operand("self")
+    axis = call["dim"] % x.value.dim()
+    masked = x.masks() & (call.outs[0] == 0)
+    dep = x.dep
+    if dep is not None:
+        dep = (dep & ~masked).any(axis + 1, keepdim=True).expand_as(dep) & ~masked
+    call.put(dep, torch.where(masked | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
+
+
+@rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_cummax_helper")
+def cumulative(call: Call) -> None:
+    """Everything up to here along one axis."""
+    x = call.operand("self")
+    dep = None if x.dep is None else x.dep.to(torch.uint8).cummax(call["dim"] % x.value.dim() + 1).values.bool()
+    kind = KNOWN if bool(x.known.all()) else UNKNOWN
+    for i in range(len(call.outs)):
+        call.put(dep, kind, i)
+
+
+# ---------------------------------------------------------------------- normalisation
+@rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_impl_index")
+@rule("_native_batch_norm_legit_functional", "cudnn_batch_norm", "batch_norm")
+def batch_norm(call: Call) -> None:
+    """With statistics of the batch: everything of a channel. With stored ones: element by element."""
+    x = call.operand("input")
+    stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
+    over = [0, *range(2, x.value.dim())]
+    _normalised(call, x.dep, [] if stored else over, {})
+
+
+@rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
+def layer_norm(call: Call) -> None:
+    """Every element reads the axes that are normalised together."""
+    x = call.operand("input")
+    first = x.value.dim() - len(call["normalized_shape"])
+    _normalised(call, x.dep, list(range(first, x.value.dim())), {})
+
+
+@rule("native_group_norm", "group_norm")
+def group_norm(call: Call) -> None:
+    """A group of channels, over all of time."""
+    x = call.operand("input")
+    groups = call.get("group", call.get("num_groups"))
+    dep = x.dep
+    if dep is not None:
+        split = dep.unflatten(2, (groups, dep.shape[2] // groups))
+        for axis in range(3, split.dim()):
+            split = split.any(axis, keepdim=True)
+        split = split.expand(*split.shape[:3], dep.shape[2] // groups, *dep.shape[3:])
+        dep = split.flatten(2, 3)
+    _normalised(call, dep, [], {})
+
+
+def _normalised(call: Call, dep: Tensor | None, axes: list[int], _: dict[str, Any]) -> None:
+    own = dep
+    if dep is not None:
+        for axis in axes:
+            dep = dep.any(axis + 1, keepdim=True)
+        assert own is not None
+        dep = dep.expand_as(own)
+    call.put(dep)
+    for i in range(1, len(call.outs)):  # the statistics: seldom used; they may depend on everything
+        out = call.outs[i]
+        whole = None if dep is None else dep.flatten(1).any(1).view(-1, *(1,) * out.dim())
+        call.put(None if whole is None else whole.expand(whole.shape[0], *out.shape), out=i)

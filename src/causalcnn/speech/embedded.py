@@ -129,7 +129,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
         path = self._path
         try:
             return _read(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"the cached speech {path}.* is damaged ({error}); making it anew", stacklevel=3)

@@ -17,6 +17,25 @@ export function niceStep(unit, least) {
   for (let power = 1; ; power *= 10) for (const m of [1, 2, 5]) if (m * power * unit >= least) return m * power;
 }
 
+/** Marks and labels of time relative to `now`: frames, and below them their duration. */
+export function timeAxis({ a, b, x, dx, now, right, left, y, rateHz }) {
+  const step = niceStep(dx, 66);
+  let out = `<text class="cc-quiet" x="${left - 8}" y="${y + 18}" text-anchor="end">frames</text>`;
+  for (let k = Math.ceil((a - now) / step); k <= Math.floor((b - now) / step); k++) {
+    const at = x(now + k * step), t = tidy(at);
+    if (at > right - 26 || at < left + 16) continue;
+    out += `<path class="cc-tick" d="M${t} ${y}v5"/>`;
+    out += `<text class="cc-digits" x="${t}" y="${y + 18}" text-anchor="middle">${count(k * step)}</text>`;
+    out += `<text class="cc-digits cc-quiet" x="${t}" y="${y + 35}" text-anchor="middle">${duration(k * step, rateHz)}</text>`;
+  }
+  return out;
+}
+
+/** Whole numbers inside their limits, whatever an address or a notebook asks for. */
+export function settle(s, limits) {
+  for (const [key, [low, high]] of Object.entries(limits)) s[key] = Math.min(high, Math.max(low, Math.round(s[key]) || 0));
+}
+
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) {
@@ -63,11 +82,11 @@ function toggle(model, { key, label }) {
 }
 
 /** One of a few: radio buttons side by side. */
-function choice(model, { key, label, options }) {
+function choice(model, { key, label, options, number }) {
   const group = make("fieldset", { class: "cc-choice" }, make("legend", {}, label)), name = newId();
   const inputs = options.map(([value, text]) => {
     const input = make("input", { type: "radio", name, value, "data-key": key });
-    input.addEventListener("change", () => keep(model, { [key]: value }));
+    input.addEventListener("change", () => keep(model, { [key]: number ? +value : value }));
     group.append(make("label", {}, input, make("span", {}, text)));
     return input;
   });
@@ -125,7 +144,8 @@ export function assemble({ model, el }, { controls, draw, react }) {
     stage.setAttribute("aria-valuemax", most);
     stage.setAttribute("aria-valuenow", Math.min(most, Math.max(least, now)));
     stage.setAttribute("aria-valuetext", view.spoken ?? view.says);
-    for (const { key, label, value, text, note } of view.stats) {
+    for (const [key, [, , row]] of cells) if (!view.stats.some((stat) => stat.key === key)) { row.remove(); cells.delete(key); }
+    for (const { key, label, value, text, note, leak } of view.stats) {
       if (!cells.has(key)) {
         const dd = make("dd", { "data-read": key }), small = make("small");
         const row = make("div", {}, make("dt", {}, label), dd);
@@ -136,7 +156,7 @@ export function assemble({ model, el }, { controls, draw, react }) {
       dd.dataset.value = value;
       small.textContent = note ?? "";
       dd.replaceChildren(text, small);
-      row.classList.toggle("cc-alarm", key === "lookahead" && Boolean(view.leak));
+      row.classList.toggle("cc-alarm", Boolean(leak));
     }
   };
   const schedule = () => { if (!waiting) { waiting = true; requestAnimationFrame(redraw); } };

@@ -1,5 +1,5 @@
 // The cone explorer: which inputs an output reads, which outputs an input reaches.
-import { assemble, count, duration, niceStep, newId, plural, tidy } from "./common.js";
+import { assemble, count, duration, newId, plural, settle, tidy, timeAxis } from "./common.js";
 
 const GUTTER = 54, EDGE = 10, TOP = 56, BOTTOM = 236, HEIGHT = 306;
 
@@ -154,16 +154,7 @@ function labels(s, { width, a, b, x, y, dx, now, output, right }) {
     if (last > now) out += `<path class="cc-span cc-leak" d="M${tidy(split)} ${level}H${tidy(to)}${end(to, last <= b)}"/>`;
     if (first < a) out += `<path class="cc-span cc-past" d="M${GUTTER + 7} ${level - 5}l-6 5l6 5"/>`;
   }
-  const step = niceStep(dx, 66);
-  out += `<text class="cc-quiet" x="${GUTTER - 8}" y="${BOTTOM + 48}" text-anchor="end">frames</text>`;
-  for (let k = Math.ceil((a - now) / step); k <= Math.floor((b - now) / step); k++) {
-    const t = tidy(x(now + k * step)), near = x(now + k * step) > right - 26 || x(now + k * step) < GUTTER + 16;
-    if (near) continue;
-    out += `<path class="cc-tick" d="M${t} ${BOTTOM + 30}v5"/>`;
-    out += `<text class="cc-digits" x="${t}" y="${BOTTOM + 48}" text-anchor="middle">${count(k * step)}</text>`;
-    out += `<text class="cc-digits cc-quiet" x="${t}" y="${BOTTOM + 65}" text-anchor="middle">${duration(k * step, s.rate_hz)}</text>`;
-  }
-  return out;
+  return out + timeAxis({ a, b, x, dx, now, right, left: GUTTER, y: BOTTOM + 30, rateHz: s.rate_hz });
 }
 
 // --- what is said
@@ -187,7 +178,7 @@ export function stats(s) {
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: ms(f.size) },
     { key: "taps", label: "Inputs touched", value: f.taps, text: count(f.taps) },
     { key: "holes", label: "Skipped", value: f.holes, text: count(f.holes) },
-    { key: "lookahead", label: "Look-ahead", value: f.lookahead, text: plural(f.lookahead, "frame"), note: ms(f.lookahead) },
+    { key: "lookahead", label: "Look-ahead", value: f.lookahead, text: plural(f.lookahead, "frame"), note: ms(f.lookahead), leak: f.lookahead > timeOf(s, s.layers, 0) },
     { key: "stride", label: "One output every", value: f.stride, text: plural(f.stride, "frame"), note: ms(f.stride) },
     { key: "parameters", label: "Parameters", value: f.parameters, text: count(f.parameters), note: `${s.channels} channels` },
   ];
@@ -199,8 +190,7 @@ const NAMES = { strict: "causal", block: "block-causal", regular: "regular" };
 
 /** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {
-  const limits = { kernel_size: [1, 7], dilation: [1, 4], layers: [1, 6], stride: [1, 3], channels: [1, 1e6], at: [-1e6, 1e6] };
-  for (const [key, [low, high]] of Object.entries(limits)) s[key] = Math.min(high, Math.max(low, Math.round(s[key])));
+  settle(s, { kernel_size: [1, 7], dilation: [1, 4], layers: [1, 6], stride: [1, 3], channels: [1, 1e6], at: [-1e6, 1e6] });
   if (!(s.convention in NAMES)) s.convention = "strict";
   if (!(s.rate_hz > 0)) s.rate_hz = 100;
   return s;
@@ -228,11 +218,11 @@ function render({ model, el }) {
   ];
   const draw = (w) => {
     width = w;
-    const s = state(), [least, most] = choosable(s, w, s.pick), f = field(s);
+    const s = state(), [least, most] = choosable(s, w, s.pick);
     if (s.at < least || s.at > most) s.at = Math.min(most, Math.max(least, 0));
     return {
       picture: conePicture(s, w, id), height: HEIGHT, says: sentence(s), stats: stats(s).filter((c) => model.get("reads").includes(c.key)), range: [least, s.at, most],
-      spoken: `${s.pick} ${s.at}. ${sentence(s)}`, leak: f.lookahead > timeOf(s, s.layers, 0),
+      spoken: `${s.pick} ${s.at}. ${sentence(s)}`
     };
   };
   const react = ({ stage, svg, schedule, keep }) => {

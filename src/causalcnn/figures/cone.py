@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import ClassVar
 
 from ..field import Field
-from .figure import Figure, count, duration, nice_step, plural, tidy, traitlets
+from .figure import Figure, count, duration, plural, tidy, time_axis, traitlets
 
 __all__ = ["ConeExplorer"]
 
@@ -269,18 +268,5 @@ class _Stage:
         return out
 
     def _axis(self) -> str:
-        step = nice_step(self.dx, 66)
-        out = f'<text class="cc-quiet" x="{GUTTER - 8}" y="{BOTTOM + 48}" text-anchor="end">frames</text>'
-        for k in self._ticks(step):
-            x = self.x(self.now + k * step)
-            t = tidy(x)
-            if x > self.right - 26 or x < GUTTER + 16:
-                continue
-            out += f'<path class="cc-tick" d="M{t} {BOTTOM + 30}v5"/>'
-            out += f'<text class="cc-digits" x="{t}" y="{BOTTOM + 48}" text-anchor="middle">{count(k * step)}</text>'
-            spoken = duration(k * step, self.cone.rate_hz)
-            out += f'<text class="cc-digits cc-quiet" x="{t}" y="{BOTTOM + 65}" text-anchor="middle">{spoken}</text>'
-        return out
-
-    def _ticks(self, step: int) -> Iterable[int]:
-        return range(math.ceil((self.a - self.now) / step), math.floor((self.b - self.now) / step) + 1)
+        place = {"x": self.x, "dx": self.dx, "right": self.right, "left": GUTTER, "y": BOTTOM + 30}
+        return time_axis(self.a, self.b, now=self.now, rate_hz=self.cone.rate_hz, **place)

@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,7 +45,8 @@ def module(name: str) -> str:
     parts = [(HERE / f"{part}.js").read_text("utf-8") for part in ("common", name)]
     text = re.sub(r"^import .*?;$", "", "\n".join(parts), flags=re.M)
     text = re.sub(r"^export (?!default)", "", text, flags=re.M)
-    text = text.replace("/*ENERGY*/", json.dumps(palette.energy(33))[1:-1])
+    for name, colours in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):
+        text = text.replace(f"/*{name}*/", json.dumps(colours)[1:-1])
     text = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", text, flags=re.M | re.S)
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
@@ -189,3 +191,30 @@ def nice_step(unit: float, least: float) -> int:
             if m * power * unit >= least:
                 return m * power
         power *= 10
+
+
+def time_axis(
+    first: int,
+    last: int,
+    *,
+    x: Callable[[float], float],
+    dx: float,
+    now: int,
+    right: float,
+    left: float,
+    y: float,
+    rate_hz: float,
+) -> str:
+    """Marks and labels of time relative to ``now``: frames, and below them their duration."""
+    step = nice_step(dx, 66)
+    out = f'<text class="cc-quiet" x="{left - 8}" y="{y + 18}" text-anchor="end">frames</text>'
+    for k in range(math.ceil((first - now) / step), math.floor((last - now) / step) + 1):
+        at = x(now + k * step)
+        t = tidy(at)
+        if at > right - 26 or at < left + 16:
+            continue
+        out += f'<path class="cc-tick" d="M{t} {y}v5"/>'
+        out += f'<text class="cc-digits" x="{t}" y="{y + 18}" text-anchor="middle">{count(k * step)}</text>'
+        spoken = duration(k * step, rate_hz)
+        out += f'<text class="cc-digits cc-quiet" x="{t}" y="{y + 35}" text-anchor="middle">{spoken}</text>'
+    return out

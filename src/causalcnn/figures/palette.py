@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 
-__all__ = ["DARK", "LIGHT", "NAMES", "css", "diverging", "energy", "hatch"]
+__all__ = ["DARK", "LIGHT", "NAMES", "alarm", "css", "diverging", "energy", "hatch"]
 
 LIGHT: dict[str, str] = {
     "past": "#2159af",
@@ -101,6 +102,12 @@ def energy(steps: int = 256) -> tuple[str, ...]:
 
 
 @cache
+def alarm(steps: int = 256) -> tuple[str, ...]:
+    """Colours of energy where none may be, from little to most: the alarm colour, on the night of :func:`energy`."""
+    return tuple(_even(lambda x: (0.42 + 0.31 * x, 0.11 + 0.075 * x, 44.0 + 4 * x), steps))
+
+
+@cache
 def diverging(steps: int = 257) -> tuple[str, ...]:
     """Colours of signed values: blue below zero, ochre above, the neutral grey at zero, in the middle."""
     if steps % 2 == 0:
@@ -120,7 +127,7 @@ def _even(at: Callable[[float], tuple[float, float, float]], steps: int) -> list
     """Sample a path through OKLab in ``steps`` of equal perceived difference."""
     fine = [_oklab(*at(i / 1024)) for i in range(1025)]
     walked = [0.0]
-    for a, b in zip(fine, fine[1:], strict=False):
+    for a, b in pairwise(fine):
         walked.append(walked[-1] + math.dist(a, b))
     colours, at_index = [], 0
     for step in range(steps):

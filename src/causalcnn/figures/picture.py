@@ -170,21 +170,17 @@ def show(drawing: Figure | Callable[[Figure, int], None], *, alt: str, caption: 
 def _svg(figure: Figure, alt: str) -> str:
     """The figure as SVG text with themed colours and ids of its own."""
     file = io.StringIO()
-    figure.savefig(
-        file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # the same bytes tomorrow
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
     unique = f"ccp{next(_serial)}-"
     text = re.sub(r'\bid="', f'id="{unique}', text)
     text = re.sub(r'url\(#|(href=")#', lambda m: f"{m.group(0)}{unique}", text)
-    text = re.sub(
-        r"<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>",
-        f'<svg viewBox="\\1" role="img" aria-label="{html.escape(alt)}">',
-        text,
-        count=1,
-    )
+    box = re.search(r'viewBox="([^"]*)"', text)
+    described = f'<svg viewBox="{box.group(1) if box else ""}" role="img" aria-label="{html.escape(alt)}">'
+    text = described + text[text.index(">") + 1 :]
     names = {value: name for name, value in reversed(palette.LIGHT.items()) if name != "accent"}
     names["#000000"] = "ink"
 
@@ -202,9 +198,8 @@ def _svg(figure: Figure, alt: str) -> str:
 
 def _rounded(path: str) -> str:
     """A path to a tenth of a pixel: a third of the bytes, and no difference to the eye."""
-    return re.sub(
-        r"\s+", " ", re.sub(r"-?\d+\.\d+", lambda m: f"{float(m.group()):.1f}".removesuffix(".0"), path)
-    ).strip()
+    short = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m.group()):.1f}".removesuffix(".0"), path)
+    return re.sub(r"\s+", " ", short).strip()
 
 
 def _smaller(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .palette import LIGHT
+from .palette import LIGHT, alarm
 from .picture import Picture, show
 from .responses import AllOnes
 
@@ -56,7 +56,7 @@ def wave(samples: ArrayLike, *, rate_hz: int = 16_000, alt: str, caption: str = 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         _draw_wave(axes, sound, rate_hz, width)
-        _label_time(axes, "ms")
+        _label_time(axes, "ms", width)
 
     return show(draw, alt=alt, caption=caption, height=height)
 
@@ -97,7 +97,7 @@ def wave_and_mel(
         middle.imshow(picture, origin="lower", aspect="auto", extent=extent, vmin=loudest - 75, vmax=loudest)
         middle.set(ylabel="mel band", xlim=(0, end_ms), yticks=[0, picture.shape[0] // 2, picture.shape[0]])
         _spans(middle, spans, rate_hz, 1.02, 11, end_ms, width, lines=True)
-        _label_time(middle, "time in milliseconds, and in frames")
+        _label_time(middle, "time in milliseconds, and in frames", width)
         middle.xaxis.set_major_formatter(lambda ms, _: f"{ms:.0f} ms\n{ms / frame_ms:.0f}")
         figure.align_ylabels()
 
@@ -106,7 +106,7 @@ def wave_and_mel(
 
 def _draw_wave(axes: Axes, sound: NDArray[np.float64], rate_hz: int, width: int) -> None:
     """The envelope (least and most of each pixel's samples): what the eye sees, in few points."""
-    each = max(1, len(sound) // (2 * width))
+    each = max(1, len(sound) // width)
     blocks = sound[: len(sound) // each * each].reshape(-1, each)
     at = (np.arange(len(blocks)) + 0.5) * each * 1000 / rate_hz
     if each == 1:
@@ -136,19 +136,19 @@ def _spans(
         if lines:
             axes.axvline(start, color="#ffffff", alpha=0.35, linewidth=0.7)
         text = "" if span.label == "SIL" else str(span.label)
-        if len(text) * size * 0.62 <= (end - start) * pixels + 3:
+        if len(text) * size * 0.66 <= (end - start) * pixels:
             axes.text((start + end) / 2, y, text, transform=axes.get_xaxis_transform(), fontsize=size, ha="center")
 
 
-def _label_time(axes: Axes, unit: str) -> None:
+def _label_time(axes: Axes, unit: str, width: int) -> None:
     axes.set_xlabel(unit)
-    axes.xaxis.set_major_locator(_locator())
+    axes.xaxis.set_major_locator(_locator(width))
 
 
-def _locator() -> Any:
+def _locator(width: int) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator(nbins=6 if width > 400 else 3, integer=True, steps=[1, 2, 5, 10])
 
 
 def voice_activity(
@@ -234,7 +234,7 @@ def heats(
             _draw_heat(axes, picture, kind, steps, now, leaks, scale)
             axes.set(title=title, yticks=[])
         figure.supylabel(y_label, fontsize=13, color=LIGHT["muted"])
-        _label_frames(all_axes[-1], rate_hz)
+        _label_frames(all_axes[-1], rate_hz, width)
 
     return show(draw, alt=alt, caption=caption, height=height or 46 + 120 * len(pictures))
 
@@ -261,10 +261,8 @@ def _draw_heat(
     if leaks and now is not None:
         times = (np.arange(picture.shape[1]) + 0.5) * steps / picture.shape[1] - 0.5
         early = (times < now - 1e-9)[None] & (picture != 0)
-        weak, strong = np.array([0.42, 0.13, 0.02]), np.array([1.0, 0.48, 0.17])
-        red = np.zeros((*early.shape, 4))
-        red[..., :3] = weak + (np.abs(values) / most)[..., None] * (strong - weak)
-        red[..., 3] = early
+        ramp = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in alarm()])
+        red = np.concatenate([ramp[np.rint(np.abs(values) / most * 255).astype(int)], early[..., None]], axis=2)
         axes.imshow(red, origin="lower", aspect="auto", extent=extent)
     if now is not None:
         axes.axvline(now - 0.5, color="#72f2b2", linewidth=1.6)
@@ -272,8 +270,8 @@ def _draw_heat(
         spine.set_visible(False)
 
 
-def _label_frames(axes: Axes, rate_hz: float | None) -> None:
-    axes.xaxis.set_major_locator(_locator())
+def _label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
+    axes.xaxis.set_major_locator(_locator(width))
     axes.set_xlabel("time in frames")
     if rate_hz is not None:
         axes.xaxis.set_major_formatter(lambda t, _: f"{t:.0f}\n{1000 * t / rate_hz:.0f} ms")
@@ -312,14 +310,11 @@ def response_grid(
     """
     names = {"regular": "regular", "strict": "causal", "block": "block-causal"}
     columns = [(d, c) for c in conventions for d in dims]
+    side = {"regular": "energy on both sides"}
+    comes = "; ".join(f"{names[c]}: {side.get(c, 'energy only from the impulse on')}" for c in conventions)
     alt = alt or (
         f"An impulse at frame {step} through {', '.join(map(str, layers))} all-ones layers, kernel {kernel_size}, "
-        f"dilation {dilation}, stride {stride}: "
-        + "; ".join(
-            f"{names[c]}: {'energy on both sides' if c == 'regular' else 'energy only from the impulse on'}"
-            for c in conventions
-        )
-        + "."
+        f"dilation {dilation}, stride {stride}: {comes}."
     )
 
     def draw(figure: Figure, width: int) -> None:
@@ -428,6 +423,6 @@ def codes(
         order = np.random.default_rng(0).permutation(codebook)  # neighbouring codes need not be alike
         axes.imshow(order[picture.astype(int)], shades, origin="lower", aspect="auto", vmin=0, vmax=codebook)
         axes.set(yticks=[], ylabel=f"{level} codes")
-        _label_frames(axes, None)
+        _label_frames(axes, None, width)
 
     return show(draw, alt=alt, caption=caption, height=height)

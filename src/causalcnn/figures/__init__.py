@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
     from .responses import AllOnes
+    from .window import WindowExplorer
 
 _HOMES = {
     "AllOnes": "responses",
@@ -25,6 +26,7 @@ _HOMES = {
     "Figure": "figure",
     "Picture": "picture",
     "ResponseExplorer": "response",
+    "WindowExplorer": "window",
     "codes": "plots",
     "curves": "plots",
     "heat": "plots",
@@ -44,6 +46,7 @@ __all__ = [
     "Figure",
     "Picture",
     "ResponseExplorer",
+    "WindowExplorer",
     "codes",
     "curves",
     "heat",

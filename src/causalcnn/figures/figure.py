@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,8 +92,8 @@ class Figure(anywidget.AnyWidget):
     def __init__(self, **state: Any) -> None:
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
-            own = [name for name in self.class_own_traits() if not name.startswith("_")]
-            raise TypeError(f"{type(self).__name__} has no {unknown[0]!r}; it has {', '.join(own)}, name, caption, alt")
+            own = sorted({*Figure.class_own_traits(), *self.class_own_traits()} - {"shared"})
+            raise TypeError(f"{type(self).__name__} has no {unknown[0]!r}; it has {', '.join(own)}")
         for key, known in (("controls", self._controls), ("reads", self._reads)):
             wrong = sorted(set(state.get(key, ())) - set(known))
             if wrong:
@@ -178,7 +179,7 @@ def duration(frames: float, rate_hz: float) -> str:
     milliseconds = frames * 1000 / rate_hz
     value, unit = (milliseconds / 1000, "s") if abs(milliseconds) >= 10000 else (milliseconds, "ms")
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
-    text = f"{value:.{digits}f}"
+    text = str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))  # as JavaScript's toFixed
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{'0' if text in ('-0', '') else text} {unit}".replace("-", "−")
 

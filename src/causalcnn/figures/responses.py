@@ -61,26 +61,18 @@ class AllOnes:
 
         left, right = self._pads()
         for _ in range(self.layers):
+            if x.shape[-1] + left + right <= (self.kernel_size - 1) * self.dilation:
+                return x[..., :0]  # too few steps for one complete block
             x = functional.pad(x, (left, right))
             if self.dims == 1:
                 ones = x.new_ones(self.features, self.features, self.kernel_size)
-                x = (
-                    functional.conv1d(x, ones, stride=self.stride, dilation=self.dilation)
-                    if self._fits(x)
-                    else x[..., :0]
-                )
+                x = functional.conv1d(x, ones, stride=self.stride, dilation=self.dilation)
                 continue
             spare = self.kernel_size - 1
             x = functional.pad(x, (0, 0, spare // 2, spare - spare // 2))
             ones = x.new_ones(1, 1, self.kernel_size, self.kernel_size)
-            if not self._fits(x):
-                return x[:, : self.features, :0]
             x = functional.conv2d(x[:, None], ones, stride=(1, self.stride), dilation=(1, self.dilation))[:, 0]
         return x
-
-    def _fits(self, x: Tensor) -> bool:
-        """Whether one window fits: a block convolution of very few steps has no complete block."""
-        return x.shape[-1] > (self.kernel_size - 1) * self.dilation
 
     def impulse(self, step: int, kind: Literal["frame", "cell"] = "frame") -> Tensor:
         """The input ``(features, steps)``: one at ``step``, in every feature (a frame) or in the middle one."""

@@ -19,7 +19,7 @@ MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 4
 """What an MP3 can hold."""
 
 _FIGURE = "margin:.6rem 0;max-width:30rem;display:block"
-_ROW = "display:flex;flex-wrap:wrap;gap:.2rem 1.5rem;margin:.4rem 0"
+_ROW = "display:flex;flex-wrap:wrap;align-items:flex-end;gap:.2rem 1.5rem;margin:.4rem 0"
 _CELL = "margin:.3rem 0;flex:1 1 15rem;min-width:0;max-width:30rem"
 _TITLE = "font-size:.95em;margin:0 0 .25rem;text-align:left"
 
@@ -54,11 +54,13 @@ class Player:
     def inner_html(self) -> str:
         """Title and controls, without the frame around them."""
         title = html.escape(self.title)
-        source = f'<br><small style="opacity:.8">{html.escape(self.source)}</small>' if self.source else ""
+        # The browser knows the duration only after the first press, so it is written out.
+        known = f"{self.seconds:.1f} s" + (f" · {self.source}" if self.source else "")
         data = base64.b64encode(self.mp3).decode("ascii")
         return (
-            f'<figcaption style="{_TITLE}">{title}{source}</figcaption>'
-            f'<audio controls preload="none" style="width:100%;color-scheme:light dark" '
+            f'<figcaption style="{_TITLE}">{title}<br>'
+            f'<small style="opacity:.85">{html.escape(known)}</small></figcaption>'
+            f'<audio controls preload="none" style="width:100%" '
             f'aria-label="{html.escape(self.title, quote=True)}, {self.seconds:.1f} seconds" '
             f'src="data:audio/mpeg;base64,{data}"></audio>'
         )
@@ -80,7 +82,8 @@ class Players:
 
     def _repr_html_(self) -> str:
         cells = (f'<figure style="{_CELL}">{sound.inner_html()}</figure>' for sound in self.sounds)
-        return f'<div class="causalcnn-sounds" role="group" style="{_ROW}">{"".join(cells)}</div>'
+        group = 'class="causalcnn-sounds" role="group" aria-label="Sounds to compare"'
+        return f'<div {group} style="{_ROW}">{"".join(cells)}</div>'
 
 
 def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str = "", source: str = "") -> Player:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import anywidget
 import pytest
 
 import build_book
@@ -44,7 +45,7 @@ def test_page_stays_at_home_fits_and_is_accessible(
         pytest.skip("axe-core is not installed (CAUSALCNN_NODE); everything else on this page was checked")
     page.evaluate((folder / "axe-core" / "axe.min.js").read_text("utf8"))
     result = page.evaluate("axe.run()")
-    found = [f"{v['id']}: {[n['html'][:150] for n in v['nodes'][:3]]}" for v in result["violations"]]
+    found = [f"{v['id']}: {[n['html'][:300] for n in v['nodes'][:3]]}" for v in result["violations"]]
     assert found == []
 
 
@@ -61,8 +62,8 @@ def library_figure(state: dict[str, Any], hash_text: str, name: str) -> Any:
     """Return the library's own figure in the state that the page is in, which its address tells."""
     module, _, kind = state["_anywidget_id"].rpartition(".")
     cls = getattr(importlib.import_module(module), kind)
-    now = {key: value for key, value in state.items() if key in cls.class_trait_names(sync=True)}
-    now = {key: value for key, value in now.items() if not key.startswith("_") and key != "shared"}
+    own = set(cls.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names()) - {"shared"}
+    now = {key: value for key, value in state.items() if key in own}
     for part in unquote(hash_text).lstrip("#").split("&"):
         whose, _, settings = part.partition(":")
         if whose != name:

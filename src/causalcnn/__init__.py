@@ -1,12 +1,15 @@
 """causalcnn: networks over time that use the past and the present, never the future, and can prove it."""
 
 from causalcnn.causality import (
+    CannotFit,
+    CannotTrace,
     ContractError,
     check_contract,
     gradient_probe,
     impulse_probe,
     measure_field,
     prefix_probe,
+    receptive_field,
 )
 from causalcnn.field import Field
 from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, Stream
@@ -14,6 +17,8 @@ from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, S
 __version__ = "0.1.0"
 
 __all__ = [
+    "CannotFit",
+    "CannotTrace",
     "CausalConv1d",
     "CausalConv2d",
     "CausalModule",
@@ -26,4 +31,5 @@ __all__ = [
     "impulse_probe",
     "measure_field",
     "prefix_probe",
+    "receptive_field",
 ]

@@ -79,6 +79,7 @@ class Ledger:
         self.LOW, self.HIGH, self.SIDE = self.cells, self.cells + 1, self.cells + 2
         self.width = self.cells + 3
         self._records: dict[int, _Record] = {}
+        self.padding = 0  # frames of padding that were put around time, all in all, in frames of the input
         self.before: dict[int, Tensor] = {}  # values of tensors that the running operation overwrites
 
     # ------------------------------------------------------------------ tensors
@@ -170,8 +171,10 @@ class Ledger:
         assert record.dep is not None
         if tensor.element_size() != record.itemsize:
             return
-        values = torch.empty(0, dtype=tensor.dtype).set_(record.storage, 0, (record.kind.numel(),))
-        record.dep[self.cells :, (record.kind == KNOWN) & (values == 0)] = True
+        values = torch.empty(0, dtype=tensor.dtype).set_(record.storage, 0, (record.kind.numel(),), (1,))
+        zeros = (record.kind == KNOWN) & (values == 0)
+        record.dep[self.cells :, zeros] = True
+        self.padding += self.shape[1] if zeros.any() else 0
 
     def sweep(self) -> None:
         """Forget storages that nobody else holds any more."""
@@ -213,11 +216,17 @@ class Ledger:
         out = torch.nn.functional.pad(dep.to(torch.uint8), flat).bool()
         for i, ((low, high), (before, after)) in enumerate(zip(marks, pads, strict=True)):
             dim = out.dim() - len(pads) + i
+            self.count_padding(low + high, max(before, 0) + max(after, 0), dep.shape[dim])
             if before > 0:
                 out.narrow(dim, 0, before)[low] = True
             if after > 0:
                 out.narrow(dim, out.shape[dim] - after, after)[high] = True
         return out
+
+    def count_padding(self, marks: list[int], elements: int, length: int) -> None:
+        """Note ``elements`` of padding around an axis of ``length`` that runs over the whole input."""
+        if self.LOW in marks or self.HIGH in marks:
+            self.padding += elements * math.ceil(self.shape[1] / max(1, length))
 
     def in_parts(self, function: Callable[[Tensor], Tensor], dep: Tensor, most: int = 1 << 23) -> Tensor:
         """Apply a linear map to 0/1 rows and see what is touched, in parts that fit into memory."""

@@ -108,8 +108,8 @@ def _search(module: nn.Module, x: Tensor, time_axis: int, most: int) -> Field:
                 candidate, problem = None, str(error)
         frames = frames * 3 // 2 if candidate is not None else frames * 2
     raise CannotFit(
-        f"{type(module).__name__}: {problem}. Tried up to {most} frames. causalcnn.measure_field(module, example) shows "
-        "what each output reads; audit(module, example) says whether it looks ahead."
+        f"{type(module).__name__}: {problem}. Tried up to {most} frames. What each output reads is shown by "
+        "causalcnn.measure_field(module, example); audit(module, example) says whether it looks ahead."
     )
 
 
@@ -121,6 +121,8 @@ def fit_field(seen: Trace) -> Field:
         CannotFit: there is none, or the example is too short to tell.
     """
     wide = seen.reads.shape[1]
+    if seen.short:
+        raise CannotFit(f"a slice reaches beyond the {seen.frames[0]} frames of the example")
     if not seen.joint:
         return _fit_time(seen, list(_sets(seen, None)), seen.low[:, 0], seen.high[:, 0])
     return _fit_joint(seen, wide)
@@ -149,7 +151,7 @@ def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> 
         field = _from_block(sets, start + trim, period, advance)
         if _agrees(field, sets, times, start + trim, stop - trim):
             return field
-    endless = _fit_endless(sets, times, low.tolist(), high.tolist())
+    endless = _fit_endless(seen, sets, low.tolist(), high.tolist())
     if endless is None:
         raise CannotFit(
             f"on {times} frames the {len(sets)} outputs read no repeating set of inputs (for example output 0 reads "
@@ -201,16 +203,22 @@ def _agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, sto
     return not any(less[start:stop])
 
 
-def _fit_endless(sets: Sequence[frozenset], times: int, low: list[bool], high: list[bool]) -> Field | None:
-    """All the past, all the future, or everything, each with whatever else is read."""
+def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: list[bool]) -> Field | None:
+    """All the past, all the future, or everything, each with whatever else is read.
+
+    A kernel that is longer than the example reads all of it too. Its outputs carry marks of padding, but only as far
+    from the edge as there is padding in the whole network: beyond that, a mark has come a way that has no end.
+    """
+    times, outs = seen.frames[0], len(sets)
+    away = math.ceil(seen.padding * outs / times)
     whole = frozenset(range(times))
     if all(found == whole for found in sets):
-        return Field.everything()
-    outs = len(sets)
-    for run, marks in (("history", high), ("future", low)):
-        # Hidden taps on the other side would show as padding there, away from that edge.
-        middle = range(outs // 4, outs - outs // 4)
-        if len(middle) < 6 or any(marks[u] for u in middle):
+        return Field.everything() if outs >= 4 and (2 * away < outs or not any(low + high)) else None
+    for run, hidden, seen_marks in (("history", high, low), ("future", low, high)):
+        clear = outs // 4 if not any(seen_marks[outs // 4 : outs - outs // 4]) else max(outs // 4, away)
+        middle = range(clear, outs - outs // 4) if run == "history" else range(outs // 4, outs - clear)
+        # Taps beyond the example on the other side would show as padding there, away from that edge.
+        if len(middle) < 6 or any(hidden[u] for u in middle):
             continue
         ends, rests = [], []
         for u in middle:
@@ -245,7 +253,8 @@ def _endless_pattern(middle: range, ends: list[int], rests: list[frozenset], run
                 back = (middle.start + i) // period * advance
                 cells.append(frozenset((t - back,) for t in rests[i]))
                 edges.append(ends[i] - back)
-            return Field(("time",), (period,), (advance,), tuple(cells), **{run: tuple(edges)})
+            history, future = (tuple(edges), ()) if run == "history" else ((), tuple(edges))
+            return Field(("time",), (period,), (advance,), tuple(cells), history, future)
     return None
 
 
@@ -308,9 +317,7 @@ def _frequency_shift(block: list[list[frozenset]], start: int, stop: int, repeat
     return shift if shift > 0 else None
 
 
-def _joint_agrees(
-    field: Field, rows: list[list[frozenset]], times: int, extent: int, steady: range
-) -> bool:
+def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent: int, steady: range) -> bool:
     clear_of_edges = 0
     for u, row in enumerate(rows):
         for f, found in enumerate(row):

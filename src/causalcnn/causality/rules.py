@@ -112,11 +112,8 @@ def elementwise(call: Call) -> None:
         call.put(dep, torch.where(known, KNOWN, UNKNOWN).to(torch.uint8), i)
 
 
-for _name in (
-    "glu _prelu_kernel complex polar log_sigmoid_forward rrelu_with_noise _fake_quantize native_dropout "
-    "frexp _conj_physical bucketize special_erf view_as_real_copy view_as_complex_copy _weight_norm_placeholder"
-).split():
-    RULES[_name] = elementwise
+rule("glu", "_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
+rule("native_dropout", "frexp", "bucketize")(elementwise)
 
 
 @rule("clone", "_to_copy", "copy_", "copy", "contiguous", "alias_copy", "lift_fresh_copy", "detach_copy", "positive")
@@ -167,7 +164,9 @@ def _choose(call: Call, condition: Operand, yes: Operand, no: Operand) -> None:
         picked = condition.value.bool().expand(shape)
         a, b = broadcast(yes.dep, shape), broadcast(no.dep, shape)
         none = torch.zeros((), dtype=torch.bool)
-        dep = None if a is None and b is None else torch.where(picked, none if a is None else a, none if b is None else b)
+        dep = (
+            None if a is None and b is None else torch.where(picked, none if a is None else a, none if b is None else b)
+        )
         call.put(dep, torch.where(picked, yes.kind.expand(shape), no.kind.expand(shape)))
     else:
         call.put(either(*(broadcast(o.dep, shape) for o in (condition, yes, no))))

@@ -58,7 +58,9 @@ def convolution(call: Call) -> None:
         if call.get("transposed", False):
             # Frames that do not exist lie on both sides: enough of them that every tap finds one.
             more = [math.ceil((k - 1) * d / s) + 1 for k, d, s in zip(kernel, dilation, stride, strict=True)]
-            dep = ledger.padded(x.dep, [(m, m + p) for m, p in zip(more, _per_axis(call["output_padding"], axes), strict=True)])
+            dep = ledger.padded(
+                x.dep, [(m, m + p) for m, p in zip(more, _per_axis(call["output_padding"], axes), strict=True)]
+            )
             dep = _sweep(dep, nonzero, groups, ledger, transposed=True, stride=stride, dilation=dilation)
             for i, (m, s, p) in enumerate(zip(more, stride, padding, strict=True)):
                 dep = dep.narrow(3 + i, m * s + p, space[i])
@@ -136,11 +138,12 @@ def matrices_and_more(call: Call) -> None:
 @rule("mv", "addmv", "dot", "vdot")
 def vectors(call: Call) -> None:
     """Products with a vector."""
-    matrix = call.operand("mat" if "mat" in call.arguments else "self")
-    vector = call.operand("vec" if "vec" in call.arguments else "tensor")
-    dot = matrix.value.dim() == 1
-    a = Operand(None if matrix.dep is None else matrix.dep.unsqueeze(1), matrix.kind[None], matrix.value[None]) if dot else matrix
-    b = Operand(None if vector.dep is None else vector.dep.unsqueeze(-1), vector.kind[:, None], vector.value[:, None])
+    a = call.operand("mat" if "mat" in call.arguments else "self")
+    b = call.operand("vec" if "vec" in call.arguments else "tensor")
+    dot = a.value.dim() == 1
+    if dot:
+        a = Operand(None if a.dep is None else a.dep.unsqueeze(1), a.kind[None], a.value[None])
+    b = Operand(None if b.dep is None else b.dep.unsqueeze(-1), b.kind[:, None], b.value[:, None])
     dep = _product(a, b, call.ledger)
     dep = None if dep is None else dep.squeeze(-1).squeeze(1) if dot else dep.squeeze(-1)
     if "mat" in call.arguments and call.func._schema.name == "aten::addmv":

@@ -39,7 +39,9 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
 
 
 @rule("roll", "flip", "repeat", "tril", "triu", "im2col", "col2im", "pixel_shuffle", "pixel_unshuffle")
-@rule("diag_embed", "diagonal_backward", "slice_backward", "select_backward", "channel_shuffle", "native_channel_shuffle")
+@rule(
+    "diag_embed", "diagonal_backward", "slice_backward", "select_backward", "channel_shuffle", "native_channel_shuffle"
+)
 @rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "expand_copy", "slice_copy", "view_copy")
 @rule("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
 @rule("upsample_linear1d", "upsample_bilinear2d", "rot90", "unfold_copy", "as_strided_copy", "permute_copy")
@@ -88,6 +90,7 @@ def pad_with_input(call: Call) -> None:
     for i in range(0, len(pads), 2):
         dim = dep.dim() - 1 - i // 2
         low, high = call.ledger.edge_marks(source, dim)
+        call.ledger.count_padding(low + high, max(pads[i], 0) + max(pads[i + 1], 0), source.shape[dim])
         if pads[i] > 0:
             dep.narrow(dim, 0, pads[i])[low] = True
         if pads[i + 1] > 0:
@@ -110,8 +113,10 @@ def cat(call: Call) -> None:
         o.dep if o.dep is not None else torch.zeros(ledger.width, *o.value.shape, dtype=torch.bool) for o in operands
     ]
     low, high = ledger.edge_marks(torch.cat([blank[i] for i in real], dim + 1), dim + 1)
+    along = sum(blank[i].shape[dim + 1] for i in real)
     for i, part in enumerate(blank):
         if operands[i].dep is None:
+            ledger.count_padding(low + high, part.shape[dim + 1], along)
             part[low if i < real[0] else high if i > real[-1] else low + high] = True
     call.put(torch.cat(blank, dim + 1), torch.cat([o.kind for o in operands], dim))
 
@@ -240,7 +245,9 @@ def reduce(call: Call) -> None:
         call.put(dep, kind, i)
 
 
-@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "renorm", "_log_softmax", "log_softmax", "cummax_all")
+@rule(
+    "topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "renorm", "_log_softmax", "log_softmax", "cummax_all"
+)
 def along(call: Call) -> None:
     """The axes stay, and every element reads the whole of them: orders, spectra."""
     x = call.operand("self")
@@ -265,7 +272,7 @@ def softmax(call: Call) -> None:
     call.put(dep, torch.where(masked | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
 
 
-@rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_cummax_helper")
+@rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def cumulative(call: Call) -> None:
     """Everything up to here along one axis."""
     x = call.operand("self")
@@ -283,7 +290,7 @@ def batch_norm(call: Call) -> None:
     x = call.operand("input")
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
-    _normalised(call, x.dep, [] if stored else over, {})
+    _normalised(call, x.dep, [] if stored else over)
 
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
@@ -291,7 +298,7 @@ def layer_norm(call: Call) -> None:
     """Every element reads the axes that are normalised together."""
     x = call.operand("input")
     first = x.value.dim() - len(call["normalized_shape"])
-    _normalised(call, x.dep, list(range(first, x.value.dim())), {})
+    _normalised(call, x.dep, list(range(first, x.value.dim())))
 
 
 @rule("native_group_norm", "group_norm")
@@ -306,10 +313,10 @@ def group_norm(call: Call) -> None:
             split = split.any(axis, keepdim=True)
         split = split.expand(*split.shape[:3], dep.shape[2] // groups, *dep.shape[3:])
         dep = split.flatten(2, 3)
-    _normalised(call, dep, [], {})
+    _normalised(call, dep, [])
 
 
-def _normalised(call: Call, dep: Tensor | None, axes: list[int], _: dict[str, Any]) -> None:
+def _normalised(call: Call, dep: Tensor | None, axes: list[int]) -> None:
     own = dep
     if dep is not None:
         for axis in axes:

@@ -9,44 +9,22 @@ torch: each raises :class:`CannotTrace`, naming the operation and the submodule.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
-from causalcnn.causality import rules_linear, rules_shape  # noqa: F401  (they register their rules)
 from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
-from causalcnn.causality.rules import RULES, Call, Untraceable, elementwise
+from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
 
 __all__ = ["CannotTrace", "Trace", "Visit", "trace"]
 
-DECIDES = set(
-    "_local_scalar_dense nonzero nonzero_static masked_select masked_scatter unique_dim _unique2 unique_consecutive "
-    "equal is_nonzero allclose isclose_all bincount histc repeat_interleave _assert_async".split()
-)
-"""Operations whose shape or Python value comes from the numbers."""
-
-METADATA = set("transpose_ t_ squeeze_ unsqueeze_ detach_ swapaxes_ swapdims_ as_strided_".split())
-"""Written in place, but only into the strides, through which the ledger looks anyway."""
-
-UNDEFINED = set("empty empty_like new_empty empty_strided new_empty_strided empty_permuted".split())
-ESCAPES = {
-    "Tensor.numpy", "Tensor.tolist", "Tensor.__array__", "Tensor.__dlpack__", "Tensor.data_ptr", "Tensor.storage",
-    "Tensor.untyped_storage", "Tensor._typed_storage", "Tensor.__deepcopy__", "Tensor.__reduce_ex__",
-}  # fmt: skip
-
-
-class CannotTrace(RuntimeError):
-    """The dependencies of this network cannot be followed; the message names the operation and the submodule."""
+Edit = Callable[[int, str, Tensor, Ledger], None]
 
 
 @dataclass(frozen=True)
@@ -70,6 +48,8 @@ class Trace:
 
     ``reads`` is ``(time', frequency', cells)``, and the marks are ``(time', frequency')``: whether an output was
     computed from padding before the start (``low``), behind the end (``high``), or beside the frequencies (``side``).
+    ``rows_mix``: whether a row of the batch reads another. ``short``: a slice reached beyond the example, so that a
+    longer one may show more. ``padding``: frames of padding that the network puts around time, all in all.
     """
 
     reads: Tensor
@@ -80,6 +60,8 @@ class Trace:
     joint: bool
     visits: tuple[Visit, ...] = field(default=(), repr=False)
     rows_mix: bool = False
+    short: bool = False
+    padding: int = 0
 
     @property
     def frames(self) -> tuple[int, int]:
@@ -100,152 +82,6 @@ class Trace:
         """For each output frame the last input frame that it depends on, or None."""
         times = self.reads.any(1).unflatten(1, (self.shape[1], self.shape[2])).any(2)
         return [max(row.nonzero().flatten().tolist(), default=None) for row in times]
-
-
-class _Guard(TorchFunctionMode):
-    """Numbers that leave torch can no longer be followed."""
-
-    def __init__(self, tracer: _Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        name = resolve_name(func) or getattr(func, "__qualname__", "")
-        short = ".".join(name.split(".")[-2:])
-        if short in ESCAPES and args and isinstance(args[0], Tensor):
-            with _disable_current_modes():
-                known = self.tracer.ledger.knows(args[0])
-                if known and not bool((self.tracer.ledger.kind(args[0]) == KNOWN).all()):
-                    self.tracer.refuse(short, "its numbers leave torch")
-        if name.endswith("one_hot") and len(args) + len(kwargs) > 1:
-            index, classes = args[0], args[1] if len(args) > 1 else kwargs["num_classes"]
-            return (index.unsqueeze(-1) == torch.arange(classes)).long()  # without torch's look at the numbers
-        return func(*args, **kwargs)
-
-
-class _Tracer(TorchDispatchMode):
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
-        self.ledger = ledger
-        self.stack: list[tuple[str, str, list[str]]] = [("", "network", [])]
-        self.count = 0
-
-    def refuse(self, operation: str, why: str) -> None:
-        name, kind, _ = self.stack[-1]
-        where = f"{name or 'the network itself'} ({kind})"
-        raise CannotTrace(
-            f"cannot follow {operation} in {where}: {why}. What these weights read can still be measured: "
-            "causalcnn.measure_field(module, example), or audit(module, example)."
-        )
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        schema = func._schema
-        name = schema.name.partition("::")[2]
-        inputs = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        for tensor in inputs:
-            self._origin(tensor, name)
-        for _, _, operations in self.stack:
-            operations.append(name)
-        deps = [self.ledger.dep(tensor) is not None for tensor in inputs]
-        if name in DECIDES and not all(bool((self.ledger.kind(t) == KNOWN).all()) for t in inputs):
-            why = "a decision or a shape depends on the data" if any(deps) else "a decision depends on the weights"
-            self.refuse(f"aten.{name}", why)
-        bound = _bind(schema, args, kwargs)
-        self.ledger.before = {
-            id(bound[a.name]): bound[a.name].clone()
-            for a in schema.arguments
-            if a.alias_info is not None and a.alias_info.is_write and isinstance(bound.get(a.name), Tensor)
-        }
-        result = func(*args, **kwargs)
-        outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
-        if not outs:
-            return result
-        views = not self.ledger.before or name in METADATA
-        if views and all(self.ledger.knows(o) for o in outs):
-            return result  # a view: the ledger looks through it
-        call = Call(self.ledger, func, bound, outs)
-        try:
-            self._apply(call, name, inputs, any(deps))
-        except Untraceable as problem:
-            self.refuse(f"aten.{name}", str(problem))
-        self.ledger.before = {}
-        self.count += 1
-        if self.count % 32 == 0:
-            self.ledger.sweep()
-        return result
-
-    def _origin(self, tensor: Tensor, name: str) -> None:
-        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
-            self.refuse(f"aten.{name}", f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU")
-        if not self.ledger.knows(tensor):
-            if not name.startswith("lift"):
-                self.refuse(f"aten.{name}", "a tensor of unknown origin (made outside of torch, or by a global)")
-            self.ledger.adopt(tensor, KNOWN)
-
-    def _apply(self, call: Call, name: str, inputs: list[Tensor], depends: bool) -> None:
-        written = [a for a in call.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        base = name if name in RULES or not name.endswith("_") else name[:-1]
-        if base in RULES:
-            if depends or base not in _PLAIN_WITHOUT_INPUT:
-                RULES[base](call)
-                return
-        elif torch.Tag.pointwise in call.func.tags:
-            elementwise(call)
-            return
-        elif depends and not _is_template(name):
-            raise Untraceable("there is no rule for this operation")
-        kinds = [self.ledger.kind(t) for t in inputs]
-        random = torch.Tag.nondeterministic_seeded in call.func.tags
-        known = (_is_template(name) or all(bool((k == KNOWN).all()) for k in kinds)) and not random and name not in UNDEFINED
-        if written and name not in ("arange", "resize_"):
-            known = False
-        for i in range(len(call.outs)):
-            call.put(None, KNOWN if known else UNKNOWN, i)
-
-
-_PLAIN_WITHOUT_INPUT = set(RULES) - set(
-    "clone _to_copy copy_ copy contiguous mul div add sub where masked_fill fill zero fill_ zero_ bitwise_and "
-    "logical_and cat stack constant_pad_nd softmax _softmax _safe_softmax tril triu flip roll repeat index_select "
-    "bernoulli_ uniform_ normal_ exponential_ random_ rand_like randn_like randint_like native_dropout".split()
-)
-"""Rules that say nothing of use where no operand depends on the input."""
-
-
-def _is_template(name: str) -> bool:
-    """``zeros_like`` and its kin read the shape of their argument only."""
-    return name.startswith("new_") or name.endswith("_like")
-
-
-def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """Arguments by name, with the defaults of the schema."""
-    bound: dict[str, Any] = {}
-    for i, argument in enumerate(schema.arguments):
-        if i < len(args) and not argument.kwarg_only:
-            bound[argument.name] = args[i]
-        elif argument.name in kwargs:
-            bound[argument.name] = kwargs[argument.name]
-        elif argument.has_default_value():
-            bound[argument.name] = argument.default_value
-    return bound
-
-
-@contextlib.contextmanager
-def plain_kernels() -> Iterator[None]:
-    """No fused kernels and no other threads' settings: every step shows as an operation of its own."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        mkldnn = torch.backends.mkldnn.enabled
-        torch._C._set_mkldnn_enabled(False)
-        try:
-            with sdpa_kernel(SDPBackend.MATH):
-                yield
-        finally:
-            torch._C._set_mkldnn_enabled(mkldnn)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
@@ -302,7 +138,7 @@ def trace(
     time_axis: int = 2,
     rows: bool = False,
     visits: bool = False,
-    edit: Callable[[int, str, Tensor, Ledger], None] | None = None,
+    edit: Edit | None = None,
 ) -> Trace:
     """Run a module once and return the exact sets that its outputs depend on.
 
@@ -323,11 +159,11 @@ def trace(
     ledger = Ledger(batch, x.shape[time_axis], frequencies)
     _enter_constants(ledger, twin)
     ledger.adopt_input(x, time_axis)
-    tracer = _Tracer(ledger)
+    tracer = Tracer(ledger)
     noted: list[Visit] = []
-    handles = _watch(twin, tracer, noted, edit) if visits else _name(twin, tracer)
+    handles = _watch(twin, tracer, noted if visits else None, edit)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_kernels(), _Guard(tracer), tracer:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_kernels(), Guard(tracer), tracer:
             y = twin(x)
     finally:
         for handle in handles:
@@ -336,10 +172,12 @@ def trace(
     if y is None or y.dim() <= time_axis:
         shape = None if y is None else tuple(y.shape)
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
-    return _result(ledger, y, x, time_axis, tuple(noted), rows)
+    return _result(ledger, y, x, time_axis, tuple(noted), rows, tracer.short)
 
 
-def _result(ledger: Ledger, y: Tensor, x: Tensor, time_axis: int, visits: tuple[Visit, ...], rows: bool) -> Trace:
+def _result(
+    ledger: Ledger, y: Tensor, x: Tensor, time_axis: int, visits: tuple[Visit, ...], rows: bool, short: bool
+) -> Trace:
     dep = ledger.dep(y) if ledger.knows(y) else None
     if dep is None:
         dep = torch.zeros(ledger.width, *y.shape, dtype=torch.bool)
@@ -355,27 +193,32 @@ def _result(ledger: Ledger, y: Tensor, x: Tensor, time_axis: int, visits: tuple[
     dep = dep.any(gone) if gone else dep
     dep = dep.unsqueeze(-1) if not joint else dep  # (width, time', frequency')
     cells = dep[: ledger.cells].unflatten(0, (batch, times * frequencies)).any(0)
-    marks = [dep[m] for m in (ledger.LOW, ledger.HIGH, ledger.SIDE)]
-    return Trace(cells.permute(1, 2, 0).contiguous(), *marks, (1, times, frequencies), joint, visits, mix)
+    low, high, side = (dep[m] for m in (ledger.LOW, ledger.HIGH, ledger.SIDE))
+    return Trace(
+        cells.permute(1, 2, 0).contiguous(),
+        low,
+        high,
+        side,
+        (1, times, frequencies),
+        joint,
+        visits,
+        mix,
+        short,
+        ledger.padding,
+    )
 
 
-def _name(module: nn.Module, tracer: _Tracer) -> list[Any]:
-    return _watch(module, tracer, None, None)
-
-
-def _watch(
-    module: nn.Module, tracer: _Tracer, noted: list[Visit] | None, edit: Callable[[int, str, Tensor, Ledger], None] | None
-) -> list[Any]:
+def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: Edit | None) -> list[Any]:
     """Hooks that keep the path of running submodules, and note what each returns."""
-    handles = []
+    handles: list[Any] = []
     calls = [0]
     for name, part in module.named_modules():
 
-        def enter(_: nn.Module, __: Any, name: str = name, part: nn.Module = part) -> None:
-            tracer.stack.append((name, type(part).__name__, []))
+        def enter(one: nn.Module, _: Any, name: str = name) -> None:
+            tracer.stack.append((name, type(one).__name__, []))
 
-        def leave(_: nn.Module, __: Any, output: Any, name: str = name, part: nn.Module = part) -> None:
-            _, kind, operations = tracer.stack.pop()
+        def leave(one: nn.Module, _: Any, output: Any, name: str = name) -> None:
+            operations = tracer.stack.pop()[2]
             if noted is None:
                 return
             first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
@@ -383,17 +226,9 @@ def _watch(
                 spans = None if first is None else _spans(tracer.ledger, first)
                 if edit is not None and first is not None:
                     edit(calls[0], name, first, tracer.ledger)
-            noted.append(Visit(name, kind, tuple(operations), *(spans or (None, None))))
+            noted.append(Visit(name, type(one).__name__, tuple(operations), *(spans or (None, None))))
             calls[0] += 1
 
         handles.append(part.register_forward_pre_hook(enter))
         handles.append(part.register_forward_hook(leave))
     return handles
-
-
-def ratio(trace_: Trace) -> Fraction:
-    """Input frames per output frame, guessed from the lengths alone."""
-    frames, outs = trace_.frames
-    if outs >= frames:
-        return Fraction(1, max(1, round(outs / frames)))
-    return Fraction(max(1, round(frames / max(1, outs))))

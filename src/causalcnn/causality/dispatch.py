@@ -1,0 +1,201 @@
+"""Every operation of a running network passes here: look up its rule, write the ledger, refuse what is unknown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from causalcnn.causality import rules_linear, rules_shape  # noqa: F401  (they register their rules)
+from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
+from causalcnn.causality.rules import RULES, Call, Untraceable, elementwise
+
+__all__ = ["CannotTrace", "Guard", "Tracer", "plain_kernels"]
+
+DECIDES = {
+    "_local_scalar_dense", "nonzero", "nonzero_static", "masked_select", "masked_scatter", "unique_dim", "_unique2",
+    "unique_consecutive", "equal", "is_nonzero", "allclose", "bincount", "histc", "repeat_interleave", "_assert_async",
+}  # fmt: skip
+"""Operations whose shape or Python value comes from the numbers."""
+
+METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_", "swapdims_", "as_strided_"}
+"""Written in place, but only into the strides, through which the ledger looks anyway."""
+
+UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
+"""Operations that leave their numbers to chance."""
+
+ESCAPES = {
+    "Tensor.numpy", "Tensor.tolist", "Tensor.__array__", "Tensor.__dlpack__", "Tensor.data_ptr", "Tensor.storage",
+    "Tensor.untyped_storage", "Tensor._typed_storage", "Tensor.__deepcopy__", "Tensor.__reduce_ex__",
+}  # fmt: skip
+
+
+class CannotTrace(RuntimeError):
+    """The dependencies of this network cannot be followed; the message names the operation and the submodule."""
+
+
+class Guard(TorchFunctionMode):
+    """Numbers that leave torch can no longer be followed."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = resolve_name(func) or getattr(func, "__qualname__", "")
+        short = ".".join(name.split(".")[-2:])
+        if short in ESCAPES and args and isinstance(args[0], Tensor):
+            with _disable_current_modes():
+                known = self.tracer.ledger.knows(args[0])
+                if known and not bool((self.tracer.ledger.kind(args[0]) == KNOWN).all()):
+                    self.tracer.refuse(short, "its numbers leave torch")
+        if name.endswith("one_hot") and len(args) + len(kwargs) > 1:
+            index, classes = args[0], args[1] if len(args) > 1 else kwargs["num_classes"]
+            return (index.unsqueeze(-1) == torch.arange(classes)).long()  # without torch's look at the numbers
+        return func(*args, **kwargs)
+
+
+class Tracer(TorchDispatchMode):
+    """Sees every ATen operation of a run, on plain tensors, and keeps the path of submodules that are running."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.stack: list[tuple[str, str, list[str]]] = [("", "network", [])]
+        self.count = 0
+        self.short = False
+
+    def refuse(self, operation: str, why: str) -> None:
+        """Raise :class:`CannotTrace`, naming the operation and the submodule that runs."""
+        name, kind, _ = self.stack[-1]
+        where = f"{name or 'the network itself'} ({kind})"
+        raise CannotTrace(
+            f"cannot follow {operation} in {where}: {why}. What these weights read can still be measured: "
+            "causalcnn.measure_field(module, example), or audit(module, example)."
+        )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        schema = func._schema
+        name = schema.name.partition("::")[2]
+        inputs = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        for tensor in inputs:
+            self._origin(tensor, name)
+        for _, _, operations in self.stack:
+            operations.append(name)
+        deps = [self.ledger.dep(tensor) is not None for tensor in inputs]
+        if name in DECIDES and not all(bool((self.ledger.kind(t) == KNOWN).all()) for t in inputs):
+            why = "a decision or a shape depends on the data" if any(deps) else "a decision depends on the weights"
+            self.refuse(f"aten.{name}", why)
+        bound = _bind(schema, args, kwargs)
+        if name == "slice" and any(deps):
+            length, ends = bound["self"].shape[bound["dim"]], (bound["start"] or 0, bound["end"] or 0)
+            self.short |= ends[0] > length or min(ends) < -length
+        self.ledger.before = {
+            id(bound[a.name]): bound[a.name].clone()
+            for a in schema.arguments
+            if a.alias_info is not None and a.alias_info.is_write and isinstance(bound.get(a.name), Tensor)
+        }
+        result = func(*args, **kwargs)
+        outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
+        if not outs:
+            return result
+        views = not self.ledger.before or name in METADATA
+        if views and all(self.ledger.knows(o) for o in outs):
+            return result  # a view: the ledger looks through it
+        call = Call(self.ledger, func, bound, outs)
+        try:
+            self._apply(call, name, inputs, any(deps))
+        except Untraceable as problem:
+            self.refuse(f"aten.{name}", str(problem))
+        self.ledger.before = {}
+        self.count += 1
+        if self.count % 32 == 0:
+            self.ledger.sweep()
+        return result
+
+    def _origin(self, tensor: Tensor, name: str) -> None:
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            self.refuse(
+                f"aten.{name}", f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
+            )
+        if not self.ledger.knows(tensor):
+            if not name.startswith("lift"):
+                self.refuse(f"aten.{name}", "a tensor of unknown origin (made outside of torch, or by a global)")
+            self.ledger.adopt(tensor, KNOWN)
+
+    def _apply(self, call: Call, name: str, inputs: list[Tensor], depends: bool) -> None:
+        written = [a for a in call.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        base = name if name in RULES or not name.endswith("_") else name[:-1]
+        if base in RULES:
+            if depends or base in _EVEN_WITHOUT_INPUT:
+                RULES[base](call)
+                return
+        elif torch.Tag.pointwise in call.func.tags:
+            elementwise(call)
+            return
+        elif depends and not _is_template(name):
+            raise Untraceable("there is no rule for this operation")
+        kinds = [self.ledger.kind(t) for t in inputs]
+        random = torch.Tag.nondeterministic_seeded in call.func.tags
+        known = (
+            (_is_template(name) or all(bool((k == KNOWN).all()) for k in kinds))
+            and not random
+            and name not in UNDEFINED
+        )
+        if written and name not in ("arange", "resize_"):
+            known = False
+        for i in range(len(call.outs)):
+            call.put(None, KNOWN if known else UNKNOWN, i)
+
+
+_EVEN_WITHOUT_INPUT = {
+    "clone", "_to_copy", "copy_", "copy", "contiguous", "mul", "div", "add", "sub", "where", "masked_fill", "fill",
+    "zero", "fill_", "zero_", "bitwise_and", "logical_and", "cat", "stack", "constant_pad_nd", "softmax", "_softmax",
+    "_safe_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select", "bernoulli_", "uniform_", "normal_",
+    "exponential_", "random_", "rand_like", "randn_like", "randint_like", "native_dropout",
+}  # fmt: skip
+"""Rules that keep track of constants too: masks are made of these."""
+
+
+def _is_template(name: str) -> bool:
+    """``zeros_like`` and its kin read the shape of their argument only."""
+    return name.startswith("new_") or name.endswith("_like")
+
+
+def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """Arguments by name, with the defaults of the schema."""
+    bound: dict[str, Any] = {}
+    for i, argument in enumerate(schema.arguments):
+        if i < len(args) and not argument.kwarg_only:
+            bound[argument.name] = args[i]
+        elif argument.name in kwargs:
+            bound[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            bound[argument.name] = argument.default_value
+    return bound
+
+
+@contextlib.contextmanager
+def plain_kernels() -> Iterator[None]:
+    """No fused kernels and no other threads' settings: every step shows as an operation of its own."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        mkldnn = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch._C._set_mkldnn_enabled(mkldnn)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -129,7 +129,7 @@ class _Check:
         self.field, stride = self.layer.field, self.layer.field.stride
         if not isinstance(self.field, Field):
             self.fail(f"field is a {type(self.field).__name__}, not a causalcnn.Field")
-        allowed = self.layer.convention.lookahead(max(1, int(stride)))
+        allowed = self.layer.convention.lookahead(self.field.advance[0])  # inputs in a block
         if self.field.lookahead > allowed:
             self.fail(
                 f"its field looks {self.field.lookahead} frames ahead, but the {self.layer.convention.value} "

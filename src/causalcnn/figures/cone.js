@@ -168,6 +168,7 @@ export function sentence(s) {
     return `The chosen input is read by ${plural(outputs.length, "output")}.` + knows;
   }
   const late = timeOf(s, s.layers, 0), back = f.past + late, ahead = f.lookahead - late;
+  if (f.taps === 1 && back === 0 && ahead <= 0) return "The chosen output reads the present input and nothing else.";
   const reads = `The chosen output reads ${plural(f.taps, "input")}, back to ${plural(back, "frame")} (${duration(back, s.rate_hz)}) ago`;
   return ahead > 0 ? `${reads} and ${plural(ahead, "frame")} (${duration(ahead, s.rate_hz)}) into the future: a leak.` : `${reads}, and none from the future.`;
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..field import Field
 from .figure import Figure, count, duration, plural, tidy, time_axis, traitlets
@@ -131,6 +131,8 @@ class ConeExplorer(Figure):
             return f"The chosen input is read by {plural(len(outputs), 'output')}.{knows}"
         field, late = self.field, self._time(self.layers, 0)
         back, ahead = int(field.past) + late, int(field.lookahead) - late
+        if field.taps == 1 and back == 0 and ahead <= 0:
+            return "The chosen output reads the present input and nothing else."
         reads = (
             f"The chosen output reads {plural(int(field.taps), 'input')}, back to {plural(back, 'frame')} "
             f"({duration(back, self.rate_hz)}) ago"
@@ -268,5 +270,5 @@ class _Stage:
         return out
 
     def _axis(self) -> str:
-        place = {"x": self.x, "dx": self.dx, "right": self.right, "left": GUTTER, "y": BOTTOM + 30}
+        place: dict[str, Any] = {"x": self.x, "dx": self.dx, "right": self.right, "left": GUTTER, "y": BOTTOM + 30}
         return time_axis(self.a, self.b, now=self.now, rate_hz=self.cone.rate_hz, **place)

@@ -18,13 +18,17 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._extras import require
 from . import palette
 
-anywidget = require("anywidget", extra="figures")
-traitlets = require("traitlets", extra="figures")
+if TYPE_CHECKING:
+    import anywidget
+    import traitlets
+else:
+    anywidget = require("anywidget", extra="figures")
+    traitlets = require("traitlets", extra="figures")
 
 __all__ = ["Figure", "module", "style_sheet"]
 
@@ -142,7 +146,7 @@ class Figure(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget's view for Jupyter, and as HTML the same view over its static picture, for the page."""
-        bundle = super()._repr_mimebundle_(**kwargs)
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         if VIEW not in (data or {}):
             return bundle

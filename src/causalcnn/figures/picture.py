@@ -126,6 +126,7 @@ class Picture:
 
 CSS = (
     ".cc-picture{margin:1.4rem 0;color:var(--cc-ink)}.cc-picture svg{display:block;width:100%;height:auto}"
+    ".cc-picture svg *{stroke-linejoin:round;stroke-linecap:butt}"  # else matplotlib says so for the whole page
     ".cc-picture figcaption{font-size:.88rem;color:var(--cc-muted);margin-top:.5rem}"
     ".cc-picture .cc-narrow{display:none}"
     "@media (max-width:600px){.cc-picture .cc-narrow{display:block}.cc-picture .cc-wide{display:none}}"
@@ -174,7 +175,7 @@ def _svg(figure: Figure, alt: str) -> str:
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.S)
     unique = f"ccp{next(_serial)}-"
     text = re.sub(r'\bid="', f'id="{unique}', text)
     text = re.sub(r'url\(#|(href=")#', lambda m: f"{m.group(0)}{unique}", text)
@@ -192,7 +193,6 @@ def _svg(figure: Figure, alt: str) -> str:
     text = re.sub(r' d="([^"]*)"', lambda m: f' d="{_rounded(m.group(1))}"', text)
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONT.replace('"', "'"), text)
     text = re.sub(r'href="data:image/png;base64,([^"]*)"', _smaller, text)
-    text = text.replace("<image ", '<image style="image-rendering:pixelated" ')
     return re.sub(r"\n\s*", "\n", re.sub(r" xmlns:xlink=\"[^\"]*\"", "", text).replace("xlink:href", "href"))
 
 

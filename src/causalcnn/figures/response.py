@@ -88,7 +88,7 @@ class ResponseExplorer(Figure):
     def _panel(self, convention: str) -> Panel:
         stack = self.stack(convention)
         step = min(self.step, self.steps - 1)
-        out = stack.response(step, self.impulse).tolist()
+        out = stack.response(step, "frame" if self.impulse == "frame" else "cell").tolist()
         outputs, total = len(out[0]), stack.stride**stack.layers
         if self.view == "response":
             return Panel(convention, out, [stack.frame_of(u) for u in range(outputs)], total, step, -1)

@@ -1,5 +1,7 @@
 """The causal convolutions keep the law, over kernel × dilation × stride × convention × chunks."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -90,6 +92,23 @@ def test_a_stream_runs_forever_in_the_same_memory():
     pieces = [stream(piece) for piece in torch.split(x, [7, 1, 2, 600] + [1] * 390 + [2000], dim=2)]
     torch.testing.assert_close(torch.cat(pieces, 2), layer(x), rtol=1e-12, atol=1e-12)
     assert stream._buffer.shape == size
+
+
+def test_a_ring_holds_the_weights_as_they_were_and_never_grows():
+    layer = CausalConv1d(3, 2, 3, dilation=4).double()
+    x = torch.randn(2, 3, 300, dtype=torch.float64)
+    stream = layer.stream(2)
+    y = torch.cat([stream(piece) for piece in torch.split(x, [1, 0, 3, 90, 2] + [1] * 204, dim=2)], 2)
+    torch.testing.assert_close(y, layer(x), rtol=1e-12, atol=1e-12)
+    assert len(stream._views) <= 3 * 4
+    with pytest.raises(ValueError, match="this stream takes"):
+        stream(torch.zeros(2, 1, 1, dtype=torch.float64))
+    twin = copy.deepcopy(stream)
+    frame = torch.randn(2, 3, 1, dtype=torch.float64)
+    torch.testing.assert_close(twin(frame), stream(frame))
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert stream(frame).abs().max() > 0.01
 
 
 def test_a_saved_state_does_not_hold_the_sequence():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -82,6 +83,19 @@ class Pointwise(CausalModule):
         """The function of ``x``."""
         return self.function(x), ()
 
+    def stream(self, batch: int, *frequency: int, state: State | None = None) -> Stream:
+        """A stream that has nothing to remember."""
+        return PointwiseStream(self, batch, *frequency, state=state)
+
+
+class PointwiseStream(Stream[Pointwise]):
+    """Applies the function, to a piece or to a frame."""
+
+    takes_frames = True
+
+    def _frame(self, x: Tensor) -> Tensor:
+        return self.module.function(x)
+
 
 def identity_field(two_dimensional: bool) -> Field:
     """The field of doing nothing, over time or over time and frequency."""
@@ -99,6 +113,15 @@ def frequencies_after(layer: CausalModule, frequency: tuple[int, ...]) -> tuple[
         return frequency
     empty = torch.zeros(1, channels, 0, *frequency, dtype=weight.dtype, device=weight.device)
     return tuple(layer.step(empty, layer.initial_state(1, *frequency))[0].shape[3:])
+
+
+@functools.lru_cache(maxsize=512)
+def _series(fields: tuple[Field, ...], rates: tuple[float | None, ...], two_dimensional: bool) -> Field:
+    """The fields in series; remembered, because a deep network asks for it often (rates: equal fields may differ)."""
+    field = identity_field(two_dimensional)
+    for part in fields:
+        field = field.then(part)
+    return field if not rates or rates[0] is None else field.at(rates[0])
 
 
 class _Composite(CausalModule):
@@ -146,12 +169,17 @@ class CompositeStream(Stream[_Composite]):
     def _load(self, state: State) -> None:
         parts = self.module.parts
         self._streams = [part.stream(self.batch, state=piece) for part, piece in zip(parts, state, strict=True)]  # type: ignore[operator]
+        self.takes_frames = all(stream.takes_frames for stream in self._streams)
+        self._frames = [stream._frame for stream in self._streams]
 
     def _save(self) -> State:
         return tuple(stream._save() for stream in self._streams)
 
     def _advance(self, x: Tensor) -> Tensor:
         return self.module._combine(x, lambda i, piece: self._streams[i]._advance(piece))
+
+    def _frame(self, x: Tensor) -> Tensor:
+        return self.module._combine(x, lambda i, frame: self._frames[i](frame))
 
 
 class CausalSequential(_Composite):
@@ -171,6 +199,7 @@ class CausalSequential(_Composite):
             two_dimensional = any(known)
         self.two_dimensional = two_dimensional
         self.parts = nn.ModuleList(as_causal(layer, two_dimensional) for layer in layers)
+        self._depth = len(self.parts)
         self._channels()
 
     def _channels(self) -> None:
@@ -181,10 +210,8 @@ class CausalSequential(_Composite):
     @property
     def field(self) -> Field:
         """The fields of the layers in series."""
-        field = identity_field(self.two_dimensional)
-        for part in self.parts:
-            field = field.then(part.field)  # type: ignore[arg-type]
-        return field
+        fields: list[Field] = [part.field for part in self.parts]  # type: ignore[misc]
+        return _series(tuple(fields), tuple(field.rate_hz for field in fields), self.two_dimensional)
 
     def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
         sizes = []
@@ -194,7 +221,7 @@ class CausalSequential(_Composite):
         return sizes
 
     def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        for i in range(len(self.parts)):
+        for i in range(self._depth):
             x = advance(i, x)
         return x
 

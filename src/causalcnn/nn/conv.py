@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from causalcnn.field import Field
 from causalcnn.nn.law import CausalModule, Convention, Stream
+from causalcnn.nn.streams import ConvStream, RingStream
 
 __all__ = ["CausalConv1d", "CausalConv2d"]
 
@@ -143,8 +144,13 @@ class _CausalConv(CausalModule):
         raise NotImplementedError
 
     def stream(self, batch: int, *frequency: int, state: Tensor | None = None) -> Stream:
-        """A :class:`Stream` that writes into its own buffer and copies nothing that grows with the window."""
-        return ConvStream(self, batch, *frequency, state=state)
+        """A :class:`Stream` that writes into its own buffer and copies nothing that grows with the window.
+
+        It holds the weights as they are when it is made.
+        """
+        plain = len(self._kernel) == 1 and self._stride == (1,) and self.groups == 1
+        kind = RingStream if plain else ConvStream
+        return kind(self, batch, *frequency, state=state)
 
     def extra_repr(self) -> str:
         """The arguments, as in the constructor."""
@@ -333,54 +339,3 @@ def _pair(name: str, value: int | Pair) -> Pair:
     if len(value) != 2:
         raise ValueError(f"{name} is {value!r}; it must be an int or a pair (time, frequency)")
     return tuple(value)  # type: ignore[return-value]
-
-
-class ConvStream(Stream["_CausalConv"]):
-    """The stream of a convolution: one buffer, written in place, its window always contiguous.
-
-    Frames are appended; when the buffer is full, the last window moves to its front, so that a frame is
-    copied once in ``ROOM`` frames and memory never grows. One frame of a 1D layer is one small matrix
-    product; longer pieces and 2D layers go through torch's convolution.
-    """
-
-    ROOM = 256
-
-    def _load(self, state: Tensor) -> None:
-        self._end = state.shape[2]
-        self._start = 0
-        self._buffer = state.new_empty(*state.shape[:2], self.module._window - 1 + self.ROOM, *state.shape[3:])
-        self._buffer[:, :, : self._end] = state.detach()
-
-    def _save(self) -> Tensor:
-        return self._buffer[:, :, self._start : self._end]
-
-    def _advance(self, x: Tensor) -> Tensor:
-        layer = self.module
-        layer._check(x)
-        if x.shape[2] > self.ROOM:  # a long piece is no stream: take the whole-sequence path once
-            y, state = layer.step(x, self._save())
-            self._load(state)
-            return y
-        if self._end + x.shape[2] > self._buffer.shape[2]:
-            live = self._save().clone()  # source and target may overlap
-            self._start, self._end = 0, live.shape[2]
-            self._buffer[:, :, : self._end] = live
-        self._buffer[:, :, self._end : self._end + x.shape[2]] = x
-        self._end += x.shape[2]
-        frames = self._save()
-        if (
-            frames.dim() == 3
-            and layer.groups == 1
-            and layer._window <= frames.shape[2] < layer._window + layer._stride[0]
-        ):
-            y = self._one(frames)
-        else:
-            y = layer._outputs(frames)
-        self._start += y.shape[2] * layer._stride[0]
-        return y
-
-    def _one(self, frames: Tensor) -> Tensor:
-        """A single output: the taps side by side, times the weight as a matrix."""
-        layer = self.module
-        taps = frames[:, :, layer._window - layer._extent : layer._window : layer._dilation[0]]
-        return F.linear(taps.flatten(1), layer.weight.flatten(1), layer.bias).unsqueeze(2)

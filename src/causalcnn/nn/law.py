@@ -140,6 +140,8 @@ class Stream(Generic[ModuleT]):
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
         if x.shape[0] != self.batch:
             raise ValueError(f"this stream has {self.batch} rows, the input has {x.shape[0]}")
+        if x.shape[2] == 1 and self.takes_frames and x.dim() == 3:
+            return self._frame(x[:, :, 0]).unsqueeze(2)
         return self._advance(x)
 
     @property
@@ -151,6 +153,12 @@ class Stream(Generic[ModuleT]):
     def reset_rows(self, rows: Tensor | list[int]) -> None:
         """Let the given rows start afresh, at a block boundary; see :meth:`CausalModule.reset_rows`."""
         self._load(self.module.reset_rows(self._save(), rows))
+
+    takes_frames = False
+    """Whether :meth:`_frame`, a shorter way for a single frame ``(batch, channels)``, is there."""
+
+    def _frame(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
     # A faster stream overrides these three.
     def _load(self, state: State) -> None:

@@ -52,6 +52,8 @@ class Guard(TorchFunctionMode):
         kwargs = kwargs or {}
         name = resolve_name(func) or getattr(func, "__qualname__", "")
         short = ".".join(name.split(".")[-2:])
+        if self.tracer.paused:
+            return func(*args, **kwargs)
         if short in ESCAPES and args and isinstance(args[0], Tensor):
             with _disable_current_modes():
                 known = self.tracer.ledger.knows(args[0])
@@ -72,6 +74,17 @@ class Tracer(TorchDispatchMode):
         self.stack: list[tuple[str, str, list[str]]] = [("", "network", [])]
         self.count = 0
         self.short = False
+        self.paused = False
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Look at the ledger in the middle of a run without being followed."""
+        self.paused = True
+        try:
+            with _disable_current_modes():
+                yield
+        finally:
+            self.paused = False
 
     def refuse(self, operation: str, why: str) -> None:
         """Raise :class:`CannotTrace`, naming the operation and the submodule that runs."""

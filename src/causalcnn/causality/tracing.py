@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import _disable_current_modes
 
 from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
 from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
@@ -222,7 +221,7 @@ def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: E
             if noted is None:
                 return
             first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
-            with _disable_current_modes():
+            with tracer.unseen():
                 spans = None if first is None else _spans(tracer.ledger, first)
                 if edit is not None and first is not None:
                     edit(calls[0], name, first, tracer.ledger)

@@ -1,0 +1,139 @@
+"""The second question of an audit: what do these weights do? Change the future and compare the past, bit by bit."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from causalcnn.causality.structure import allowance, rate_of
+from causalcnn.nn.law import Convention
+
+__all__ = ["Behaviour", "Runner", "change_the_future", "cut_in_pieces", "cut_short"]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What one probe saw: how far ahead an output reacted, and by how much at most, relative to the largest output."""
+
+    ahead: float
+    change: float
+    runs: int
+
+
+class Runner:
+    """Runs a network again and again as if for the first time: from a copy, with the same random numbers."""
+
+    def __init__(self, module: nn.Module, time_axis: int) -> None:
+        self.module, self.time_axis = module, time_axis
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
+        """The first tensor that the network returns for ``x``, time moved to axis 2."""
+        twin = copy.deepcopy(self.module) if module is None else module
+        devices = [x.device] if x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(0)
+            y = twin(x.clone())
+        first = next(leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor))
+        return first.detach().movedim(self.time_axis, 2) if self.time_axis != 2 and first.dim() > 2 else first.detach()
+
+
+def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """Other futures: redrawn, turned around, and far out of range (one of them opens a gate or a ReLU)."""
+    drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+    yield drawn
+    yield x * -3 + drawn
+    yield x + 100 * drawn
+
+
+def _cuts(frames: int) -> list[int]:
+    places = {1, 2, 3, 5, 8, frames // 4, frames // 2, 3 * frames // 4, frames - 1}
+    return sorted(cut for cut in places if 0 < cut < frames)
+
+
+def _per_frame(difference: Tensor) -> Tensor:
+    """The largest absolute value in each output frame; a NaN on one side only counts as infinite."""
+    flat = difference.abs().nan_to_num(nan=math.inf, posinf=math.inf).transpose(0, 2).flatten(1)
+    return flat.amax(1)
+
+
+def change_the_future(
+    run: Callable[[Tensor], Tensor], x: Tensor, convention: Convention, time_axis: int, stride: Fraction | None = None
+) -> Behaviour:
+    """Change everything from one frame on; exact equality is demanded of every output that was complete before it."""
+    whole = run(x)
+    frames, outs = x.shape[time_axis], whole.shape[2]
+    stride = rate_of(frames, outs) if stride is None else stride
+    allowed = allowance(stride, convention)
+    scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
+    generator = torch.Generator().manual_seed(0)
+    ahead, change, runs = 0, 0.0, 0
+    for cut in _cuts(frames):
+        for other in _changes(x, generator):
+            changed = x.clone()
+            changed.narrow(time_axis, cut, frames - cut).copy_(other.narrow(time_axis, cut, frames - cut))
+            y = run(changed)
+            runs += 1
+            same = torch.eq(y, whole) | (y.isnan() & whole.isnan())
+            moved = _per_frame(torch.where(same, 0.0, y - whole)) > 0
+            for u in moved.nonzero().flatten().tolist():
+                if u * stride + allowed < cut:
+                    ahead = max(ahead, math.ceil(cut - u * stride - allowed))
+                    change = max(change, _per_frame(torch.where(same, 0.0, y - whole))[u].item() / scale)
+    return Behaviour(ahead, change, runs)
+
+
+def cut_short(
+    run: Callable[[Tensor], Tensor], x: Tensor, convention: Convention, time_axis: int, stride: Fraction | None = None
+) -> Behaviour:
+    """Let the recording end early; the outputs that were complete by then should be the same, up to rounding."""
+    whole = run(x)
+    frames = x.shape[time_axis]
+    stride = rate_of(frames, whole.shape[2]) if stride is None else stride
+    allowed = allowance(stride, convention)
+    scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
+    ahead, change, runs = 0, 0.0, 0
+    for end in sorted({frames // 2, 2 * frames // 3, 3 * frames // 4 + 1, frames - 1}):
+        try:
+            y = run(x.narrow(time_axis, 0, end))
+        except (RuntimeError, ValueError, IndexError, AssertionError):
+            continue  # too short for this network
+        runs += 1
+        shared = min(y.shape[2], whole.shape[2])
+        gaps = _per_frame(y[:, :, :shared] - whole[:, :, :shared]) / scale
+        for u in range(shared):
+            if u * stride + allowed < end and gaps[u] > 0:
+                change = max(change, gaps[u].item())
+                if gaps[u] > 1e-9:
+                    ahead = max(ahead, math.ceil(end - u * stride - allowed))
+    return Behaviour(ahead, change, runs)
+
+
+@torch.no_grad()
+def cut_in_pieces(module: nn.Module, x: Tensor) -> float | None:
+    """The largest relative difference between a whole sequence and uneven pieces; None where there is no ``step``."""
+    if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
+        return None
+    try:
+        whole, state = module(x), module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+        frames, start, pieces = x.shape[2], 0, []
+        for size in (1, 3, 0, 2, frames):
+            y, state = module.step(x[:, :, start : start + size], state)  # type: ignore[operator]
+            pieces.append(y)
+            start += size
+            if start >= frames:
+                break
+        pieces.append(module.step(x[:, :, start:], state)[0])  # type: ignore[operator]
+        joined = torch.cat(pieces, dim=2)
+    except (TypeError, AttributeError):
+        return None  # a step of another meaning
+    if joined.shape != whole.shape:
+        return math.inf
+    return (joined - whole).abs().max().item() / (whole.abs().max().item() or 1.0) if whole.numel() else 0.0

@@ -1,0 +1,69 @@
+"""Backend switches: which of them makes the future leak into the past by rounding, and which stops it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+__all__ = ["SWITCHES", "removing_switch"]
+
+
+@contextlib.contextmanager
+def _setting(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextlib.contextmanager
+def _mkldnn(on: bool) -> Iterator[None]:
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(on)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
+
+
+@contextlib.contextmanager
+def _cudnn(**flags: bool) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for name, value in flags.items():
+            stack.enter_context(_setting(torch.backends.cudnn, name, value))
+        yield
+
+
+SWITCHES: dict[str, dict[str, Callable[[], contextlib.AbstractContextManager]]] = {
+    "cpu": {
+        "torch.backends.nnpack.flags(enabled=False)": lambda: torch.backends.nnpack.flags(enabled=False),
+        "torch.backends.mkldnn.enabled = True": lambda: _mkldnn(True),
+        "torch.backends.mkldnn.enabled = False": lambda: _mkldnn(False),
+    },
+    "cuda": {
+        "torch.backends.cudnn.allow_tf32 = False": lambda: _cudnn(allow_tf32=False),
+        "torch.backends.cuda.matmul.allow_tf32 = False": lambda: _setting(
+            torch.backends.cuda.matmul, "allow_tf32", False
+        ),
+        "torch.backends.cudnn.benchmark = False": lambda: _cudnn(benchmark=False),
+        "torch.backends.cudnn.deterministic = True": lambda: _cudnn(deterministic=True),
+        "torch.backends.cudnn.enabled = False": lambda: _cudnn(enabled=False),
+    },
+}
+"""For each kind of device: single switches, mildest first."""
+
+
+def removing_switch(device: str, leak: Callable[[], float]) -> tuple[str | None, dict[str, float]]:
+    """The first single switch under which ``leak()`` is exactly 0, and what each one left."""
+    left = {}
+    for name, context in SWITCHES.get(device, {}).items():
+        with context():
+            left[name] = leak()
+        if left[name] == 0:
+            return name, left
+    return None, left

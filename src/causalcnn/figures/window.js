@@ -1,7 +1,7 @@
 // The window explorer: which samples a frame of the front end reads, and when it is ready.
 import { assemble, count, duration, newId, plural, tidy } from "./common.js";
 
-const GUTTER = 54, EDGE = 10, TOP = 56, MIDDLE = 132, BOTTOM = 208, HEIGHT = 306;
+const GUTTER = 54, EDGE = 10, TOP = 56, MIDDLE = 132, BOTTOM = 208, HEIGHT = 292;
 const RATE = 16000, FIRST_MS = -60, LAST_MS = 200, LAST_HOP_MS = 160;
 
 // --- what is computed. Proved equal to causalcnn.Field and to the front end over the whole grid of controls.

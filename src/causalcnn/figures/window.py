@@ -11,7 +11,7 @@ from .figure import Figure, count, duration, plural, tidy, traitlets
 
 __all__ = ["WindowExplorer"]
 
-GUTTER, EDGE, TOP, MIDDLE, BOTTOM, HEIGHT = 54, 10, 56, 132, 208, 306
+GUTTER, EDGE, TOP, MIDDLE, BOTTOM, HEIGHT = 54, 10, 56, 132, 208, 292
 RATE_HZ, FIRST_MS, LAST_MS, LAST_HOP_MS = 16_000, -60, 200, 160
 WINDOWS, HOPS = (160, 320, 400, 512, 640, 1024), (80, 160, 320)
 CONTROLS = {"frame": "slider", "convention": "choice", "window_samples": "slider", "hop_samples": "slider"}

@@ -140,7 +140,7 @@ class Stream(Generic[ModuleT]):
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
         if x.shape[0] != self.batch:
             raise ValueError(f"this stream has {self.batch} rows, the input has {x.shape[0]}")
-        if x.shape[2] == 1 and self.takes_frames and x.dim() == 3:
+        if self.takes_frames and x.dim() == 3 and x.shape[2] == 1:
             return self._frame(x[:, :, 0]).unsqueeze(2)
         return self._advance(x)
 

@@ -124,7 +124,8 @@ function render({ model, el }) {
     width = w;
     const s = state(), f = windowRead(s);
     const slide = el.querySelector('input[data-key="frame"]');
-    if (slide) { // how many frames fit depends on the hop
+    if (model.get("frame") !== s.frame) model.set("frame", s.frame); // a longer hop leaves room for fewer frames
+    if (slide) {
       slide.max = lastFrame(s);
       slide.value = s.frame;
       slide.style.setProperty("--at", `${(100 * s.frame) / lastFrame(s)}%`);

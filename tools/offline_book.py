@@ -139,6 +139,9 @@ BLOCKING_SCRIPT = re.compile(r'<script (?![^>]*(?:\b(?:defer|async|type)\b|docum
 CODE = re.compile(r'(<div class="highlight">)<pre>')
 
 
+SEARCH_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
+VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
+
 # What the theme and its companions get wrong for readers who use a screen reader (axe finds each of them).
 ACCESS = (
     # The visible words are the name: "Search Ctrl+K", "Solution".
@@ -148,15 +151,26 @@ ACCESS = (
     (re.compile(r'(<div id="pst-primary-sidebar")'), r'\1 role="navigation" aria-label="Book"'),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r' role="doc-biblioentry"'), ""),
+    # The empty corner of a table heads nothing.
+    (re.compile(r'<th class="head">(?:<p></p>)?</th>'), "<td></td>"),
 )
 
 
-def trim(page: str) -> str:
-    """Remove what blocks or bloats a page, and make it usable by keyboard and screen reader."""
+def trim(page: str, searches: bool = False) -> str:
+    """Remove what blocks or bloats a page, and make it usable by keyboard and screen reader.
+
+    Args:
+        page: the HTML.
+        searches: whether it is the page of search results, which alone needs the index.
+    """
     page = FONT_AWESOME.sub("", page)  # 1.5 MB of script; the icon font draws the same icons
     page = PRELOAD_SCRIPT.sub("", page)
     page = BLOCKING_SCRIPT.sub(r"<script defer \1", page)
     page = CODE.sub(r'\1<pre tabindex="0">', page)
+    if not searches:
+        page = SEARCH_SCRIPT.sub("", page)
+    viewports = VIEWPORT.findall(page)
+    page = VIEWPORT.sub("", page).replace("<head>", "<head>" + viewports[0], 1) if len(viewports) > 1 else page
     for wrong, right in ACCESS:
         page = wrong.sub(right, page)
     return page
@@ -181,7 +195,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         (out / "index.html").write_text(front, "utf8")
     for page in html_checks.site_pages(out):
         text = page.read_text("utf8")
-        trimmed = trim(text)
+        trimmed = trim(text, searches=page.name == "search.html")
         if trimmed != text:
             page.write_text(trimmed, "utf8")
         for problem in html_checks.page_problems(trimmed):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
     from .responses import AllOnes
+    from .stacks import StackBuilder
     from .window import WindowExplorer
 
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "Figure": "figure",
     "Picture": "picture",
     "ResponseExplorer": "response",
+    "StackBuilder": "stacks",
     "WindowExplorer": "window",
     "codes": "plots",
     "curves": "plots",
@@ -46,6 +48,7 @@ __all__ = [
     "Figure",
     "Picture",
     "ResponseExplorer",
+    "StackBuilder",
     "WindowExplorer",
     "codes",
     "curves",

@@ -1,6 +1,7 @@
 """Everything that is built of layers keeps the law, too: transposes, pools, skips, branches, encoders."""
 
 import io
+import os
 
 import pytest
 import torch
@@ -196,3 +197,27 @@ def test_what_may_read_the_future_is_refused(module, words):
 def test_errors_name_the_value_and_the_way_out(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as status:
+        return int(status.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident memory is read from /proc")
+def test_a_million_frames_in_flat_memory():
+    """One frame at a time, for 10⁶ frames: the same numbers as offline, and no memory that grows."""
+    network = CausalSequential(CausalConv1d(2, 3, 3, dilation=4), nn.ReLU(), Residual(CausalConv1d(3, 3, 2))).double()
+    x = torch.randn(1, 2, 1_000_000, dtype=torch.float64)
+    with torch.no_grad():
+        offline = network(x)
+    stream, worst, early = network.stream(1), 0.0, 0
+    for t, frame in enumerate(x.split(1, dim=2)):
+        y = stream(frame)
+        if t % 997 == 0:
+            worst = max(worst, (y[:, :, 0] - offline[:, :, t]).abs().max().item())
+        if t == 200_000:
+            early = resident_bytes()
+    assert worst < 1e-12
+    assert resident_bytes() - early < 8 * 2**20

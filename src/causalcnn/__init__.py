@@ -1,9 +1,13 @@
 """causalcnn: networks over time that use the past and the present, never the future, and can prove it."""
 
 from causalcnn.causality import (
+    AuditReport,
     CannotFit,
     CannotTrace,
     ContractError,
+    LeakError,
+    assert_causal,
+    audit,
     check_contract,
     gradient_probe,
     impulse_probe,
@@ -17,6 +21,7 @@ from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, S
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuditReport",
     "CannotFit",
     "CannotTrace",
     "CausalConv1d",
@@ -25,7 +30,10 @@ __all__ = [
     "ContractError",
     "Convention",
     "Field",
+    "LeakError",
     "Stream",
+    "assert_causal",
+    "audit",
     "check_contract",
     "gradient_probe",
     "impulse_probe",

@@ -164,7 +164,7 @@ class _Case:
         self.stride: Fraction | None = found.stride if found.seen is not None else None
 
     def behave(self, evidence: list[Evidence]) -> tuple[Behaviour, Behaviour]:
-        seen = change_the_future(self.run, self.x, self.rule, self.time_axis, self.stride)
+        seen = change_the_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
         said = "no output before it changed, bit by bit"
         if seen.ahead:
             said = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"
@@ -182,7 +182,7 @@ class _Case:
         )
         if drawn:
             return seen, Behaviour(0, 0.0, 0)  # other lengths draw other masks
-        prefix = cut_short(self.run, self.x, self.rule, self.time_axis, self.stride)
+        prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
         said = f"its outputs are the same up to {prefix.change:.1e} relative"
         if prefix.ahead:
             said = f"outputs up to {prefix.ahead} frames before the end differ, by {prefix.change:.1e} relative"
@@ -203,7 +203,7 @@ class _Case:
         behaviour = gap > ROUNDING * (whole.abs().max().item() or 1.0)
         structure: bool | None = None
         if self.found.seen is not None:
-            frames = min(self.found.seen.frames[0], 128)
+            frames = min(self.found.seen.frames[0], max(24, 3 * int(self.found.stride)))
             try:
                 small = with_frames(self.x[:2], frames, self.time_axis)
                 structure = trace(self.module, small, time_axis=self.time_axis, rows=True).rows_mix

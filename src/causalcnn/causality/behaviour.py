@@ -53,8 +53,10 @@ def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     yield x + 100 * drawn
 
 
-def _cuts(frames: int) -> list[int]:
+def _cuts(frames: int, stride: Fraction, allowed: int) -> list[int]:
+    """Places for a cut: the start, where padding is, some inside, and right behind a complete block."""
     places = {1, 2, 3, 5, 8, frames // 4, frames // 2, 3 * frames // 4, frames - 1}
+    places |= {int(u * stride) + allowed + 1 for u in (0, int(frames // 3 / stride), int(frames // 2 / stride))}
     return sorted(cut for cut in places if 0 < cut < frames)
 
 
@@ -75,7 +77,7 @@ def change_the_future(
     scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
     generator = torch.Generator().manual_seed(0)
     ahead, change, runs = 0, 0.0, 0
-    for cut in _cuts(frames):
+    for cut in _cuts(frames, stride, allowed):
         for other in _changes(x, generator):
             changed = x.clone()
             changed.narrow(time_axis, cut, frames - cut).copy_(other.narrow(time_axis, cut, frames - cut))

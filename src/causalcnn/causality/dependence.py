@@ -43,6 +43,11 @@ class Operand:
     value: Tensor
 
     @property
+    def blank(self) -> bool:
+        """Whether nothing at all is known of any element."""
+        return not bool(self.kind.any())
+
+    @property
     def known(self) -> Tensor:
         """Where the value is a constant."""
         return self.kind == KNOWN
@@ -136,12 +141,20 @@ class Ledger:
     def dep(self, tensor: Tensor) -> Tensor | None:
         """``(width, *shape)``: which cells each element depends on; None where it depends on none."""
         record = self._record(tensor, UNKNOWN)
-        return None if record.dep is None else self._view(record.dep, record, tensor).any(-1)
+        if record.dep is None:
+            return None
+        view = self._view(record.dep, record, tensor)
+        return view[..., 0] if view.shape[-1] == 1 else view.any(-1)
+
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether anything in the storage of this tensor depends on the input."""
+        return self._record(tensor, UNKNOWN).dep is not None
 
     def kind(self, tensor: Tensor) -> Tensor:
         """``(*shape)``: UNKNOWN, KNOWN or MASKED."""
         record = self._record(tensor, UNKNOWN)
-        return self._view(record.kind, record, tensor).amin(-1)
+        view = self._view(record.kind, record, tensor)
+        return view[..., 0] if view.shape[-1] == 1 else view.amin(-1)
 
     def operand(self, argument: Tensor | complex) -> Operand:
         """Everything about one argument; plain numbers are constants."""

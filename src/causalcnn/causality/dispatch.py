@@ -68,6 +68,10 @@ class Guard(TorchFunctionMode):
 class Tracer(TorchDispatchMode):
     """Sees every ATen operation of a run, on plain tensors, and keeps the path of submodules that are running."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else every operation passes torch._dynamo, whose import alone takes seconds
+
     def __init__(self, ledger: Ledger) -> None:
         super().__init__()
         self.ledger = ledger
@@ -102,9 +106,8 @@ class Tracer(TorchDispatchMode):
         inputs = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         for tensor in inputs:
             self._origin(tensor, name)
-        for _, _, operations in self.stack:
-            operations.append(name)
-        deps = [self.ledger.dep(tensor) is not None for tensor in inputs]
+        self.stack[-1][2].append(name)
+        deps = [self.ledger.depends(tensor) for tensor in inputs]
         if name in DECIDES and not all(bool((self.ledger.kind(t) == KNOWN).all()) for t in inputs):
             why = "a decision or a shape depends on the data" if any(deps) else "a decision depends on the weights"
             self.refuse(f"aten.{name}", why)

@@ -106,6 +106,9 @@ def elementwise(call: Call) -> None:
     operands = [call.ledger.operand(tensor) for tensor in call.tensors()]
     for i, out in enumerate(call.outs):
         dep = either(*(broadcast(o.dep, out.shape) for o in operands))
+        if any(o.blank for o in operands):
+            call.put(dep, UNKNOWN, i)
+            continue
         known = torch.ones(out.shape, dtype=torch.bool)
         for operand in operands:
             known = known & operand.known
@@ -129,6 +132,9 @@ def product(call: Call) -> None:
     """What is multiplied by a constant zero is not read: masked kernels, closed attention."""
     a, b = call.operand("self"), call.operand("other")
     shape = call.outs[0].shape
+    if a.blank and b.blank:  # the common case, quickly
+        call.put(either(broadcast(a.dep, shape), broadcast(b.dep, shape)))
+        return
     divides = call.func._schema.name.startswith("aten::div")
     never = torch.zeros((), dtype=torch.bool)
     zero_b = never if divides else b.zero
@@ -147,6 +153,9 @@ def total(call: Call) -> None:
     shape = call.outs[0].shape
     sign = -1 if call.func._schema.name.startswith("aten::sub") else 1
     sign = -sign if isinstance(call.get("alpha", 1), (int, float)) and call.get("alpha", 1) < 0 else sign
+    if a.blank and b.blank:  # the common case, quickly
+        call.put(either(broadcast(a.dep, shape), broadcast(b.dep, shape)))
+        return
     dep = either(
         _without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
         _without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),

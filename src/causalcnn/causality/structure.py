@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-import torch
 from torch import Tensor, nn
 
 from causalcnn.causality.dependence import Ledger
 from causalcnn.causality.fitting import CannotFit, explains, fit_field, with_frames
-from causalcnn.causality.tracing import CannotTrace, Trace, Visit, trace
+from causalcnn.causality.tracing import CannotTrace, Trace, Visit, time_axis_of, trace
 from causalcnn.field import Field
 from causalcnn.nn.law import Convention
 
@@ -61,7 +60,8 @@ def follow(module: nn.Module, x: Tensor, convention: Convention, time_axis: int,
     frames = min(x.shape[time_axis], 32)
     candidate: Field | None = None
     last: Trace | None = None
-    problem, sizes, leaking = "", [], 0
+    problem, leaking = "", 0
+    sizes: list[float] = []
     leaks: dict[int, float] = {}
     stride = Fraction(1)
     while frames <= most:
@@ -93,21 +93,36 @@ def follow(module: nn.Module, x: Tensor, convention: Convention, time_axis: int,
         if candidate is None and len(sizes) >= 3 and len(set(sizes[-3:])) == 1:
             break  # it leaks, by so much and no more, and it will not repeat: longer inputs say no more
         frames = frames * 3 // 2 if candidate is not None else frames * 2
+    if last is None and frames != x.shape[time_axis]:  # a network for one length only
+        try:
+            last = trace(module, x, time_axis=time_axis)
+            leaks = leaks_of(last, stride := rate_of(*last.frames), convention)
+            whole = leaks and bool(last.reads.all())
+            sizes = [math.inf] if whole else [max(leaks.values(), default=0)]
+            leaking = x.shape[time_axis]
+        except (CannotTrace, RuntimeError, ValueError, IndexError, AssertionError) as error:
+            problem = str(error)
     if last is None:
         return Structure(None, Fraction(1), {}, 0, False, None, problem or "no input was long enough", 0)
-    grows = len(sizes) >= 2 and sizes[-1] > sizes[-2]
+    grows = (len(sizes) >= 2 and sizes[-1] > sizes[-2]) or sizes[-1:] == [math.inf]
     worst = math.inf if grows else max(leaks.values(), default=0)
     hidden = bool(last.high.any()) or last.short
     return Structure(last, stride, leaks, worst, bool(leaks) or not hidden, None, problem, leaking or last.frames[0])
 
 
 # ---------------------------------------------------------------------- who was it?
-def _visit_leaks(visit: Visit, frames: int, convention: Convention) -> bool:
-    if visit.last is None:
+def _looks_ahead(last: tuple[int, ...] | None, frames: int, convention: Convention) -> bool:
+    if last is None:
         return False
-    stride = rate_of(frames, len(visit.last))
+    stride = rate_of(frames, len(last))
     allowed = allowance(stride, convention)
-    return any(last > i * stride + allowed for i, last in enumerate(visit.last))
+    return any(t > i * stride + allowed for i, t in enumerate(last))
+
+
+def _visit_leaks(visit: Visit, frames: int, convention: Convention) -> bool:
+    """What it returns looks ahead, and what came in did not yet: else it was done before, around this submodule."""
+    came, last = (_looks_ahead(side, frames, convention) for side in (visit.came, visit.last))
+    return last and not came
 
 
 def find_culprit(
@@ -148,7 +163,7 @@ def _take_away(tensor: Tensor, ledger: Ledger, frames: int, convention: Conventi
     if dep is None:
         return
     grid = dep[: ledger.cells].unflatten(0, ledger.shape).any(2).any(0)
-    axis = _time_axis_of(grid, tensor)
+    axis = time_axis_of(grid, tensor)
     stride = rate_of(frames, tensor.shape[axis])
     allowed = allowance(stride, convention)
     dep = dep.clone().transpose(axis + 1, 1)  # (width, time, …)
@@ -158,22 +173,15 @@ def _take_away(tensor: Tensor, ledger: Ledger, frames: int, convention: Conventi
     ledger.put(tensor, dep.transpose(axis + 1, 1), ledger.kind(tensor))
 
 
-def _time_axis_of(grid: Tensor, tensor: Tensor) -> int:
-    """The axis along which the frames that are read vary most; axis 2 where none does."""
-    best = (1, 2 if tensor.dim() > 2 else tensor.dim() - 1)
-    for axis in range(1, tensor.dim()):
-        others = [d for d in range(1, grid.dim()) if d != axis + 1]
-        times = (grid.any(others) if others else grid).T
-        best = max(best, (len(torch.unique(times, dim=0)), axis), key=lambda pair: pair[0])
-    return best[1]
-
-
 def describe(part: nn.Module, visit: Visit) -> str:
     """What is wrong with a submodule, in words, from its type and the operations that it ran."""
     name, ran = type(part).__name__, set(visit.operations)
     if "BatchNorm" in name and part.training:
         return f"{name} in training mode: statistics of the batch run over all of time; eval() uses stored ones"
-    if any(word in name for word in ("GroupNorm", "InstanceNorm", "LayerNorm")) or ran & {"native_group_norm"}:
+    if any(word in name for word in ("GroupNorm", "InstanceNorm", "LayerNorm")) or ran & {
+        "native_group_norm",
+        "native_layer_norm",
+    }:
         return f"{name}: it normalises over time"
     if getattr(part, "bidirectional", False):
         return f"{name} in both directions: the second one reads the future"
@@ -185,10 +193,10 @@ def describe(part: nn.Module, visit: Visit) -> str:
         return f"{name}: a spectrum over a window that lies ahead"
     if ran & {"_softmax", "_safe_softmax", "softmax"} and ran & {"bmm", "mm"}:
         return f"{name}: attention whose mask lets the future in"
+    if ran & {"mean", "amax", "amin", "max", "min", "var", "std", "var_mean"}:
+        return f"{name}: a statistic over all of time"
     if "convolution" in ran:
         return f"{name}: a convolution whose window lies ahead; its padding does not fit"
     if any("pool" in op for op in ran):
         return f"{name}: a pool whose window lies ahead"
-    if ran & {"mean", "sum", "amax", "max", "var", "std"}:
-        return f"{name}: a statistic over all of time"
     return f"{name}: it moves frames back in time"

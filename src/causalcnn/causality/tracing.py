@@ -28,16 +28,16 @@ Edit = Callable[[int, str, Tensor, Ledger], None]
 
 @dataclass(frozen=True)
 class Visit:
-    """One call of a submodule: its qualified name, its type, and how far its input and output look ahead.
+    """One call of a submodule: its qualified name, its type, the operations that it ran itself, how far it reads.
 
-    ``first``, ``last``: for each index along the time axis of the output, the first and the last input frame that
-    it depends on (−1 where none); None where the output has no time axis of its own.
+    ``came``, ``last``: for each index along the time axis of what came in, and of what it returned, the last input
+    frame of the network that it depends on (−1 where none); None where there is no time axis.
     """
 
     name: str
     kind: str
     operations: tuple[str, ...]
-    first: tuple[int, ...] | None
+    came: tuple[int, ...] | None
     last: tuple[int, ...] | None
 
 
@@ -106,28 +106,31 @@ def _enter_constants(ledger: Ledger, module: nn.Module) -> None:
                     ledger.adopt(tensor, UNKNOWN if blank or tensor.requires_grad else KNOWN)
 
 
-def _spans(ledger: Ledger, tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """First and last input frame for each index along the time axis of a tensor; None where it has none."""
+def _last_frames(ledger: Ledger, tensor: Tensor) -> tuple[int, ...] | None:
+    """The last input frame for each index along the time axis of a tensor; None where it has none."""
     dep = ledger.dep(tensor) if ledger.knows(tensor) else None
     if dep is None or tensor.dim() < 2:
         return None
     grid = dep[: ledger.cells].unflatten(0, ledger.shape).any(2).any(0)  # (times, *shape)
-    best = None
+    times = over_time(grid, time_axis_of(grid, tensor))
+    frames = times.shape[0]
+    last = frames - 1 - times.flip(0).to(torch.uint8).argmax(0)
+    return tuple(torch.where(times.any(0), last, torch.tensor(-1)).tolist())
+
+
+def over_time(grid: Tensor, axis: int) -> Tensor:
+    """``(times, *shape)`` → ``(times, length of axis)``."""
+    others = [d for d in range(1, grid.dim()) if d != axis + 1]
+    return grid.any(others) if others else grid
+
+
+def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
+    """The axis along which the frames that are read vary most; axis 2 where none does."""
+    best = (1, min(2, tensor.dim() - 1))
     for axis in range(1, tensor.dim()):
-        others = [d for d in range(1, grid.dim()) if d != axis + 1]
-        times = grid.any(others) if others else grid  # (times, length)
-        count = times.shape[0]
-        some = times.any(0)
-        first = torch.where(some, times.to(torch.uint8).argmax(0), torch.tensor(-1))
-        last = torch.where(some, count - 1 - times.flip(0).to(torch.uint8).argmax(0), torch.tensor(-1))
-        variety = len({(int(a), int(b)) for a, b in zip(first, last, strict=True)})
-        if best is None or variety > best[0]:
-            best = (variety, tuple(first.tolist()), tuple(last.tolist()), axis)
-    if best is None:
-        return None
-    if best[0] == 1:  # nothing moves along any axis: time is where it always is, if it is there at all
-        return None if tensor.dim() < 3 else (best[1], best[2])
-    return best[1], best[2]
+        variety = len(torch.unique(over_time(grid, axis).T, dim=0))
+        best = max(best, (variety, axis), key=lambda pair: pair[0])
+    return best[1]
 
 
 def trace(
@@ -167,7 +170,7 @@ def trace(
     finally:
         for handle in handles:
             handle.remove()
-    y = next((leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)), None)
+    y = _first_tensor(y)
     if y is None or y.dim() <= time_axis:
         shape = None if y is None else tuple(y.shape)
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
@@ -207,25 +210,37 @@ def _result(
     )
 
 
+def _first_tensor(value: Any) -> Tensor | None:
+    return next((leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)), None)
+
+
 def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: Edit | None) -> list[Any]:
     """Hooks that keep the path of running submodules, and note what each returns."""
     handles: list[Any] = []
     calls = [0]
+    came: list[tuple[int, ...] | None] = []
+
+    def look(value: Any) -> tuple[int, ...] | None:
+        tensor = _first_tensor(value)
+        with tracer.unseen():
+            return None if tensor is None else _last_frames(tracer.ledger, tensor)
+
     for name, part in module.named_modules():
 
-        def enter(one: nn.Module, _: Any, name: str = name) -> None:
+        def enter(one: nn.Module, inputs: Any, name: str = name) -> None:
             tracer.stack.append((name, type(one).__name__, []))
+            came.append(look(inputs) if noted is not None else None)
 
         def leave(one: nn.Module, _: Any, output: Any, name: str = name) -> None:
             operations = tracer.stack.pop()[2]
             if noted is None:
                 return
-            first = next((leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)), None)
-            with tracer.unseen():
-                spans = None if first is None else _spans(tracer.ledger, first)
-                if edit is not None and first is not None:
+            entered = came.pop()
+            noted.append(Visit(name, type(one).__name__, tuple(operations), entered, look(output)))
+            first = _first_tensor(output)
+            if edit is not None and first is not None:
+                with tracer.unseen():
                     edit(calls[0], name, first, tracer.ledger)
-            noted.append(Visit(name, type(one).__name__, tuple(operations), *(spans or (None, None))))
             calls[0] += 1
 
         handles.append(part.register_forward_pre_hook(enter))

@@ -1,0 +1,184 @@
+"""The auditor on networks that are not ours, on what it cannot know, on rounding, and from the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from causalcnn import CausalConv1d, CausalConv2d, audit
+from causalcnn.__main__ import main
+from causalcnn.causality import Verdict
+from causalcnn.causality.zoo import cpc_encoder
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+class Fn(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class ReflectConv(nn.Module):
+    """As EnCodec's causal convolution by default: reflect padding on the left, of kernel − stride."""
+
+    def __init__(self, ins: int, outs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.before = kernel - stride
+        self.conv = nn.Conv1d(ins, outs, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (self.before, 0), mode="reflect"))
+
+
+def test_pytorch_tcn_is_causal_when_it_says_so_and_not_when_it_does_not():
+    tcn = pytest.importorskip("pytorch_tcn")
+    report = audit(tcn.TCN(2, [3, 3], kernel_size=3, causal=True, dropout=0.0), (1, 2, 48))
+    assert report.passed, str(report)
+    report = audit(tcn.TCN(2, [3, 3], kernel_size=3, causal=False, dropout=0.0).eval(), (1, 2, 48))
+    assert (report.verdict, report.lookahead) == (Verdict.LOOKS_AHEAD, 6)
+    assert report.culprit == "network.0.conv1"
+
+
+def test_the_first_convolution_of_an_encodec_like_encoder_reads_6_4_2_ahead():
+    report = audit(ReflectConv(1, 4, 7), (1, 1, 60))
+    assert dict(report.frames) == {0: 6, 1: 4, 2: 2}
+    assert "reflect" in report.kind
+    encoder = nn.Sequential(ReflectConv(1, 4, 7), nn.ELU(), ReflectConv(4, 4, 4, 2), nn.ELU(), ReflectConv(4, 4, 4, 2))
+    report = audit(encoder, (1, 1, 96), convention="block")
+    assert (report.verdict, report.culprit) == (Verdict.LOOKS_AHEAD, "0")
+
+
+def test_cpc_reads_152_samples_past_its_hop():
+    report = audit(cpc_encoder(), (1, 1, 800), convention="block")
+    assert (report.lookahead, report.stride, report.culprit) == (152, 160, "0")
+    assert report.observed == 152
+
+
+def test_two_dimensions_and_our_own_layers():
+    report = audit(CausalConv2d(1, 2, 3, dilation=(2, 1)), (1, 1, 32, 9))
+    assert report.passed
+    assert any(item.probe == "uneven pieces" and item.good for item in report.evidence)
+    leaking = nn.Sequential(CausalConv2d(1, 2, 3), nn.Conv2d(2, 1, 3, padding=1))
+    report = audit(leaking, (1, 1, 32, 9))
+    assert (report.lookahead, report.culprit) == (1, "1")
+    block = CausalConv1d(1, 1, 4, stride=4, convention="block")
+    assert audit(block, (1, 1, 64)).passed
+    assert audit(block, (1, 1, 64), convention="strict").lookahead == 3
+
+
+def test_a_network_for_one_length_only_is_judged_at_that_length():
+    report = audit(nn.Sequential(CausalConv1d(2, 2, 3), nn.LayerNorm(40)), (1, 2, 40))
+    assert (report.verdict, report.culprit) == (Verdict.LOOKS_AHEAD, "1")
+    assert "normalises over time" in report.kind
+
+
+def decides_on_the_data(x: Tensor) -> Tensor:
+    return x if float(x[:, :, 0].sum()) > 0 else -x
+
+
+def jumps_when_the_end_is_loud(x: Tensor) -> Tensor:
+    return x if float(x[:, :, -1].abs().max()) < 50 else -x
+
+
+def test_what_cannot_be_followed_is_unknown_or_refuted_but_never_called_causal():
+    report = audit(Fn(decides_on_the_data), (1, 2, 40))
+    assert report.verdict is Verdict.UNKNOWN
+    assert not report.passed
+    assert "cannot follow" in str(report)
+    assert audit(Fn(jumps_when_the_end_is_loud), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
+
+
+def test_the_module_is_left_as_it_was():
+    net = nn.Sequential(CausalConv1d(1, 2, 3), nn.BatchNorm1d(2))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    report = audit(net, torch.randn(2, 1, 40, generator=torch.Generator().manual_seed(0)))
+    assert report.rows_mix
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert audit(net.eval(), (2, 1, 40)).passed
+
+
+def test_numerical_mode_tells_rounding_from_structure():
+    net = nn.Sequential(nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(8, 8, 3))
+    with torch.backends.mkldnn.flags(enabled=False):
+        report = audit(net, (16, 8, 64), mode="numerical")
+    assert report.verdict is Verdict.CAUSAL
+    if report.rounding is None:
+        pytest.skip("this build has no NNPACK kernel for such a convolution: there is nothing to see")
+    assert 0 < report.rounding < 1e-2
+    assert "nnpack" in str(report.remedy)
+
+
+def test_numerical_mode_still_finds_a_structural_leak():
+    report = audit(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 40), mode="numerical")
+    assert (report.verdict, report.rounding) == (Verdict.LOOKS_AHEAD, None)
+
+
+def test_bad_questions_get_clear_errors():
+    net = nn.Conv1d(1, 1, 1)
+    with pytest.raises(ValueError, match="mode"):
+        audit(net, (1, 1, 40), mode="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="convention"):
+        audit(net, (1, 1, 40), convention="loose")
+    with pytest.raises(ValueError, match="at least 4"):
+        audit(net, (1, 1, 3))
+    with pytest.raises(ValueError, match="floating point"):
+        audit(net, torch.ones(1, 1, 40, dtype=torch.long))
+
+
+def test_a_report_is_readable_as_text_and_html():
+    report = audit(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 40))
+    text = str(report)
+    assert text.startswith("Conv1d looks 1 frame ahead (strict)")
+    assert "cannot see" in text
+    html = report._repr_html_()
+    assert "looks 1 frame ahead" in html
+    assert html.count("<tr>") == 1 + len(report.evidence)
+
+
+@pytest.fixture
+def factories(tmp_path, monkeypatch):
+    (tmp_path / "some_networks.py").write_text(
+        "import torch\n"
+        "def causal(): return torch.nn.Sequential(torch.nn.ConstantPad1d((2, 0), 0.0), torch.nn.Conv1d(1, 1, 3))\n"
+        "def leaking(): return torch.nn.Conv1d(1, 1, 3, padding=1)\n"
+        "class Decides(torch.nn.Module):\n"
+        "    def forward(self, x): return x if float(x[:, :, 0].sum()) > 0 else -x\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("some_networks", None)
+
+
+@pytest.mark.parametrize(("name", "code"), [("causal", 0), ("leaking", 1), ("Decides", 2)])
+def test_the_command_exits_with_the_verdict(factories, capsys, name, code):
+    assert main(["audit", f"some_networks:{name}", "--example", "1,1,40"]) == code
+    assert "evidence" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["some_networks:missing", "--example", "1,1,40"],
+        ["no_such_module:net", "--example", "1,1,40"],
+        ["some_networks:number", "--example", "1,1,40"],
+        ["some_networks:causal", "--example", "1,1"],
+        ["some_networks:causal", "--example", "one,1,40"],
+        ["some_networks", "--example", "1,1,40"],
+    ],
+)
+def test_the_command_explains_what_it_cannot_use(factories, capsys, arguments):
+    assert main(["audit", *arguments]) == 2
+    assert "causalcnn audit:" in capsys.readouterr().err

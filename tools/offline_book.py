@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,9 @@ BLOCKING_SCRIPT = re.compile(r'<script (?![^>]*(?:\b(?:defer|async|type)\b|docum
 CODE = re.compile(r'(<div class="highlight">)<pre>')
 
 
+# Without a choice of the reader's, the system's theme counts from the first paint on, not after the scripts.
+THEME = re.compile(r'(dataset\.theme = localStorage\.getItem\("theme"\)) \|\| ""')
+SYSTEM_THEME = r'\1 || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
 SEARCH_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 
@@ -167,6 +171,7 @@ def trim(page: str, searches: bool = False) -> str:
     page = PRELOAD_SCRIPT.sub("", page)
     page = BLOCKING_SCRIPT.sub(r"<script defer \1", page)
     page = CODE.sub(r'\1<pre tabindex="0">', page)
+    page = THEME.sub(SYSTEM_THEME, page)
     if not searches:
         page = SEARCH_SCRIPT.sub("", page)
     viewports = VIEWPORT.findall(page)
@@ -193,6 +198,9 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     if app.config.root_doc != "index":
         front = redirect(f"{app.config.root_doc}.html", app.config.html_title or app.config.project)
         (out / "index.html").write_text(front, "utf8")
+    icons = out / "_static" / "vendor" / "fontawesome" / "webfonts" / "fa-solid-900.woff2"
+    if icons.exists():  # the icons that the theme draws here, 4 KB of 156
+        shutil.copyfile(out / "_static" / "fonts" / "icons.woff2", icons)
     for page in html_checks.site_pages(out):
         text = page.read_text("utf8")
         trimmed = trim(text, searches=page.name == "search.html")

@@ -69,8 +69,8 @@ def test_every_position_of_the_sliders_equals_the_declared_field(engine):
     v8 = engine("cone")
     for grid in itertools.product(KERNELS, DILATIONS, [False, True], LAYERS, (1, 2), CONVENTIONS):
         s = _state(*grid)
-        if s["kernel_size"] ** s["layers"] > 3_000:
-            continue  # sets of ten thousands of inputs: torch has checked them above
+        if s["kernel_size"] ** s["layers"] > 800:
+            continue  # sets of thousands of inputs: torch has checked them above
         cone = ConeExplorer(
             **{key: s[key] for key in ("kernel_size", "dilation", "doubling", "layers", "stride", "convention")}
         )

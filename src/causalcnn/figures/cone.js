@@ -1,7 +1,7 @@
 // The cone explorer: which inputs an output reads, which outputs an input reaches.
 import { assemble, count, duration, newId, plural, settle, tidy, timeAxis } from "./common.js";
 
-const GUTTER = 54, EDGE = 10, TOP = 56, BOTTOM = 236, HEIGHT = 306;
+const GUTTER = 58, EDGE = 10, TOP = 56, BOTTOM = 236, HEIGHT = 306;
 
 // --- what is computed: walks over indices. Layer 0 is the input; output u of a layer reads inputs
 // u*stride - left + j*dilation. Proved equal to torch over the whole grid of controls.
@@ -99,7 +99,13 @@ export function conePicture(s, width, id) {
   const early = (layer, u) => (output ? timeOf(s, layer, u) > now : timeOf(s, layer, u) < now);
   const shown = (layer, u) => { const t = timeOf(s, layer, u); return t >= a && t <= b; };
   const part = { idle: "", past: "", leak: "", wire: "", pastWire: "", leakWire: "", skip: "" };
-  const dot = (layer, u) => `M${tidy(x(timeOf(s, layer, u)))} ${tidy(y(layer))}h0`;
+  const across = new Map(), up = rows.map((_, layer) => tidy(y(layer))); // thousands of lines, few places
+  const place = (layer, u) => {
+    const t = timeOf(s, layer, u);
+    if (!across.has(t)) across.set(t, tidy(x(t)));
+    return `${across.get(t)} ${up[layer]}`;
+  };
+  const dot = (layer, u) => `M${place(layer, u)}h0`;
   const sets = rows.map((row) => new Set(row));
   const all = (s.layers * s.kernel_size * (b - a + 1)) / s.stride <= 1400;
   for (let layer = 0; layer <= s.layers; layer++) {
@@ -116,7 +122,7 @@ export function conePicture(s, width, id) {
       for (let j = 0; j < s.kernel_size; j++) {
         const v = u * s.stride - left + j * d, both = on && sets[layer - 1].has(v);
         if (!both && !(all && shown(layer - 1, v))) continue;
-        const line = `M${tidy(x(timeOf(s, layer, u)))} ${tidy(y(layer))}L${tidy(x(timeOf(s, layer - 1, v)))} ${tidy(y(layer - 1))}`;
+        const line = `M${place(layer, u)}L${place(layer - 1, v)}`;
         part[both ? (early(layer, u) || early(layer - 1, v) ? "leakWire" : "pastWire") : "wire"] += line;
       }
     }

@@ -10,7 +10,7 @@ from .figure import Figure, count, duration, plural, tidy, time_axis, traitlets
 
 __all__ = ["ConeExplorer"]
 
-GUTTER, EDGE, TOP, BOTTOM, HEIGHT = 54, 10, 56, 236, 306
+GUTTER, EDGE, TOP, BOTTOM, HEIGHT = 58, 10, 56, 236, 306
 CONTROLS = dict.fromkeys(("kernel_size", "dilation", "layers", "stride", "rate_hz"), "slider")
 CONTROLS |= {"convention": "choice", "doubling": "switch", "play": "buttons"}
 READS = ("size", "taps", "holes", "lookahead", "stride", "parameters")

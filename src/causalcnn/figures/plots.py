@@ -69,6 +69,7 @@ def wave_and_mel(
     words: Iterable[Any] = (),
     rate_hz: int = 16_000,
     hop_samples: int = 160,
+    first_ms: float = 0.0,
     alt: str,
     caption: str = "",
     height: int = 400,
@@ -80,6 +81,8 @@ def wave_and_mel(
         log_mel: ``(mels, frames)`` in dB; a batch of one is taken apart.
         phones, words: spans with ``label``, ``start`` and ``end`` (in samples).
         rate_hz, hop_samples: of the samples and of the frames.
+        first_ms: where the first frame is drawn. 0 puts a causal frame where it is known; −15 puts it
+            under the sound that it describes, the centre of its window.
         alt, caption, height: see :func:`show`.
     """
     sound, picture = _array(samples).ravel(), _matrix(log_mel)
@@ -92,7 +95,7 @@ def wave_and_mel(
         top.tick_params(labelbottom=False)
         _spans(top, said, rate_hz, 1.04, 13, end_ms, width)
         frame_ms = 1000 * hop_samples / rate_hz
-        extent = (0, picture.shape[1] * frame_ms, 0, picture.shape[0])
+        extent = (first_ms, first_ms + picture.shape[1] * frame_ms, 0, picture.shape[0])
         loudest = float(picture.max(initial=0))  # 75 dB below the loudest is as dark as silence
         middle.imshow(picture, origin="lower", aspect="auto", extent=extent, vmin=loudest - 75, vmax=loudest)
         middle.set(ylabel="mel band", xlim=(0, end_ms), yticks=[0, picture.shape[0] // 2, picture.shape[0]])

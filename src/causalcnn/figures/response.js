@@ -1,7 +1,7 @@
 // The response explorer: an impulse through all-ones convolutions, or the gradient of one output step.
 import { assemble, count, newId, plural, settle, tidy, timeAxis } from "./common.js";
 
-const LEFT = 54, MARGIN = 10, HEAD = 34, PANEL = 105, TITLE = 24, FOOT = 48;
+const LEFT = 58, MARGIN = 10, HEAD = 34, PANEL = 105, TITLE = 24, FOOT = 48;
 const ENERGY = [/*ENERGY*/], ALARM = [/*ALARM*/];
 const KINDS = { strict: "causal", block: "block-causal", regular: "regular" };
 
@@ -80,8 +80,15 @@ export function gradient(s, convention, u) {
 
 // --- what is drawn
 
-/** What the stage shows, from top to bottom. */
+/** What the stage shows, from top to bottom; asked thrice a drawing, computed once. */
+let latest = ["", null];
 export function panels(s) {
+  const key = JSON.stringify(s);
+  if (latest[0] !== key) latest = [key, computed(s)];
+  return latest[1];
+}
+
+function computed(s) {
   const conventions = s.convention === "both" ? ["regular", "strict"] : [s.convention], total = s.stride ** s.layers;
   const shown = conventions.map((convention) => {
     const outputs = lengths(s, convention).at(-1), u = outputAt(s, convention);

@@ -12,7 +12,7 @@ from .responses import AllOnes
 
 __all__ = ["ResponseExplorer"]
 
-LEFT, MARGIN, HEAD, PANEL, TITLE, FOOT = 54, 10, 34, 105, 24, 48
+LEFT, MARGIN, HEAD, PANEL, TITLE, FOOT = 58, 10, 34, 105, 24, 48
 KINDS = {"strict": "causal", "block": "block-causal", "regular": "regular"}
 CONTROLS = dict.fromkeys(("view", "convention", "dims", "impulse"), "choice")
 CONTROLS |= dict.fromkeys(("layers", "kernel_size", "dilation", "stride", "step"), "slider")

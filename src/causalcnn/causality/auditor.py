@@ -164,7 +164,8 @@ class _Case:
         self.stride: Fraction | None = found.stride if found.seen is not None else None
 
     def behave(self, evidence: list[Evidence]) -> tuple[Behaviour, Behaviour]:
-        seen = change_the_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
+        reach = max(1, self.found.lookahead)
+        seen = change_the_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride, reach)
         said = "no output before it changed, bit by bit"
         if seen.ahead:
             said = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"

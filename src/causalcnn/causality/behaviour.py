@@ -53,10 +53,12 @@ def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     yield x + 100 * drawn
 
 
-def _cuts(frames: int, stride: Fraction, allowed: int) -> list[int]:
-    """Places for a cut: the start, where padding is, some inside, and right behind a complete block."""
+def _cuts(frames: int, stride: Fraction, allowed: int, reach: float) -> list[int]:
+    """Places for a cut: at the start, where padding is; inside; behind a complete block; at the last frame read."""
     places = {1, 2, 3, 5, 8, frames // 4, frames // 2, 3 * frames // 4, frames - 1}
     places |= {int(u * stride) + allowed + 1 for u in (0, int(frames // 3 / stride), int(frames // 2 / stride))}
+    if reach < frames:
+        places |= {int(u * stride) + allowed + int(reach) for u in (0, int(frames // 3 / stride))}
     return sorted(cut for cut in places if 0 < cut < frames)
 
 
@@ -67,9 +69,17 @@ def _per_frame(difference: Tensor) -> Tensor:
 
 
 def change_the_future(
-    run: Callable[[Tensor], Tensor], x: Tensor, convention: Convention, time_axis: int, stride: Fraction | None = None
+    run: Callable[[Tensor], Tensor],
+    x: Tensor,
+    convention: Convention,
+    time_axis: int,
+    stride: Fraction | None = None,
+    reach: float = 1,
 ) -> Behaviour:
-    """Change everything from one frame on; exact equality is demanded of every output that was complete before it."""
+    """Change everything from one frame on; exact equality is demanded of every output that was complete before it.
+
+    ``reach``: frames by which the structure looks ahead, where it is known; one cut is made right there.
+    """
     whole = run(x)
     frames, outs = x.shape[time_axis], whole.shape[2]
     stride = rate_of(frames, outs) if stride is None else stride
@@ -77,7 +87,7 @@ def change_the_future(
     scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
     generator = torch.Generator().manual_seed(0)
     ahead, change, runs = 0, 0.0, 0
-    for cut in _cuts(frames, stride, allowed):
+    for cut in _cuts(frames, stride, allowed, reach):
         for other in _changes(x, generator):
             changed = x.clone()
             changed.narrow(time_axis, cut, frames - cut).copy_(other.narrow(time_axis, cut, frames - cut))

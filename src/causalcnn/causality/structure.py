@@ -128,17 +128,22 @@ def _visit_leaks(visit: Visit, frames: int, convention: Convention) -> bool:
 def find_culprit(
     module: nn.Module, x: Tensor, convention: Convention, time_axis: int, most: int = 24
 ) -> tuple[str, str] | None:
-    """The first submodule whose output looks ahead and whose cure changes what the network reads of the future.
+    """The first submodule that looks ahead by its own doing, and whose leak is still there further on.
 
-    Each candidate is cured in turn: the trace runs again, and what its output reads of the future is taken away.
+    Each candidate is cured in turn: the trace runs again, and what its output reads of the future is taken away. That
+    must change what the network reads of the future or, where a later leak reads everything anyway, at least what a
+    later submodule receives. A submodule inside of which another candidate stands comes last.
     """
     seen = trace(module, x, time_axis=time_axis, visits=True)
-    frames = x.shape[time_axis]
-    stride = rate_of(*seen.frames)
+    frames, stride = x.shape[time_axis], rate_of(*seen.frames)
     before = _future(seen, stride, convention)
-    candidates = [i for i, visit in enumerate(seen.visits) if _visit_leaks(visit, frames, convention)]
-    for i in candidates[:most]:
-        visit = seen.visits[i]
+    candidates = [i for i, visit in enumerate(seen.visits) if _visit_leaks(visit, frames, convention)][:most]
+    names = [seen.visits[i].name for i in candidates]
+    around = {i for i in candidates if any(_inside(name, seen.visits[i].name) for name in names)}
+    felt: int | None = None
+    for i in [c for c in candidates if c not in around] + [c for c in candidates if c in around]:
+        if i in around and felt is not None:
+            break
 
         def cure(call: int, _: str, tensor: Tensor, ledger: Ledger, i: int = i) -> None:
             if call == i:
@@ -146,9 +151,21 @@ def find_culprit(
 
         after = trace(module, x, time_axis=time_axis, visits=True, edit=cure)
         if _future(after, stride, convention) < before:
-            part = dict(module.named_modules())[visit.name]
-            return visit.name, describe(part, visit)
+            return _named(module, seen.visits[i])
+        later = range(i + 1, len(seen.visits))
+        if felt is None and any(after.visits[n].came != seen.visits[n].came for n in later):
+            felt = i
+    if felt is not None:
+        return _named(module, seen.visits[felt])
     return ("", "between its submodules") if before else None
+
+
+def _inside(name: str, outer: str) -> bool:
+    return name != outer and (not outer or name.startswith(outer + "."))
+
+
+def _named(module: nn.Module, visit: Visit) -> tuple[str, str]:
+    return visit.name, describe(dict(module.named_modules())[visit.name], visit)
 
 
 def _future(seen: Trace, stride: Fraction, convention: Convention) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import nn
 
@@ -35,7 +36,8 @@ class KnownEncoder:
     @property
     def beyond_its_hop(self) -> float:
         """Inputs read beyond the block that an output stands for: 0 or less is block-causal."""
-        return float(self.field.lookahead) - float(max(self.field.stride - 1, 0))
+        hop = max(self.field.stride, Fraction(1))
+        return float(self.field.lookahead - (hop - 1))
 
     def row(self) -> dict[str, float | str]:
         """Name, input rate, field and hop in inputs and in ms, look-ahead beyond the hop in inputs and in ms."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from causalcnn.causality.patterns import (
+    agrees,
+    end_of_run,
+    endless_repetition,
+    field_from_block,
+    moved,
+    repetition,
+    some_of,
+    unbroken_runs,
+)
 from causalcnn.causality.tracing import CannotTrace, Trace, trace
 from causalcnn.field import Field
 
@@ -133,74 +142,25 @@ def _sets(seen: Trace, frequency: int | None) -> Iterator[frozenset]:
         yield seen.inputs_of(u if frequency is None else (u, frequency))
 
 
-def _runs(inner: list[bool]) -> list[tuple[int, int]]:
-    """Unbroken runs of True as (start, stop), the longest first."""
-    edges = [-1, *(i for i, good in enumerate(inner) if not good), len(inner)]
-    return sorted(((a + 1, b) for a, b in pairwise(edges)), key=lambda r: r[0] - r[1])
-
-
 def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> Field:
     times = seen.frames[0]
     if not any(sets):
         raise CannotFit("no output depends on the input, or every one that does lies beyond the example")
     inner = [not (a or b) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
-    start, stop = _runs(inner)[0]
+    start, stop = unbroken_runs(inner)[0]
     trim = (stop - start) // 4
-    if (pattern := _pattern(sets[start + trim : stop - trim])) is not None:
+    if (pattern := repetition(sets[start + trim : stop - trim])) is not None:
         period, advance = pattern
-        field = _from_block(sets, start + trim, period, advance)
-        if _agrees(field, sets, times, start + trim, stop - trim):
+        field = field_from_block(sets, start + trim, period, advance)
+        if agrees(field, sets, times, start + trim, stop - trim):
             return field
     endless = _fit_endless(seen, sets, low.tolist(), high.tolist())
     if endless is None:
         raise CannotFit(
             f"on {times} frames the {len(sets)} outputs read no repeating set of inputs (for example output 0 reads "
-            f"{_some(sets[0])}, output {len(sets) // 2} reads {_some(sets[len(sets) // 2])})"
+            f"{some_of(sets[0])}, output {len(sets) // 2} reads {some_of(sets[len(sets) // 2])})"
         )
     return endless
-
-
-def _pattern(sets: Sequence[frozenset]) -> tuple[int, int] | None:
-    """The shortest (period, advance) by which these sets repeat at least twice over, if any."""
-    for period in range(1, len(sets) // 3 + 1):
-        first = next((i for i in range(len(sets) - period) if sets[i]), None)
-        if first is None or not sets[first + period]:
-            continue
-        advance = _lowest(sets[first + period]) - _lowest(sets[first])
-        if advance <= 0:
-            continue
-        if all(sets[i + period] == _moved(sets[i], advance) for i in range(len(sets) - period)):
-            return period, advance
-    return None
-
-
-def _lowest(cells: frozenset) -> int:
-    return min(cell[0] if isinstance(cell, tuple) else cell for cell in cells)
-
-
-def _moved(cells: frozenset, by: int) -> frozenset:
-    return frozenset((c[0] + by, *c[1:]) if isinstance(c, tuple) else c + by for c in cells)
-
-
-def _from_block(sets: Sequence[frozenset], start: int, period: int, advance: int) -> Field:
-    """One period of sets that starts at output ``start``, written as phases 0 … period−1."""
-    cells = []
-    for phase in range(period):
-        u = start + (phase - start) % period
-        turns = u // period
-        cells.append(frozenset((t - turns * advance,) for t in sets[u]))
-    return Field(("time",), (period,), (advance,), tuple(cells))
-
-
-def _agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop: int) -> bool:
-    """Exactly between ``start`` and ``stop``; nowhere more than the field says; less at the edges only."""
-    less = []
-    for u, found in enumerate(sets):
-        said = field.inputs_of(u, within=range(times))
-        if not found <= said:
-            return False
-        less.append(found != said)
-    return not any(less[start:stop])
 
 
 def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: list[bool]) -> Field | None:
@@ -222,39 +182,12 @@ def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: 
             continue
         ends, rests = [], []
         for u in middle:
-            end = _end_of_run(sets[u], times, run)
+            end = end_of_run(sets[u], times, run)
             ends.append(end)
             rests.append(frozenset(t for t in sets[u] if (t > end if run == "history" else t < end)))
-        found = _endless_pattern(middle, ends, rests, run)
-        if found is not None and _agrees(found, sets, times, middle.start, middle.stop):
+        found = endless_repetition(middle, ends, rests, run)
+        if found is not None and agrees(found, sets, times, middle.start, middle.stop):
             return found
-    return None
-
-
-def _end_of_run(found: frozenset, times: int, run: str) -> int:
-    if run == "history":
-        return next((t for t in range(times) if t not in found), times) - 1
-    return next((t for t in reversed(range(times)) if t not in found), -1) + 1
-
-
-def _endless_pattern(middle: range, ends: list[int], rests: list[frozenset], run: str) -> Field | None:
-    if run == "history" and min(ends) < 0:
-        return None
-    for period in range(1, len(ends) // 3 + 1):
-        advance = ends[period] - ends[0]
-        same = all(
-            ends[i + period] == ends[i] + advance and rests[i + period] == _moved(rests[i], advance)
-            for i in range(len(ends) - period)
-        )
-        if advance > 0 and same:
-            cells, edges = [], []
-            for phase in range(period):
-                i = (phase - middle.start) % period
-                back = (middle.start + i) // period * advance
-                cells.append(frozenset((t - back,) for t in rests[i]))
-                edges.append(ends[i] - back)
-            history, future = (tuple(edges), ()) if run == "history" else ((), tuple(edges))
-            return Field(("time",), (period,), (advance,), tuple(cells), history, future)
     return None
 
 
@@ -264,20 +197,20 @@ def _fit_joint(seen: Trace, wide: int) -> Field:
     times, extent = seen.frames[0], seen.shape[2]
     inner = ~(seen.low | seen.high)
     steady = inner.any(1)
-    start, stop = _runs(steady.tolist())[0]
+    start, stop = unbroken_runs(steady.tolist())[0]
     trim = (stop - start) // 4
     rows = [[seen.inputs_of((u, f)) for f in range(wide)] for u in range(seen.reads.shape[0])]
     if not any(any(row) for row in rows):
         raise CannotFit("no output depends on the input")
     joined = [frozenset((t, f * extent + g) for f, cells in enumerate(row) for t, g in cells) for row in rows]
-    pattern = _pattern(joined[start + trim : stop - trim])
+    pattern = repetition(joined[start + trim : stop - trim])
     if pattern is None:
         return _joint_endless(seen, rows, times, extent)
     period, advance = pattern
     block = []
     for phase in range(period):
         u = start + trim + (phase - start - trim) % period
-        block.append([_moved(cells, -(u // period) * advance) for cells in rows[u]])
+        block.append([moved(cells, -(u // period) * advance) for cells in rows[u]])
     for field in _frequency_forms(block, period, advance, seen, wide, extent):
         if _joint_agrees(field, rows, times, extent, range(start + trim, stop - trim)):
             return field
@@ -289,7 +222,7 @@ def _frequency_forms(
 ) -> Iterator[Field]:
     middle = seen.reads.shape[0] // 2
     clear = [not bool(side) for side in seen.side[max(0, middle - 1) : middle + 2].any(0)]
-    start, stop = _runs(clear)[0]
+    start, stop = unbroken_runs(clear)[0]
     for repeat in range(1, (stop - start) // 2 + 1):
         if (shift := _frequency_shift(block, start, stop, repeat)) is None:
             continue
@@ -366,8 +299,3 @@ def explains(field: Field, seen: Trace) -> bool:
     except CannotFit:
         return False
     return again == field
-
-
-def _some(indices: frozenset, most: int = 8) -> str:
-    shown = ", ".join(map(str, sorted(indices)[:most]))
-    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > most else "") + "}"

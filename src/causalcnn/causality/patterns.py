@@ -1,0 +1,106 @@
+"""Sets of input frames, one for each output: where do they repeat themselves, and what field is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from causalcnn.field import Field
+
+__all__ = [
+    "agrees",
+    "end_of_run",
+    "endless_repetition",
+    "field_from_block",
+    "lowest",
+    "moved",
+    "repetition",
+    "some_of",
+    "unbroken_runs",
+]
+
+
+def unbroken_runs(inner: list[bool]) -> list[tuple[int, int]]:
+    """Unbroken runs of True as (start, stop), the longest first."""
+    edges = [-1, *(i for i, good in enumerate(inner) if not good), len(inner)]
+    return sorted(((a + 1, b) for a, b in pairwise(edges)), key=lambda r: r[0] - r[1])
+
+
+def repetition(sets: Sequence[frozenset]) -> tuple[int, int] | None:
+    """The shortest (period, advance) by which these sets repeat at least twice over, if any."""
+    for period in range(1, len(sets) // 3 + 1):
+        first = next((i for i in range(len(sets) - period) if sets[i]), None)
+        if first is None or not sets[first + period]:
+            continue
+        advance = lowest(sets[first + period]) - lowest(sets[first])
+        if advance <= 0:
+            continue
+        if all(sets[i + period] == moved(sets[i], advance) for i in range(len(sets) - period)):
+            return period, advance
+    return None
+
+
+def lowest(cells: frozenset) -> int:
+    """The first frame of a set of frames or of cells."""
+    return min(cell[0] if isinstance(cell, tuple) else cell for cell in cells)
+
+
+def moved(cells: frozenset, by: int) -> frozenset:
+    """The same set, later by so many frames."""
+    return frozenset((c[0] + by, *c[1:]) if isinstance(c, tuple) else c + by for c in cells)
+
+
+def field_from_block(sets: Sequence[frozenset], start: int, period: int, advance: int) -> Field:
+    """One period of sets that starts at output ``start``, written as phases 0 … period−1."""
+    cells = []
+    for phase in range(period):
+        u = start + (phase - start) % period
+        turns = u // period
+        cells.append(frozenset((t - turns * advance,) for t in sets[u]))
+    return Field(("time",), (period,), (advance,), tuple(cells))
+
+
+def agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop: int) -> bool:
+    """Exactly between ``start`` and ``stop``; nowhere more than the field says; less at the edges only."""
+    less = []
+    for u, found in enumerate(sets):
+        said = field.inputs_of(u, within=range(times))
+        if not found <= said:
+            return False
+        less.append(found != said)
+    return not any(less[start:stop])
+
+
+def end_of_run(found: frozenset, times: int, run: str) -> int:
+    """The last frame of an unbroken run from the start, or the first of one to the end."""
+    if run == "history":
+        return next((t for t in range(times) if t not in found), times) - 1
+    return next((t for t in reversed(range(times)) if t not in found), -1) + 1
+
+
+def endless_repetition(middle: range, ends: list[int], rests: list[frozenset], run: str) -> Field | None:
+    """A field with an endless run whose ends and other frames repeat themselves, if there is one."""
+    if run == "history" and min(ends) < 0:
+        return None
+    for period in range(1, len(ends) // 3 + 1):
+        advance = ends[period] - ends[0]
+        same = all(
+            ends[i + period] == ends[i] + advance and rests[i + period] == moved(rests[i], advance)
+            for i in range(len(ends) - period)
+        )
+        if advance > 0 and same:
+            cells, edges = [], []
+            for phase in range(period):
+                i = (phase - middle.start) % period
+                back = (middle.start + i) // period * advance
+                cells.append(frozenset((t - back,) for t in rests[i]))
+                edges.append(ends[i] - back)
+            history, future = (tuple(edges), ()) if run == "history" else ((), tuple(edges))
+            return Field(("time",), (period,), (advance,), tuple(cells), history, future)
+    return None
+
+
+def some_of(indices: frozenset, most: int = 8) -> str:
+    """A set for an error message: its first few members."""
+    shown = ", ".join(map(str, sorted(indices)[:most]))
+    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > most else "") + "}"

@@ -1,4 +1,4 @@
-"""What the stack builder shows is what torch computes and what the encoders declare, for its grid of controls."""
+"""What the stack explorer shows is what torch computes and what the encoders declare, for its grid of controls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from causalcnn.figures import StackBuilder
+from causalcnn.figures import StackExplorer
 from causalcnn.nn import Encoder, MultiStackEncoder, ResidualStack
 
 PAIRS = list(itertools.product(range(2, 8), range(1, 5)))
@@ -23,7 +23,7 @@ def _builder(pairs, **more):
     places = {f"kernel_{i}": k for i, (k, _) in enumerate(pairs, 1)} | {
         f"dilation_{i}": d for i, (_, d) in enumerate(pairs, 1)
     }
-    return StackBuilder(stacks=len(pairs), **places, **more)
+    return StackExplorer(stacks=len(pairs), **places, **more)
 
 
 def _paths_by_torch(network, size):
@@ -124,7 +124,7 @@ STATES = [
 @pytest.mark.parametrize("width", [700, 330])
 @pytest.mark.parametrize("state", STATES, ids=str)
 def test_the_static_picture_is_what_the_module_draws_first(engine, state, width):
-    v8, figure = engine("stacks"), StackBuilder(**state)
+    v8, figure = engine("stacks"), StackExplorer(**state)
     s = _state(figure, v8)
     picture, height = figure.picture(width, "one")
     assert picture == v8("stackPicture(s, w, 'one')", s=s, w=width)
@@ -136,17 +136,17 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):
     v8 = engine("stacks")
-    wild = _state(StackBuilder(), v8) | {"stacks": 99, "kernel_1": 1, "combine": "x", "rate_hz": 0, "at": 1e12}
+    wild = _state(StackExplorer(), v8) | {"stacks": 99, "kernel_1": 1, "combine": "x", "rate_hz": 0, "at": 1e12}
     s = v8("settled(s, 700)", s=wild)
     assert (s["stacks"], s["kernel_1"], s["combine"], s["rate_hz"]) == (4, 2, "add", 100)
     assert s["at"] == v8("stackWindow(s, 700)", s=s)[1]
 
 
 def test_places_are_kept_for_the_sliders_that_are_there():
-    places = [StackBuilder(stacks=n).static().count("cc-place-slider") for n in (1, 2, 4)]
+    places = [StackExplorer(stacks=n).static().count("cc-place-slider") for n in (1, 2, 4)]
     assert places == [3, 5, 9]
 
 
 def test_an_unknown_setting_is_refused():
     with pytest.raises(ValueError, match="controls names"):
-        StackBuilder(controls=("kernel",))
+        StackExplorer(controls=("kernel",))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
     from .responses import AllOnes
-    from .stacks import StackBuilder
+    from .stacks import StackExplorer
     from .window import WindowExplorer
 
 _HOMES = {
@@ -27,7 +27,7 @@ _HOMES = {
     "Figure": "figure",
     "Picture": "picture",
     "ResponseExplorer": "response",
-    "StackBuilder": "stacks",
+    "StackExplorer": "stacks",
     "WindowExplorer": "window",
     "codes": "plots",
     "curves": "plots",
@@ -48,7 +48,7 @@ __all__ = [
     "Figure",
     "Picture",
     "ResponseExplorer",
-    "StackBuilder",
+    "StackExplorer",
     "WindowExplorer",
     "codes",
     "curves",

@@ -1,4 +1,4 @@
-// The stack builder: what stacks of causal convolutions read together, and by how many paths.
+// The stack explorer: what stacks of causal convolutions read together, and by how many paths.
 import { assemble, count, duration, newId, plural, settle, tidy, timeAxis } from "./common.js";
 
 const GUTTER = 68, EDGE = 10, TOP = 44, CELL = 20, GAP = 12, BARS = 66;

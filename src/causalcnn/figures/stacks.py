@@ -1,4 +1,4 @@
-"""The stack builder: what stacks of causal convolutions read together, and by how many paths."""
+"""The stack explorer: what stacks of causal convolutions read together, and by how many paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .figure import Figure, count, duration, plural, tidy, time_axis, traitlets
 if TYPE_CHECKING:
     from ..nn import CausalModule
 
-__all__ = ["Reading", "StackBuilder"]
+__all__ = ["Reading", "StackExplorer"]
 
 GUTTER, EDGE, TOP, CELL, GAP, BARS = 68, 10, 44, 20, 12, 66
 PLACES = (1, 2, 3, 4)
@@ -25,7 +25,7 @@ CONTROLS |= {"second": "slider", "blocks": "slider", "residual": "switch"}
 READS = ("size", "taps", "holes", "parameters", "paths", "present")
 
 
-class StackBuilder(Figure):
+class StackExplorer(Figure):
     """Stacks of pre-layer, residual blocks and output layer, side by side: which frames do they read together?
 
     Below the frames stands the gradient of the chosen output at each of them, for all-ones weights and open
@@ -48,7 +48,7 @@ class StackBuilder(Figure):
         name, caption, alt: see :class:`Figure`.
 
     Example:
-        >>> two = StackBuilder(stacks=2, dilation_2=3)
+        >>> two = StackExplorer(stacks=2, dilation_2=3)
         >>> two.field.size, two.field.holes
         (25, 10)
     """

@@ -41,7 +41,6 @@ from causalcnn.speech import MELS, PHONES, EmbeddedSpeech, LogMel, Utterance
 
 __all__ = ["ROWS", "OverPicture", "PhoneData", "Row", "build", "fit", "run", "score", "widths"]
 
-COMMAND = "python -m causalcnn.experiments.phones --out book/measurements/phones.json"
 LEARNING_RATE = 1e-2
 """On the validation speakers, and with two rows, it was better than 4e-3; nothing else was tried."""
 CROPS, CROP_FRAMES = 12, 160
@@ -304,7 +303,7 @@ def run(
     unheard = PhoneData.of(test, like=known)
     table: dict[str, Any] = {
         "what": "frame-wise phone classification of embedded speech, unheard speakers, no label delay",
-        "command": COMMAND,
+        "command": "run() of causalcnn.experiments.phones",
         "device": f"CPU ({platform.machine()}), {torch.get_num_threads()} thread, torch {torch.__version__}",
         "seeds": list(seeds),
         "spread": "half of the 95 % interval of the mean over seeds, Student's t",
@@ -370,11 +369,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Phone classification: what stacks of causal convolutions buy.")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--parameters", type=int, default=20_000, help="of every network")
+    parser.add_argument("--steps", type=int, default=400, help="updates of every network")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    run(given.rows, seeds=given.seeds, steps=given.steps, out=given.out, say=True)
+    table = run(given.rows, seeds=given.seeds, parameters=given.parameters, steps=given.steps, out=given.out, say=True)
+    table["command"] = " ".join(["python -m causalcnn.experiments.phones", *(arguments or sys.argv[1:])])
+    _write(given.out, table)
     return 0
 
 

@@ -119,6 +119,11 @@ class _CausalConv(CausalModule):
                 "Start from layer.initial_state(…) and pass on what step returns."
             )
 
+    def forward(self, x: Tensor) -> Tensor:
+        """A whole sequence. The same as a step from the initial state, without the state that nobody asked for."""
+        self._check(x)
+        return self._outputs(F.pad(x, (0, 0) * (x.dim() - 3) + (self._history(), 0)))
+
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Continue with ``x`` from ``state``, the last frames of history; see :meth:`CausalModule.step`."""
         self._check(x)

@@ -95,7 +95,8 @@ class CausalModule(nn.Module, abc.ABC):
         leaves, spec = pytree.tree_flatten(state)
         if not leaves:
             return state
-        batch, frequency = leaves[0].shape[0], leaves[0].shape[3:]
+        batch = leaves[0].shape[0]
+        frequency = leaves[0].shape[3:] if "frequency" in self.field.axes else ()
         fresh = pytree.tree_leaves(self.initial_state(batch, *frequency))
         chosen = torch.zeros(batch, dtype=torch.bool)
         chosen[torch.as_tensor(rows)] = True

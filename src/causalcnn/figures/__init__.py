@@ -14,6 +14,7 @@ from . import palette
 if TYPE_CHECKING:
     from .cone import ConeExplorer
     from .figure import Figure
+    from .leaks import LeakFinder
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
@@ -25,6 +26,7 @@ _HOMES = {
     "AllOnes": "responses",
     "ConeExplorer": "cone",
     "Figure": "figure",
+    "LeakFinder": "leaks",
     "Picture": "picture",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
@@ -46,6 +48,7 @@ __all__ = [
     "AllOnes",
     "ConeExplorer",
     "Figure",
+    "LeakFinder",
     "Picture",
     "ResponseExplorer",
     "StackExplorer",

@@ -13,18 +13,18 @@ from torch.nn import functional as F
 
 pytest.importorskip("anywidget")
 
-from causalcnn.figures.leaks import CASES, FRAMES, LAYERS, LeakFinder
+from causalcnn.figures.leaks import CASES, FRAMES, LAYERS, LeakExplorer
 
 KEYS = ("at", "hunt", "case", "probe", "reveal", *(key for key, _, _ in LAYERS))
 FAULTS = list(itertools.product((False, True), repeat=len(LAYERS)))
 
 
-def state(figure: LeakFinder) -> dict[str, Any]:
+def state(figure: LeakExplorer) -> dict[str, Any]:
     return {key: getattr(figure, key) for key in KEYS}
 
 
-def planted(faults: tuple[bool, ...], **more: Any) -> LeakFinder:
-    return LeakFinder(**{key: fault for (key, _, _), fault in zip(LAYERS, faults, strict=True)}, **more)
+def planted(faults: tuple[bool, ...], **more: Any) -> LeakExplorer:
+    return LeakExplorer(**{key: fault for (key, _, _), fault in zip(LAYERS, faults, strict=True)}, **more)
 
 
 def layers(faults: tuple[bool, ...]) -> list[Callable[[Tensor], Tensor]]:
@@ -74,7 +74,7 @@ def test_javascript_moves_the_same_frames(engine: Any) -> None:
 def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any) -> None:
     script = engine("leaks")
     hunts = [
-        LeakFinder(hunt=True, case=case, probe=probe, reveal=reveal, at=at)
+        LeakExplorer(hunt=True, case=case, probe=probe, reveal=reveal, at=at)
         for case, probe, reveal, at in itertools.product(range(1, len(CASES) + 1), (1, 4, 6), (False, True), (2, 20))
     ]
     for figure in [planted(faults, at=at) for faults in FAULTS for at in (2, 14)] + hunts:

@@ -14,7 +14,7 @@ from . import palette
 if TYPE_CHECKING:
     from .cone import ConeExplorer
     from .figure import Figure
-    from .leaks import LeakFinder
+    from .leaks import LeakExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
@@ -26,7 +26,7 @@ _HOMES = {
     "AllOnes": "responses",
     "ConeExplorer": "cone",
     "Figure": "figure",
-    "LeakFinder": "leaks",
+    "LeakExplorer": "leaks",
     "Picture": "picture",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
@@ -48,7 +48,7 @@ __all__ = [
     "AllOnes",
     "ConeExplorer",
     "Figure",
-    "LeakFinder",
+    "LeakExplorer",
     "Picture",
     "ResponseExplorer",
     "StackExplorer",

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from .figure import Figure, plural, tidy, traitlets
 
-__all__ = ["CASES", "FRAMES", "LAYERS", "LeakFinder"]
+__all__ = ["CASES", "FRAMES", "LAYERS", "LeakExplorer"]
 
 FRAMES, EDGE, TOP, ROW, HEIGHT = 24, 14, 40, 42, 372
 LAYERS = (
@@ -27,7 +27,7 @@ HUNT = ["case", "at", "probe", "reveal"]
 READS = ("moved", "ahead", "first")
 
 
-class LeakFinder(Figure):
+class LeakExplorer(Figure):
     """An impulse that is still to come, six layers above it, and every frame that moves before it.
 
     Args:
@@ -41,7 +41,7 @@ class LeakFinder(Figure):
         name, caption, alt: see :class:`Figure`.
 
     Example:
-        >>> figure = LeakFinder(at=12, padding=True, mask=True)
+        >>> figure = LeakExplorer(at=12, padding=True, mask=True)
         >>> figure.moved()[0], [t for t in figure.moved()[-1] if t < 12]
         ([12], [10, 11])
     """

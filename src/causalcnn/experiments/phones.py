@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -232,10 +232,7 @@ def fit(
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     losses = []
     network.train()
-    counted: Iterable[int] = range(steps)
-    if progress:
-        counted = require("tqdm", extra="train").tqdm(counted, unit="step", file=sys.stdout, mininterval=0.5, ncols=70)
-    for _ in counted:
+    for _ in _counted(steps) if progress else range(steps):
         x, y = data.crops(crops, frames, draw)
         loss = functional.cross_entropy(network(x), y, ignore_index=IGNORED)
         optimiser.zero_grad()
@@ -245,6 +242,28 @@ def fit(
         losses.append(loss.item() / math.log(2))
     network.eval()
     return losses
+
+
+def _counted(steps: int) -> Iterator[int]:
+    """The steps behind a progress bar: in a notebook one line that stays, elsewhere tqdm's."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or not hasattr(shell, "kernel"):
+        yield from require("tqdm", extra="train").tqdm(range(steps), unit="step")
+        return
+    display = require("IPython.display", extra="figures").display
+    start, due, handle = time.perf_counter(), 0.0, None
+    for step in range(steps + 1):
+        passed = time.perf_counter() - start
+        if step == steps or passed >= due:
+            full = round(24 * step / steps)
+            line = f"{'█' * full}{'·' * (24 - full)} {step} of {steps} steps, {passed:.0f} s"
+            if handle is None:
+                handle = display({"text/plain": line}, raw=True, display_id=True)
+            else:
+                handle.update({"text/plain": line}, raw=True)
+            due = passed + 0.3
+        if step < steps:
+            yield step
 
 
 @torch.no_grad()

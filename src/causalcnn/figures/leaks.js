@@ -5,9 +5,9 @@ const FRAMES = 24, EDGE = 14, TOP = 40, ROW = 42, HEIGHT = 372;
 const LAYERS = [
   ["front_end", "front end", "centred window"],
   ["padding", "convolution", "padding off by one"],
-  ["dilation", "dilated convolution", "dilation forgotten in the padding"],
+  ["dilation", "dilated convolution", "dilation forgotten"],
   ["reflect", "convolution", "reflect padding"],
-  ["norm", "normalisation", "over the whole recording"],
+  ["norm", "normalisation", "statistics over all time"],
   ["mask", "attention", "mask off by one"],
 ];
 const CASES = [[2], [5], [0], [3], [1], [4], [], [1, 5]];
@@ -63,9 +63,9 @@ export function leakPicture(s, width, id) {
       if (dots[name]) out += `<path class="cc-dot cc-${name}" stroke-width="${tidy(name === "idle" ? 3 : dot)}" d="${dots[name]}"/>`;
     }
   });
-  const middle = s.at > 16;
+  const late = s.at > 16;
   out += `<path class="cc-now" d="M${tidy(now)} ${TOP - 12}V${bottom}"/>`;
-  out += `<text class="cc-here" x="${tidy(now + (middle ? -8 : 8))}" y="20" text-anchor="${middle ? "end" : "start"}">the impulse is still to come</text>`;
+  out += `<text class="cc-here" x="${tidy(now + (late ? -8 : 8))}" y="20" text-anchor="${late ? "end" : "start"}">${width >= 560 ? "the impulse is still to come" : "still to come"}</text>`;
   return out + `<text class="cc-quiet" x="${EDGE}" y="${bottom + 20}">time: 24 frames, ${s.at} of them before the impulse</text>`;
 }
 

@@ -12,9 +12,9 @@ FRAMES, EDGE, TOP, ROW, HEIGHT = 24, 14, 40, 42, 372
 LAYERS = (
     ("front_end", "front end", "centred window"),
     ("padding", "convolution", "padding off by one"),
-    ("dilation", "dilated convolution", "dilation forgotten in the padding"),
+    ("dilation", "dilated convolution", "dilation forgotten"),
     ("reflect", "convolution", "reflect padding"),
-    ("norm", "normalisation", "over the whole recording"),
+    ("norm", "normalisation", "statistics over all time"),
     ("mask", "attention", "mask off by one"),
 )
 """From the input up: name of the switch, what the layer is, and what is wrong with it when the switch is on."""
@@ -116,11 +116,11 @@ class LeakExplorer(Figure):
                 if path:
                     thick = tidy(3 if colour == "idle" else dot)
                     out += f'<path class="cc-dot cc-{colour}" stroke-width="{thick}" d="{path}"/>'
-        late = self.at > 16
+        late, coming = self.at > 16, "the impulse is still to come" if width >= 560 else "still to come"
         return out + (
             f'<path class="cc-now" d="M{tidy(now)} {TOP - 12}V{bottom}"/>'
             f'<text class="cc-here" x="{tidy(now + (-8 if late else 8))}" y="20" '
-            f'text-anchor="{"end" if late else "start"}">the impulse is still to come</text>'
+            f'text-anchor="{"end" if late else "start"}">{coming}</text>'
             f'<text class="cc-quiet" x="{EDGE}" y="{bottom + 20}">'
             f"time: 24 frames, {self.at} of them before the impulse</text>"
         ), HEIGHT

@@ -66,7 +66,7 @@ export function leakPicture(s, width, id) {
   const late = s.at > 16;
   out += `<path class="cc-now" d="M${tidy(now)} ${TOP - 12}V${bottom}"/>`;
   out += `<text class="cc-here" x="${tidy(now + (late ? -8 : 8))}" y="20" text-anchor="${late ? "end" : "start"}">${width >= 560 ? "the impulse is still to come" : "still to come"}</text>`;
-  return out + `<text class="cc-quiet" x="${EDGE}" y="${bottom + 20}">time: 24 frames, ${s.at} of them before the impulse</text>`;
+  return out + `<text class="cc-quiet" x="${EDGE}" y="${bottom + 20}">24 frames, ${s.at} of them before the impulse</text>`;
 }
 
 // --- what is said

@@ -122,7 +122,7 @@ class LeakExplorer(Figure):
             f'<text class="cc-here" x="{tidy(now + (-8 if late else 8))}" y="20" '
             f'text-anchor="{"end" if late else "start"}">{coming}</text>'
             f'<text class="cc-quiet" x="{EDGE}" y="{bottom + 20}">'
-            f"time: 24 frames, {self.at} of them before the impulse</text>"
+            f"24 frames, {self.at} of them before the impulse</text>"
         ), HEIGHT
 
     def says(self) -> str:

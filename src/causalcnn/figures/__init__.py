@@ -14,6 +14,7 @@ from . import palette
 if TYPE_CHECKING:
     from .cone import ConeExplorer
     from .figure import Figure
+    from .labels import intervals, labels_over_time
     from .leaks import LeakExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
@@ -35,6 +36,8 @@ _HOMES = {
     "curves": "plots",
     "heat": "plots",
     "heats": "plots",
+    "intervals": "labels",
+    "labels_over_time": "labels",
     "new_figure": "picture",
     "response_grid": "plots",
     "show": "picture",
@@ -57,6 +60,8 @@ __all__ = [
     "curves",
     "heat",
     "heats",
+    "intervals",
+    "labels_over_time",
     "new_figure",
     "palette",
     "response_grid",

@@ -55,15 +55,20 @@ class Player:
         """Title and controls, without the frame around them."""
         title = html.escape(self.title)
         # The browser knows the duration only after the first press, so it is written out.
-        known = f"{self.seconds:.1f} s" + (f" · {self.source}" if self.source else "")
+        known = _length(self.seconds, "s", "ms") + (f" · {self.source}" if self.source else "")
         data = base64.b64encode(self.mp3).decode("ascii")
         return (
             f'<figcaption style="{_TITLE}">{title}<br>'
-            f'<small style="opacity:.85">{html.escape(known)}</small></figcaption>'
+            f'<small>{html.escape(known)}</small></figcaption>'
             f'<audio controls preload="none" style="width:100%" '
-            f'aria-label="{html.escape(self.title, quote=True)}, {self.seconds:.1f} seconds" '
+            f'aria-label="{html.escape(self.title, quote=True)}, {_length(self.seconds, "seconds", "milliseconds")}" '
             f'src="data:audio/mpeg;base64,{data}"></audio>'
         )
+
+
+def _length(seconds: float, long: str, short: str) -> str:
+    """How long a sound lasts, in the unit that says something."""
+    return f"{seconds:.1f} {long}" if seconds >= 0.5 else f"{1000 * seconds:.0f} {short}"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 HTML = BUILD / "html"
+
 TIMEOUT_SECONDS = 300
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 
@@ -171,8 +172,16 @@ def build() -> int:
     """Build the HTML from the executed copies; return the exit status."""
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(EXECUTED), "--path-output", str(ROOT)]
     environment = {**os.environ, "PYTHONUTF8": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    # Sphinx repeats a warning only for pages that it reads again: after a failed build it must read them all.
+    unclean = BUILD / ".html-unclean"
+    if unclean.exists():
+        shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    unclean.touch()
     started = time.perf_counter()
     status = subprocess.run([*command, "-W", "--keep-going", "-q"], cwd=ROOT, env=environment, check=False).returncode
+    if status == 0:
+        unclean.unlink()
     print(f"Built the HTML in {time.perf_counter() - started:.0f} s.", flush=True)
     return status
 

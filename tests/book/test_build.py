@@ -67,6 +67,22 @@ def test_a_failing_cell_fails_the_run_and_is_run_again(tree: Path) -> None:
     assert pending(tree)
 
 
+def test_a_warning_fails_the_next_build_too(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sphinx forgets the warnings of pages that it does not read again, so a failed build leaves it nothing to skip."""
+    read = tree / "_build" / ".doctrees" / "book"
+    statuses = iter([1, 0, 0])
+
+    def jupyter_book(*_: Any, **__: Any) -> subprocess.CompletedProcess[bytes]:
+        kept.append(read.exists())
+        read.mkdir(parents=True, exist_ok=True)
+        return subprocess.CompletedProcess([], next(statuses))
+
+    kept: list[bool] = []
+    monkeypatch.setattr(build_book.subprocess, "run", jupyter_book)
+    assert [build_book.build() for _ in range(3)] == [1, 0, 0]
+    assert kept == [False, False, True]
+
+
 def test_a_page_that_is_missing_is_named(tree: Path) -> None:
     (tree / "_toc.yml").write_text("format: jb-book\nroot: book/b\n", "utf8")
     with pytest.raises(SystemExit, match="book/b"):

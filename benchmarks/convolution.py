@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -65,12 +66,17 @@ def stacks() -> dict[str, nn.Module]:
 
 
 def in_turn(run: dict[str, Callable[[], object]], rounds: int, inner: int = 1) -> dict[str, float]:
-    """Median seconds of each, measured in turn so that a drift of the machine meets all alike."""
+    """Median seconds of each, in turns of a random order.
+
+    So a drift of the machine, and what the one before leaves in caches and allocator, meets all alike.
+    """
     times: dict[str, list[float]] = {name: [] for name in run}
     for call in run.values():
         call()
+    turn = list(run.items())
     for _ in range(rounds):
-        for name, call in run.items():
+        random.shuffle(turn)
+        for name, call in turn:
             start = time.perf_counter()
             for _ in range(inner):
                 call()
@@ -143,6 +149,7 @@ def main() -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
+        random.seed(0)
         tables[f"forward, {threads} threads"] = whole(arguments.rounds, backward=False)
         tables[f"forward and backward, {threads} threads"] = whole(arguments.rounds, backward=True)
         tables[f"one frame, {threads} threads"] = streaming(arguments.rounds)

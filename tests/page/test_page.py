@@ -74,20 +74,21 @@ def library_figure(state: dict[str, Any], hash_text: str, name: str) -> Any:
     return cls(**now)
 
 
-def read_numbers(figure: Any) -> dict[str, str]:
-    """Return the numbers that a figure on the page shows."""
-    return figure.eval_on_selector_all(
-        "dd[data-read]", "cells => Object.fromEntries(cells.map(c => [c.dataset.read, c.firstChild.textContent]))"
-    )  # type: ignore[no-any-return]
+def read_numbers(figure: Any) -> list[tuple[str, str]]:
+    """Return the numbers that a figure on the page shows, in order: which number (of which panel), and its text."""
+    pairs = figure.eval_on_selector_all(
+        "dd[data-read]", "cells => cells.map(c => [c.dataset.read.split('-')[0], c.firstChild.textContent])"
+    )
+    return [(name, text) for name, text in pairs]
 
 
 def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name: str) -> None:
     page.wait_for_timeout(350)  # the address is written when the figure is at rest
     library = library_figure(state, page.evaluate("location.hash"), name)
-    expected = {key: text for key, _, text, _ in library.stats()}
     shown = read_numbers(figure)
     assert shown, "the figure shows no numbers"
-    assert shown == {key: expected[key] for key in shown}
+    kinds = {name for name, _ in shown}
+    assert shown == [(key, text) for key, _, text, _ in library.stats() if key in kinds]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def test_every_slider_moves_by_mouse_and_keyboard_and_tells_the_librarys_numbers
         figure = host.query_selector(".cc-fig")
         figure.scroll_into_view_if_needed()
         assert_equal_to_library(page, figure, state, name)
-        for slider in figure.query_selector_all("input[type=range]"):
+        sliders = figure.query_selector_all("input[type=range]")
+        for slider in [s for s in sliders if s.is_visible()]:  # the stack explorer hides those of absent stacks
             slider.scroll_into_view_if_needed()
             before, most = int(slider.input_value()), int(slider.get_attribute("max"))
             key = "ArrowRight" if before < most else "ArrowLeft"

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.budget
 CHAPTER_SECONDS, MEAN_SECONDS = 90, 40
 SCORES = {"accessibility": 95, "best-practices": 95, "seo": 95}
 PERFORMANCE = {"mobile": 85, "desktop": 95}
-"""What a page should reach. Long chapters miss it on Lighthouse's simulated phone; that is shown, as an expected failure."""
+"""What a page should reach. Long chapters miss it on a simulated phone; that is shown as an expected failure."""
 PERFORMANCE_FLOOR = {"mobile": 50, "desktop": 80}
 """What no page may fall below, on a busy machine either."""
 

@@ -83,7 +83,7 @@ def read_numbers(figure: Any) -> list[tuple[str, str]]:
 
 
 def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name: str) -> None:
-    """The address is written when the figure is at rest, so on a busy machine the two are compared again for a while."""
+    """The address is written when the figure is at rest, so on a busy machine the two are compared for a while."""
     for _ in range(12):
         page.wait_for_timeout(250)
         library = library_figure(state, page.evaluate("location.hash"), name)

@@ -59,7 +59,7 @@ class Player:
         data = base64.b64encode(self.mp3).decode("ascii")
         return (
             f'<figcaption style="{_TITLE}">{title}<br>'
-            f'<small>{html.escape(known)}</small></figcaption>'
+            f"<small>{html.escape(known)}</small></figcaption>"
             f'<audio controls preload="none" style="width:100%" '
             f'aria-label="{html.escape(self.title, quote=True)}, {_length(self.seconds, "seconds", "milliseconds")}" '
             f'src="data:audio/mpeg;base64,{data}"></audio>'

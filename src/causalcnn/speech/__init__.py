@@ -23,6 +23,7 @@ from causalcnn.speech.downloads import (
     speech_or_embedded,
 )
 from causalcnn.speech.embedded import EmbeddedSpeech
+from causalcnn.speech.features import Batch, Clip, FeatureCorpus
 from causalcnn.speech.front_end import (
     FRAMES_PER_SECOND,
     HOP_SAMPLES,
@@ -37,6 +38,7 @@ from causalcnn.speech.front_end import (
     to_2d,
 )
 from causalcnn.speech.inversion import griffin_lim
+from causalcnn.speech.level import frame_level_db, speaking, speech_level_db
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import Folder, UnreadableRecording, read_recording
@@ -55,8 +57,11 @@ __all__ = [
     "SOURCES",
     "SPEAKERS_OF",
     "WINDOW_SAMPLES",
+    "Batch",
+    "Clip",
     "Conversation",
     "EmbeddedSpeech",
+    "FeatureCorpus",
     "Folder",
     "LogMel",
     "NoNetworkError",
@@ -73,6 +78,7 @@ __all__ = [
     "download",
     "example",
     "frame_centre_seconds",
+    "frame_level_db",
     "frames_of",
     "griffin_lim",
     "labels_of_frames",
@@ -82,6 +88,8 @@ __all__ = [
     "read_recording",
     "say",
     "sentence",
+    "speaking",
+    "speech_level_db",
     "speech_or_embedded",
     "to_1d",
     "to_2d",

@@ -117,6 +117,10 @@ class EmbeddedSpeech(Sequence[Utterance]):
             lasted, number = lasted + len(utterance), number + 1
             yield utterance
 
+    def identity(self) -> str:
+        """What tells this corpus from every other: what is made of it is kept under this name."""
+        return "embedded " + " ".join(self._path.parts[-2:])
+
     # ------------------------------------------------------------------ on disk
     @property
     def _path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -122,15 +123,26 @@ class Folder(Sequence[Utterance]):
         return read_recording(self.files[which])
 
     def __iter__(self) -> Iterator[Utterance]:
+        return (utterance for _, utterance in self.named())
+
+    def named(self) -> Iterator[tuple[str, Utterance]]:
+        """Every recording with its file's name within the folder, ``"speaker/clip.flac"``."""
         for file in self.files:
             try:
                 utterance = read_recording(file)
             except UnreadableRecording as error:
                 if self.on_bad == "raise":
                     raise
-                warnings.warn(f"left out: {error}", stacklevel=2)
+                warnings.warn(f"left out: {error}", stacklevel=3)
                 continue
-            yield utterance
+            yield file.relative_to(self.path).as_posix(), utterance
+
+    def identity(self) -> str:
+        """What tells this folder from every other, and from itself with changed files (by size and date)."""
+        files = ((file.relative_to(self.path).as_posix(), file.stat()) for file in self.files)
+        listed = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in files)
+        digest = hashlib.sha256(listed.encode()).hexdigest()
+        return f"folder {self.path.name} {self.path.resolve()} {self.on_bad} {digest}"
 
 
 def _refuse(path: Path, reason: str) -> UnreadableRecording:

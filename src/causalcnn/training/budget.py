@@ -1,0 +1,99 @@
+"""How long to train: a number of steps, or a length of time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Budget"]
+
+SECONDS_OF = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+EXAMPLES = "write for example '500 steps', '90 s', '20 min' or '1.5 h'"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps or seconds, one of the two.
+
+    A budget in steps gives the same numbers on every run. One in seconds fits a deadline: how far it comes, and how
+    its learning rate falls, depends on the machine and on what else runs there.
+
+    Args:
+        steps: updates of the weights. seconds: of training, data and evaluation included.
+    Raises:
+        ValueError: neither or both are given, or nothing is left to spend.
+
+    Example:
+        >>> Budget.parse("20 min")
+        Budget(seconds=1200.0)
+        >>> Budget.parse("500 steps").share(125, seconds=9.0)
+        0.25
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None):
+            raise ValueError(f"a budget is steps or seconds, one of the two; got {self.steps} and {self.seconds}")
+        if self.steps is not None and (self.steps != int(self.steps) or self.steps < 1):
+            raise ValueError(f"a budget of {self.steps} steps is none; give a whole number, 1 or more")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise ValueError(f"a budget of {self.seconds} s is none; give a finite time above 0")
+
+    def __repr__(self) -> str:
+        return f"Budget(steps={self.steps})" if self.seconds is None else f"Budget(seconds={self.seconds})"
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"{self.steps} step" + "s" * (self.steps != 1)
+        for name, length in (("h", 3600), ("min", 60)):
+            if self.seconds >= length and self.seconds % (length / 2) == 0:
+                return f"{self.seconds / length:g} {name}"
+        return f"{self.seconds:g} s"
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """``"500 steps"``, ``"90 s"``, ``"20 min"``, ``"1.5 h"``; a number without a unit is refused.
+
+        Raises:
+            ValueError: it is none of these; the message shows the text and what to write.
+        """
+        found = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+        if not found:
+            raise ValueError(f"{text!r} is no budget; {EXAMPLES}")
+        amount, unit = found[1].replace("_", ""), found[2]
+        if unit in ("step", "steps"):
+            if "." in amount:
+                raise ValueError(f"{text!r} is no budget: steps are whole numbers")
+            return cls(steps=int(amount))
+        if unit in SECONDS_OF:
+            return cls(seconds=float(amount) * SECONDS_OF[unit])
+        why = f"{unit!r} is no unit of it" if unit else "it has no unit"
+        raise ValueError(f"{text!r} is no budget: {why}; {EXAMPLES}")
+
+    @classmethod
+    def of(cls, budget: Budget | str) -> Budget:
+        """A budget as it is, or parsed from text.
+
+        Raises:
+            TypeError: something else, such as a bare number, which could be steps or seconds.
+        """
+        if isinstance(budget, cls):
+            return budget
+        if isinstance(budget, str):
+            return cls.parse(budget)
+        raise TypeError(f"a budget is a Budget or a text, not {budget!r}; {EXAMPLES}")
+
+    def share(self, steps: int, seconds: float) -> float:
+        """How much of it is spent after so many steps and seconds, 0 … 1."""
+        spent = steps / self.steps if self.steps is not None else seconds / (self.seconds or 1.0)
+        return min(1.0, spent)
+
+    def spent(self, steps: int, seconds: float) -> bool:
+        """Whether nothing is left."""
+        return self.share(steps, seconds) >= 1.0

@@ -1,0 +1,73 @@
+"""One line that says how far a training is: it moves in a terminal and in a notebook, and stays when it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from causalcnn._extras import require
+
+__all__ = ["Progress", "duration"]
+
+WIDTH = 24
+"""Characters of the bar."""
+
+
+def duration(seconds: float) -> str:
+    """``"45 s"``, ``"12 min"``, ``"3.2 h"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Progress:
+    """Where it is shown decides the form: a notebook gets one plain line that is rewritten (a widget would be blank on
+    a built page), a terminal tqdm's bar, a log file a new line every tenth of the way.
+
+    Args:
+        shown: whether to show anything.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        self._due, self._tenth = 0.0, -1
+        self._handle: Any = None
+        self._bar: Any = None
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        if not shown:
+            self._form = "none"
+        elif shell is not None and hasattr(shell, "kernel"):
+            self._form = "notebook"
+        elif sys.stderr.isatty():
+            self._form = "terminal"
+            self._bar = require("tqdm", extra="train").tqdm(total=1.0, bar_format="{bar:24} {desc}", leave=True)
+        else:
+            self._form = "log"
+
+    def update(self, share: float, text: str, *, last: bool = False) -> None:
+        """Show that ``share`` (0 … 1) is done; ``text`` follows the bar. Cheap when it is not yet time."""
+        now = time.monotonic()
+        if self._form == "none" or (now < self._due and not last):
+            return
+        self._due = now + 0.3
+        if self._form == "terminal":
+            self._bar.n = share
+            self._bar.set_description_str(f"{share:4.0%} {text}")
+        elif self._form == "notebook":
+            full = round(WIDTH * share)
+            self._write(f"{'█' * full}{'·' * (WIDTH - full)} {text}")
+        elif last or int(10 * share) > self._tenth:
+            self._tenth = int(10 * share)
+            print(f"{share:4.0%} {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the last line where it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write(self, line: str) -> None:
+        if self._handle is None:
+            display = require("IPython.display", extra="figures").display
+            self._handle = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": line}, raw=True)

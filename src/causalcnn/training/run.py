@@ -1,0 +1,288 @@
+"""The state of a running training, its single step, and how that state gets into a checkpoint and out again."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.training.budget import Budget
+from causalcnn.training.checkpoints import Checkpoint, CheckpointError
+from causalcnn.training.history import History
+from causalcnn.training.machine import Machine
+from causalcnn.training.stopping import NonFiniteLoss
+
+__all__ = ["Batches", "Loss", "Plan", "Run", "rate"]
+
+Batches = Callable[[int, int, int], Any]
+"""(step, rank, world) → the batch of this step for this process: a pure function."""
+Loss = Callable[[nn.Module, Any], Any]
+"""(model, batch) → a scalar loss, or the loss and a dict of scalars to keep in the history."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the weights are moved.
+
+    Args:
+        learning_rate: the highest of Adam's rates. warmup: the share of the budget in which it rises from 0; then it
+            falls to 0 as half a cosine. weight_decay: of matrices and kernels, not of biases (AdamW).
+        clip: the largest norm of a gradient; a longer one is shortened to it. seed: of everything random but batches.
+    """
+
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("learning_rate", self.learning_rate), ("clip", self.clip)):
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; it is a share of the budget, at least 0 and below 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
+
+    def optimiser(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW over the parameters; without weight decay it is Adam."""
+        decays = [p for p in parameters if p.dim() > 1]
+        others = [p for p in parameters if p.dim() <= 1]
+        groups: list[dict[str, Any]] = [{"params": decays}, {"params": others, "weight_decay": 0.0}]
+        kept = [group for group in groups if group["params"]]
+        fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+        return torch.optim.AdamW(kept, self.learning_rate, weight_decay=self.weight_decay, fused=fused)
+
+
+def rate(share: float, warmup: float) -> float:
+    """What the learning rate is multiplied with after this share of the budget: up in a line, down as half a cosine."""
+    if share < warmup:
+        return share / warmup
+    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+
+
+class Objective(nn.Module):
+    """Model and loss as one module, because processes average the gradients of what *this* forward ran."""
+
+    def __init__(self, model: nn.Module, loss: Loss | None) -> None:
+        super().__init__()
+        if loss is None and not callable(getattr(model, "loss", None)):
+            raise TypeError(f"{type(model).__name__} has no method loss(batch); pass train(…, loss=function)")
+        self.model, self._loss = model, loss
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        """The scalar loss, and what it reports beside itself."""
+        found = self.model.loss(batch) if self._loss is None else self._loss(self.model, batch)  # type: ignore[operator]
+        loss, metrics = found if isinstance(found, tuple) else (found, {})
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"the loss is {shape}; it must be a tensor with one value")
+        return loss, dict(metrics)
+
+
+class _Report(NamedTuple):
+    """What one step measured: still on the device, and of this process and the others together."""
+
+    step: int
+    names: list[str]
+    learning_rate: float
+    values: Tensor
+
+
+class Run:
+    """A training between its first step and its last.
+
+    Args:
+        model: trained in place. loss: see :func:`causalcnn.training.train`. machine: what it runs on.
+        budget, plan: how long, and how. checkpoint: the file to write, if any. given: further settings that a
+            resumed training must share.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss | None,
+        machine: Machine,
+        budget: Budget,
+        plan: Plan,
+        checkpoint: Path | None,
+        given: Mapping[str, Any],
+    ) -> None:
+        self.model, self.machine, self.budget, self.plan, self.path = model, machine, budget, plan, checkpoint
+        self._objective = machine.prepare(Objective(model, loss))
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        if not self._parameters:
+            raise ValueError(f"{type(model).__name__} has no parameter that asks for gradients: nothing to train")
+        self._optimiser = plan.optimiser(self._parameters)
+        self.history = History(device=str(machine), precision=machine.precision, processes=machine.world)
+        self.step, self.saved_step, self.saved_seconds, self.interrupted = 0, 0, 0.0, False
+        self._pending: deque[_Report] = deque()
+        config = getattr(model, "config", None)
+        self.settings = {
+            "model": getattr(model, "name", type(model).__name__),
+            "config": asdict(config) if is_dataclass(config) and not isinstance(config, type) else None,
+            "budget": str(budget),
+            **asdict(plan),
+            "precision": machine.precision,
+            "processes": machine.world,
+            **given,
+        }
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is."""
+        return self.budget.spent(self.step, self.history.seconds)
+
+    # ------------------------------------------------------------------------------------------- one step
+    def advance(self, batch: Any, frames: int, seconds: float, interrupted: bool) -> None:
+        """One update of the weights.
+
+        Args:
+            batch: for the loss. frames: real ones in it. seconds: of training up to now. interrupted: whether
+                somebody asks this process to stop; the processes tell each other.
+        Raises:
+            NonFiniteLoss: the loss or the length of its gradient is not a finite number.
+        """
+        steps = self.budget.steps  # the middle of the step: neither the first nor the last has the rate 0
+        share = (self.step + 0.5) / steps if steps else self.budget.share(self.step, self.history.seconds)
+        learning_rate = self.plan.learning_rate * rate(share, self.plan.warmup)
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        loss, metrics = self._objective(batch)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.plan.clip)
+        told = [frames, float(interrupted), seconds if self.machine.is_first else 0.0]
+        self._pending.append(self._report(loss, norm, metrics, learning_rate, told))
+        self.read(self.machine.lag)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self.step += 1
+
+    def _report(
+        self, loss: Tensor, norm: Tensor, metrics: Mapping[str, Any], learning_rate: float, told: list[float]
+    ) -> _Report:
+        device = self.machine.device
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        values = [torch.as_tensor(v, device=device).detach().to(precise) for v in (loss, norm, *metrics.values())]
+        for name, value in zip(metrics, values[2:], strict=True):
+            if value.numel() != 1:
+                raise ValueError(f"the metric {name!r} has shape {tuple(value.shape)}; the loss reports single numbers")
+        together = torch.cat([*(v.reshape(1) for v in values), torch.tensor(told, dtype=precise, device=device)])
+        return _Report(self.step, list(metrics), learning_rate, self.machine.sum(together))
+
+    def read(self, lag: int = 0) -> None:
+        """Write what the last steps measured into the history, but for the latest ``lag`` of them."""
+        while len(self._pending) > lag:
+            report = self._pending.popleft()
+            *measured, frames, interrupted, self.history.seconds = report.values.tolist()
+            loss, norm, *rest = (value / self.machine.world for value in measured)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                what = (
+                    f"the loss is {loss}" if not math.isfinite(loss) else f"the loss is {loss:.6g}, its gradient {norm}"
+                )
+                raise NonFiniteLoss(
+                    f"{what} at step {report.step}: the training stops. {self._last()} The batch of that step is "
+                    f"batches({report.step}, rank, world); if it is sound, lower the learning rate "
+                    f"({self.plan.learning_rate:g}) or clip shorter ({self.plan.clip:g})"
+                )
+            metrics = dict(zip(report.names, rest, strict=True))
+            self.history.append(loss, {**metrics, "gradient norm": norm, "learning rate": report.learning_rate})
+            self.history.frames += int(frames)
+            self.interrupted = self.interrupted or interrupted > 0
+
+    def _last(self) -> str:
+        if self.path is None:
+            return "There is no checkpoint, because none was asked for."
+        if not self.saved_step:
+            return "There is no checkpoint yet."
+        return f"The last good checkpoint is {str(self.path)!r}, after step {self.saved_step}."
+
+    # ---------------------------------------------------------------------------------------- checkpoints
+    def save(self) -> bool:
+        """Write the checkpoint, if there is to be one. Whether it was written: a full disk is warned about only.
+
+        Raises:
+            NonFiniteLoss: a weight is not finite; the file is left as it was.
+        """
+        self.read()
+        states = self.machine.gather(self.machine.random_state())
+        if self.path is None:
+            return False
+        weights = self.model.state_dict()
+        for name, value in self.model.named_parameters():
+            if not torch.isfinite(value).all():
+                raise NonFiniteLoss(f"{name} is not finite after step {self.step}: the training stops. {self._last()}")
+        tensors = {f"model.{name}": value for name, value in weights.items()}
+        for number, state in self._optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+        for rank, state in enumerate(states):
+            tensors |= {f"random.{rank}.{name}": value for name, value in state.items()}
+        curves = {"loss": self.history.loss, **{f"metric.{k}": v for k, v in self.history.metrics.items()}}
+        tensors |= {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in curves.items()}
+        kept = ("evaluations", "seconds", "waiting_seconds", "frames", "device")
+        facts = {"step": self.step, "torch": torch.__version__, **{name: getattr(self.history, name) for name in kept}}
+        try:
+            if self.machine.is_first:
+                Checkpoint(tensors, facts, self.settings).write(self.path)
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint {str(self.path)!r} could not be written after step {self.step} ({error}). "
+                f"{self._last()} The training goes on and tries again; make room",
+                stacklevel=2,
+            )
+            self.saved_seconds = self.history.seconds
+            return False
+        self.saved_step, self.saved_seconds = self.step, self.history.seconds
+        return True
+
+    def load(self) -> None:
+        """Go on from the checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged, or was written by another training; nothing is changed then.
+        """
+        assert self.path is not None
+        saved = Checkpoint.read(self.path)
+        saved.require_same(self.settings, self.path)
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "random": {}, "history": {}}
+        for name, tensor in saved.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        try:
+            self.model.load_state_dict(parts["model"])
+        except RuntimeError as error:
+            raise CheckpointError(f"{str(self.path)!r} holds other weights than this model: {error}") from None
+        optimiser = self._optimiser.state_dict()
+        for name, tensor in parts["optimiser"].items():
+            number, _, moment = name.partition(".")
+            optimiser["state"].setdefault(int(number), {})[moment] = tensor
+        self._optimiser.load_state_dict(optimiser)
+        mine = f"{self.machine.rank}."
+        self.machine.set_random_state(
+            {name.removeprefix(mine): value for name, value in parts["random"].items() if name.startswith(mine)}
+        )
+        facts = dict(saved.facts)
+        self.step = self.saved_step = int(facts.pop("step"))
+        if (facts["torch"], facts["device"]) != (torch.__version__, self.history.device):
+            there = f"{facts['device']}, torch {facts['torch']}"
+            warnings.warn(
+                f"{str(self.path)!r} was written on {there}, this is {self.history.device}, torch {torch.__version__}: "
+                "the training goes on, but not to the last digit as it would have there",
+                stacklevel=2,
+            )
+        for name in ("evaluations", "seconds", "waiting_seconds", "frames"):
+            setattr(self.history, name, facts[name])
+        self.saved_seconds = self.history.seconds
+        for name, values in parts["history"].items():
+            if name == "loss":
+                self.history.loss = values.tolist()
+            else:
+                self.history.metrics[name.removeprefix("metric.")] = values.tolist()

@@ -1,0 +1,153 @@
+"""Trained models on disk: the weights, and beside them a card that says what they are and how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from causalcnn._extras import require
+from causalcnn.training.checkpoints import CheckpointError, read_tensors, write_whole
+
+__all__ = ["load_model", "model_files", "save_model"]
+
+
+def model_files(path: str | Path) -> tuple[Path, Path]:
+    """Where the weights and the card of a model are: ``path`` with the endings ``.safetensors`` and ``.json``."""
+    path = Path(path).expanduser()
+    stem = path.name.removesuffix(".safetensors").removesuffix(".json")
+    return path.with_name(stem + ".safetensors"), path.with_name(stem + ".json")
+
+
+def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | None = None) -> Path:
+    """Write a model as ``path.safetensors`` and ``path.json``.
+
+    Args:
+        path: with or without either ending.
+        model: one of ``causalcnn.models``: it has a ``name`` and a ``config``, a frozen dataclass.
+        card: what else to say: corpus, seed, device, steps, metrics, the command that made it. What the model itself
+            knows (name, config, parameters, versions, checksum) is written by this function.
+
+    Returns:
+        The file with the weights.
+
+    Raises:
+        TypeError: the model has no name or no config, so it could not be made again.
+        ValueError: the card holds something that JSON does not, such as NaN, or a weight is not finite.
+        OSError: the disk is full or the folder cannot be written. A file that was there is still whole; should only
+            the second one fail, :func:`load_model` says that the two do not belong together.
+    """
+    name, config = getattr(model, "name", None), getattr(model, "config", None)
+    if not isinstance(name, str) or not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(
+            f"a {type(model).__name__} has no name and config (a dataclass) to make it again from; "
+            "save model.state_dict() yourself"
+        )
+    for part, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{part} is not finite: such a model is not kept; see the last checkpoint of its training")
+    weights_file, card_file = model_files(path)
+    weights_file.parent.mkdir(parents=True, exist_ok=True)
+    save = require("safetensors.torch", extra="train").save
+    tensors = {
+        part: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for part, value in model.state_dict().items()
+    }
+    data = save(tensors, {"model": name})
+    whole = {
+        "model": name,
+        "config": dataclasses.asdict(config),
+        **(card or {}),
+        "parameters": sum(value.numel() for value in model.parameters()),
+        "causalcnn": importlib.import_module("causalcnn").__version__,
+        "torch": torch.__version__,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    try:
+        text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the card of {name!r} cannot be written as JSON: {error}") from None
+    write_whole(weights_file, data)
+    write_whole(card_file, (text + "\n").encode())
+    return weights_file
+
+
+def load_model(
+    path: str | Path, device: torch.device | str | None = None, *, models: Mapping[str, type] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Read a model that :func:`save_model` wrote.
+
+    Args:
+        path: with or without an ending. device: where to put it, the CPU by default.
+        models: name → class, if not those of ``causalcnn.models``. ``cls(cls.Config(…))`` makes one.
+
+    Returns:
+        The model in eval mode, and its card.
+
+    Raises:
+        FileNotFoundError: the weights or the card are missing.
+        CheckpointError: a file is damaged, cut off or of something else, the two do not belong together, the model
+            is unknown, or its class has changed since.
+    """
+    weights_file, card_file = model_files(path)
+    for file, what in ((weights_file, "weights"), (card_file, "card")):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"there are no {what} {str(file)!r} (looked from {Path.cwd()})"
+                if what == "weights"
+                else f"{str(weights_file)!r} has no card: {str(file)!r} belongs beside it, copy it too"
+            )
+    card = _card(card_file)
+    tensors, _ = read_tensors(weights_file)
+    if card.get("sha256") != hashlib.sha256(weights_file.read_bytes()).hexdigest():
+        raise CheckpointError(
+            f"{str(card_file)!r} is the card of other weights than {str(weights_file)!r} (its checksum differs): one "
+            "of the two was changed or not copied; take both from the same place"
+        )
+    if models is None:
+        models = importlib.import_module("causalcnn.models").MODELS
+    name = card["model"]
+    if name not in models:
+        raise CheckpointError(f"{str(card_file)!r} is a model {name!r}; this causalcnn knows {', '.join(models)}")
+    model = models[name](_config(models[name], card, card_file))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{str(weights_file)!r} does not fit a {name!r} of its config: {error}") from None
+    return model.to(device or "cpu").eval(), card
+
+
+def _card(file: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(file.read_text("utf8"))
+    except ValueError as error:
+        raise CheckpointError(f"{str(file)!r} is no JSON, or cut off ({error}); copy it again") from None
+    if not isinstance(card, dict) or not isinstance(card.get("model"), str) or not isinstance(card.get("config"), dict):
+        raise CheckpointError(f"{str(file)!r} is no card of a model: it has no 'model' and 'config'")
+    return card
+
+
+def _config(model: Any, card: dict[str, Any], file: Path) -> Any:
+    config: Any = model.Config
+    known = {part.name for part in dataclasses.fields(config)}
+    if foreign := [name for name in card["config"] if name not in known]:
+        raise CheckpointError(
+            f"{str(file)!r} has {', '.join(map(repr, foreign))} in its config, and {config.__name__} has not: it was "
+            f"written by causalcnn {card.get('causalcnn', '(unknown)')}; use that version, or train anew"
+        )
+    try:
+        return config(**{name: _tuples(value) for name, value in card["config"].items()})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{str(file)!r} has a config that {config.__name__} refuses: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows lists only; a frozen config holds tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,58 @@
+"""How a training ends before its budget does: somebody stops it, or its numbers do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from causalcnn.training.history import History
+
+__all__ = ["Interrupted", "NonFiniteLoss", "interruptible"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The training was stopped from outside, between two steps; the message says how to go on.
+
+    Attributes:
+        history: what happened until then.
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss, its gradient or a weight became NaN or infinite; the message names the step and the last checkpoint."""
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within the block Ctrl-C, and the SIGTERM by which a cluster takes its machine back, only set an event.
+
+    So a step is finished, not torn: half of the weights would be newer than the others. A second Ctrl-C stops at
+    once. Outside the main thread nothing can be caught, and nothing changes.
+    """
+    asked = threading.Event()
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def note(number: int, frame: Any) -> None:
+        asked.set()
+        restore()
+        print("\nStopping after this step. Once more stops at once.", file=sys.stderr, flush=True)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    try:
+        yield asked
+    finally:
+        restore()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, Folder, LogMel, Utterance, to_2d
-from causalcnn.speech import features as module
+from causalcnn.speech import feature_making as making
 
 
 def utterance(seconds, speaker="a", seed=0, gain=0.1):
@@ -50,7 +50,7 @@ def test_features_are_the_front_ends_whole_and_in_order(corpus):
 
 def test_a_long_recording_is_computed_in_pieces_without_a_seam(monkeypatch):
     whole = FeatureCorpus.of([utterance(2)], cache=False)[0]
-    monkeypatch.setattr(module, "_PIECE_FRAMES", 7)
+    monkeypatch.setattr(making, "_PIECE_FRAMES", 7)
     torch.testing.assert_close(FeatureCorpus.of([utterance(2)], cache=False)[0], whole, rtol=0, atol=1e-4)
 
 
@@ -187,6 +187,10 @@ def test_a_corpus_is_brought_to_a_level(corpus):
     torch.testing.assert_close(levelled[0], loud[0], rtol=0, atol=1e-3)
     assert quiet.shifted(-500)[0].min() == -100
     assert (quiet + loud).shifted(3).shifted(-3).level_db == pytest.approx((quiet + loud).level_db)
+    each = (quiet + FeatureCorpus.of([utterance(1, "b", gain=0.1)], cache=False)).at_level(-15, per="speaker")
+    assert [clip.level_db for clip in each.clips] == pytest.approx([-15, -15])
+    with pytest.raises(ValueError, match="per is 'clip'; it must be 'corpus' or 'speaker'"):
+        quiet.at_level(-15, per="clip")
     with pytest.raises(ValueError, match="gain is nan"):
         quiet.shifted(float("nan"))
 
@@ -250,7 +254,7 @@ def cache(monkeypatch, tmp_path):
 def test_the_cache_is_found_again_without_computing(cache, monkeypatch):
     made = FeatureCorpus.of(clips())
     assert len(list(cache.iterdir())) == 2
-    monkeypatch.setattr(module, "_features", None)
+    monkeypatch.setattr(making, "features_of", None)
     again = FeatureCorpus.of(clips())
     assert again.clips == made.clips
     assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
@@ -342,14 +346,14 @@ def test_two_processes_build_at_once(cache):
 
 
 def test_a_process_that_is_overtaken_uses_what_the_other_made(cache, monkeypatch):
-    made = module._made
+    made = making.made
 
     def overtaken(source):
         yield from made(source)
-        monkeypatch.setattr(module, "_made", made)
+        monkeypatch.setattr(making, "made", made)
         FeatureCorpus.of(clips())  # the other one finishes while this one has not written its index
 
-    monkeypatch.setattr(module, "_made", overtaken)
+    monkeypatch.setattr(making, "made", overtaken)
     corpus = FeatureCorpus.of(clips())
     assert len(list(cache.iterdir())) == 2
     assert corpus.frames == 654

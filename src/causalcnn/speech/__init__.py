@@ -14,6 +14,7 @@ imports it when it is used and names the extra ``speech`` where it is missing.
 from __future__ import annotations
 
 from causalcnn.speech.conversations import Conversation, Turn, conversation
+from causalcnn.speech.digits import SpokenDigits
 from causalcnn.speech.downloads import (
     SOURCES,
     NoNetworkError,
@@ -38,7 +39,7 @@ from causalcnn.speech.front_end import (
     to_2d,
 )
 from causalcnn.speech.inversion import griffin_lim
-from causalcnn.speech.level import frame_level_db, speaking, speech_level_db
+from causalcnn.speech.level import RunningLevel, frame_level_db, speaking, speech_level_db
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import Folder, UnreadableRecording, read_recording
@@ -67,9 +68,11 @@ __all__ = [
     "NoNetworkError",
     "Player",
     "Players",
+    "RunningLevel",
     "Source",
     "Span",
     "Speaker",
+    "SpokenDigits",
     "Turn",
     "UnreadableRecording",
     "Utterance",

@@ -121,7 +121,7 @@ class NoNetworkError(ConnectionError):
     """Something must be downloaded and cannot be; the message names the file, the URL and the ways out."""
 
 
-def download(name: str, *, progress: bool = True) -> Path:
+def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
     """A named recording or corpus on this machine: found, or downloaded, checked and unpacked.
 
     Looks into ``CAUSALCNN_DATA`` (a read-only folder), then into ``CAUSALCNN_CACHE`` (default: the user's
@@ -130,6 +130,7 @@ def download(name: str, *, progress: bool = True) -> Path:
     Args:
         name: a key of ``SOURCES``.
         progress: show how far a download is.
+        unpack: unpack an archive; else give the archive itself.
 
     Returns:
         The file, or for an archive the folder that it was unpacked into, ready for
@@ -144,10 +145,16 @@ def download(name: str, *, progress: bool = True) -> Path:
         raise KeyError(f"no source is called {name!r}; there are {', '.join(SOURCES)}")
     source = SOURCES[name]
     unpacked = cache_folder() / source.name
-    if source.is_archive and unpacked.is_dir():
+    unpack = unpack and source.is_archive
+    if unpack and unpacked.is_dir():
         return unpacked
     file = _found(source) or _fetched(source, progress)
-    return _unpack(file, unpacked) if source.is_archive else file
+    return _unpack(file, unpacked) if unpack else file
+
+
+def is_here(name: str) -> bool:
+    """Whether a named recording or archive is on this machine, in ``CAUSALCNN_DATA`` or in the cache."""
+    return _found(SOURCES[name]) is not None
 
 
 def example(name: str = "libri1") -> Utterance:

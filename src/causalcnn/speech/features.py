@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
+import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn.speech import front_end
-from causalcnn.speech.cache import cache_folder
-from causalcnn.speech.feature_cache import Array, Entry, kept
-from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, HOP_SAMPLES, MELS, LogMel
-from causalcnn.speech.level import speaking, speech_level_db
+from causalcnn.speech import feature_making as making
+from causalcnn.speech.feature_cache import Array, kept
+from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
 from causalcnn.speech.utterance import Utterance
 
 __all__ = ["Batch", "Clip", "FeatureCorpus"]
-
-_VERSION = 1
-"""Raise it when the features of the same samples have changed: old caches are then left alone."""
-
-_PIECE_FRAMES = 3_000
-"""Frames computed at a time: a recording of hours needs no more memory than one of 30 s."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +52,14 @@ class Clip:
     Attributes:
         name: unique within its source: a number, or a file within its folder.
         speaker: who speaks. frames: how long, in frames of 10 ms.
-        level_db: the mean level of its speaking frames. speaking_frames: how many these are.
+        level_db: its level, see :func:`~causalcnn.speech.speech_level_db`. loud_frames: how many frames made it.
     """
 
     name: str
     speaker: str
     frames: int
     level_db: float
-    speaking_frames: int
+    loud_frames: int
 
 
 @dataclass(frozen=True)
@@ -126,14 +117,14 @@ class FeatureCorpus(Sequence[Tensor]):
             OSError: the cache cannot be written: a full disk, for example. Nothing partial is left there.
         """
         if cache:
-            entries, array = kept(_path(source), lambda: _made(source))
+            entries, array = kept(making.path_of(source), lambda: making.made(source))
         else:
-            made = list(_made(source))
+            made = list(making.made(source))
             if not made:
                 raise ValueError("the corpus has no clip: there is nothing to make features of")
             entries, array = [entry for entry, _ in made], np.concatenate([piece for _, piece in made])
         starts = np.cumsum([0] + [entry["frames"] for entry in entries]).tolist()
-        clips = (replace(Clip(**entry), speaker=_speaker(entry, speaker_of)) for entry in entries)
+        clips = (replace(Clip(**entry), speaker=making.speaker(entry, speaker_of)) for entry in entries)
         return cls(clips, (_Place(array, start) for start in starts[:-1]))
 
     # ------------------------------------------------------------------ what it is
@@ -161,9 +152,9 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def level_db(self) -> float:
-        """The mean level of all frames that are no silence, see :func:`~causalcnn.speech.speech_level_db`."""
-        total = sum(clip.level_db * clip.speaking_frames for clip in self.clips)
-        return total / sum(clip.speaking_frames for clip in self.clips)
+        """The mean over clips of their level, each by its frames that are no silence."""
+        total = sum(clip.level_db * clip.loud_frames for clip in self.clips)
+        return total / sum(clip.loud_frames for clip in self.clips)
 
     # ------------------------------------------------------------------ clips and batches
     def __getitem__(self, which: int) -> Tensor:  # type: ignore[override]
@@ -274,85 +265,26 @@ class FeatureCorpus(Sequence[Tensor]):
         clips = (replace(clip, level_db=clip.level_db + db) for clip in self.clips)
         return FeatureCorpus(clips, (replace(place, shift_db=place.shift_db + db) for place in self._places))
 
-    def at_level(self, level_db: float) -> FeatureCorpus:
-        """The corpus with the one gain that brings its speech to ``level_db``, usually that of the training corpus.
+    def at_level(self, level_db: float, *, per: Literal["corpus", "speaker"] = "corpus") -> FeatureCorpus:
+        """The corpus with the gain that brings its speech to ``level_db``, usually that of the training corpus.
 
-        One gain for all clips, as if the microphone had been set: it is known before a clip begins. Where the
-        level must be found while listening, see :class:`~causalcnn.speech.RunningLevel`.
+        One gain for all clips, or one for each speaker, as if the microphone had been set: it is known before
+        a clip begins. Where the level must be found while listening, see :class:`~causalcnn.speech.RunningLevel`.
+
+        Args:
+            level_db: what :attr:`level_db` will be.
+            per: ``"corpus"``, or ``"speaker"`` where each had a microphone of their own.
         """
-        return self.shifted(level_db - self.level_db)
+        if per not in ("corpus", "speaker"):
+            raise ValueError(f"per is {per!r}; it must be 'corpus' or 'speaker'")
+        if per == "corpus":
+            return self.shifted(level_db - self.level_db)
+        parts = [self.only(speaker).at_level(level_db) for speaker in self.speaker_names]
+        return functools.reduce(operator.add, parts)
 
     def _those(self, which: Iterable[int]) -> FeatureCorpus:
         chosen = list(which)
         return FeatureCorpus((self.clips[i] for i in chosen), (self._places[i] for i in chosen))
-
-
-# ---------------------------------------------------------------------- making them
-def _made(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
-    """Clip after clip: what is known of it, and its frames ``(frames, 80)``."""
-    for name, utterance in _named(source):
-        if utterance.rate_hz != front_end.RATE_HZ:
-            raise ValueError(f"{name!r} has {utterance.rate_hz} samples a second; read_recording brings it to 16,000")
-        if len(utterance) < HOP_SAMPLES:
-            raise ValueError(f"{name!r} has {len(utterance)} samples; one frame needs {HOP_SAMPLES} (10 ms)")
-        features = _features(utterance)
-        if not bool(torch.isfinite(features).all()):
-            raise ValueError(f"{name!r} has NaN or infinite samples; write it again from the original")
-        entry = {
-            "name": name,
-            "speaker": utterance.speaker,
-            "frames": features.shape[1],
-            "level_db": float(speech_level_db(features.double())),
-            "speaking_frames": int(speaking(features).sum()),
-        }
-        yield entry, features.T.numpy()
-
-
-@torch.no_grad()
-def _features(utterance: Utterance) -> Tensor:
-    """The causal front end, piece by piece: ``(80, frames)``."""
-    layer = LogMel()
-    state, pieces = layer.initial_state(1), []
-    for piece in torch.split(utterance.tensor(), _PIECE_FRAMES * HOP_SAMPLES, dim=1):
-        y, state = layer.step(piece, state)
-        pieces.append(y)
-    return torch.cat(pieces, dim=2)[0]
-
-
-def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
-    if hasattr(source, "named"):
-        yield from source.named()
-    else:
-        for number, utterance in enumerate(source):
-            yield f"{number:06d}", utterance
-
-
-def _speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
-    if isinstance(speaker_of, str):
-        return speaker_of
-    if speaker_of is not None:
-        return speaker_of(entry["name"])
-    folder = entry["name"].rpartition("/")[0].rpartition("/")[2]
-    return entry["speaker"] or folder or "unknown"
-
-
-def _path(source: Iterable[Utterance]) -> Any:
-    """Where the features of this source are kept: a readable beginning, and a digest of all that they depend on."""
-    identity = source.identity() if hasattr(source, "identity") else _of_samples(source)
-    settings: list[float] = [_VERSION, front_end.RATE_HZ, front_end.WINDOW_SAMPLES, front_end.N_FFT, HOP_SAMPLES, MELS]
-    settings += [front_end.LOWEST_HZ, front_end.HIGHEST_HZ, FLOOR_DB]
-    digest = hashlib.sha256(json.dumps([settings, identity]).encode()).hexdigest()[:16]
-    label = re.sub(r"[^a-z0-9]+", "-", identity.lower())[:40].strip("-")
-    return cache_folder() / "features" / f"{label}-{digest}"
-
-
-def _of_samples(source: Iterable[Utterance]) -> str:
-    """The identity of utterances that have no other: their samples."""
-    digest = hashlib.sha256()
-    for name, utterance in _named(source):
-        digest.update(f"{name} {utterance.speaker} {utterance.rate_hz} {len(utterance)}\n".encode())
-        digest.update(np.ascontiguousarray(utterance.samples, dtype="<f4").tobytes())
-    return f"utterances {digest.hexdigest()}"
 
 
 def _check_whole(**numbers: tuple[int, int]) -> None:

@@ -7,12 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from causalcnn.speech.front_end import FLOOR_DB
+from causalcnn.field import Field
+from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND
 
-__all__ = ["BELOW_DB", "frame_level_db", "speaking", "speech_level_db"]
+__all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speaking", "speech_level_db"]
 
-BELOW_DB = 40.0
-"""A frame that is more than so far below the loudest is counted as silence."""
+LOUD_BELOW_DB = 30.0
+"""The frames that make a level: those at most so far below the loudest. Pauses and room noise stay out of it."""
 
 
 def frame_level_db(features: Tensor) -> Tensor:
@@ -22,10 +24,10 @@ def frame_level_db(features: Tensor) -> Tensor:
 
     Shape: ``(…, 80, time)`` → ``(…, time)``
     """
-    return 10 * torch.log10(torch.pow(10.0, features / 10).mean(-2).clamp(min=10 ** (FLOOR_DB / 10)))
+    return _db(_power(features))
 
 
-def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = BELOW_DB) -> Tensor:
+def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = 40.0) -> Tensor:
     """Which frames are speech and not silence: those within ``below_db`` of the loudest frame of their clip.
 
     It looks at the whole clip, so it is for scoring only: nothing that must be causal may use it.
@@ -51,9 +53,125 @@ def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = 
 
 
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The mean level in dB of the frames that are :func:`speaking`; of a clip without frames it is NaN.
+    """The level of a clip: the mean power of the frames within 30 dB of the loudest, in dB.
+
+    A clip without frames has the level of digital silence.
 
     Shape: ``(…, 80, time)`` → ``(…,)``
     """
-    loud = speaking(features, mask)
-    return (frame_level_db(features) * loud).sum(-1) / loud.sum(-1)
+    loud = speaking(features, mask, below_db=LOUD_BELOW_DB)
+    return _db((_power(features) * loud).sum(-1) / loud.sum(-1).clamp(min=1))
+
+
+class RunningLevel(CausalModule):
+    """Brings speech to a level while it is heard: an automatic gain that knows the past only.
+
+    Every frame gets the gain ``to_db − level``, the same for its 80 bands. The level is an exponential mean of
+    the power of the frames that were loud enough: within 30 dB of the loudest that was heard lately, and not
+    below ``to_db − 50``. A pause does not move it, so noise is not drawn up in pauses.
+
+    Before speech begins nothing is known, and the gain is 0 dB. It then grows with the evidence, with a share of
+    ``n / (n + 5)`` after ``n`` loud frames: half of the correction is made in 50 ms, nine tenths in half a second.
+    Speech that is more than 50 dB too quiet is taken for silence and left as it is.
+
+    A frame with NaN or infinity stays what it is and moves no other. It is no error here: one that stops the
+    whole sequence for a broken frame would know of that frame before it came. Corpora refuse such recordings.
+
+    Args:
+        to_db: the level that speech is brought to, usually ``level_db`` of the training corpus.
+        seconds: how long speech is remembered (the time constant, counted in loud frames).
+
+    Shape: ``(batch, 80, time)`` in dB → the same
+
+    Raises:
+        ValueError: features of another shape or no floating point; a level or a time that cannot be.
+
+    Example:
+        >>> x = torch.full((1, 80, 500), -35.0)
+        >>> [round(float(RunningLevel(-15.0)(x)[0, 0, t])) for t in (0, 4, 499)]
+        [-32, -25, -15]
+    """
+
+    _here: Tensor
+
+    def __init__(self, to_db: float, *, seconds: float = 3.0) -> None:
+        super().__init__()
+        if not math.isfinite(to_db):
+            raise ValueError(f"to_db is {to_db}; it must be a level in dB, such as level_db of the training corpus")
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ValueError(f"seconds is {seconds}; speech must be remembered for more than 0")
+        self.to_db, self.seconds = to_db, seconds
+        # Knows the module's device and dtype, for states made before the first frame; no part of a checkpoint.
+        self.register_buffer("_here", torch.zeros(0), persistent=False)
+
+    _PRIOR_FRAMES = 5.0
+    """Loud frames that the first guess, no gain, is worth."""
+    _QUIETEST_PEAK_DB = -20.0
+    """Relative to ``to_db``: what the loudest frame heard lately is taken for where nothing loud was heard."""
+    _FALL_DB = 0.02
+    """How much a frame the loudest is forgotten: 2 dB a second, or one loud knock would deafen it for good."""
+    _BLOCK = 128
+    """Frames that are worked out at once, as one triangular product."""
+
+    @property
+    def field(self) -> Field:
+        """All of the past."""
+        return Field.all_past()
+
+    @property
+    def convention(self) -> Convention:
+        """Strict; there is no stride."""
+        return Convention.STRICT
+
+    def extra_repr(self) -> str:
+        """Where to, and how slowly."""
+        return f"to {self.to_db:g} dB, {self.seconds:g} s"
+
+    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+        """Nothing heard: the recent peak, the sum of powers and the number of loud frames, ``(batch, 3)``."""
+        state = self._here.new_zeros(batch, 3)
+        state[:, 0] = self.to_db + self._QUIETEST_PEAK_DB
+        return state
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The next frames, any number of them, and the new state; pure."""
+        if x.dim() != 3 or not x.is_floating_point():
+            raise ValueError(f"RunningLevel takes (batch, 80, time) in dB; this is {x.dtype} of shape {tuple(x.shape)}")
+        state, pieces = state.to(x), []
+        for piece in torch.split(x, self._BLOCK, dim=2):
+            y, state = self._block(piece, state)
+            pieces.append(y)
+        return torch.cat(pieces, dim=2), state
+
+    def _block(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        power = _power(x)
+        power = torch.where(torch.isfinite(power), power, 0)  # one broken frame must not deafen it for good
+        level = _db(power)
+        peak = self._peaks(level, state[:, :1])
+        loud = (level >= peak - LOUD_BELOW_DB).to(x.dtype)
+        # An exponential mean that stands still in pauses: a frame fades by the number of loud frames after it.
+        heard = torch.cat([torch.zeros_like(loud[:, :1]), loud.cumsum(1)], dim=1)
+        age = heard[:, 1:, None] - heard[:, None, :]
+        # Column 0 is what was heard before this piece; column i + 1 is its frame i. Only the past counts.
+        fade = torch.exp(-age.clamp(min=0) / (self.seconds * FRAMES_PER_SECOND)).tril(1)
+        total = (fade * torch.cat([state[:, 1:2], loud * power], dim=1)[:, None]).sum(2)
+        count = (fade * torch.cat([state[:, 2:], loud], dim=1)[:, None]).sum(2)
+        tiny = 1e-20
+        correction = (self.to_db - _db((total + tiny) / (count + tiny))) * count / (count + self._PRIOR_FRAMES)
+        state = torch.stack([peak, total, count], dim=2)[:, -1] if x.shape[2] else state
+        return x + correction[:, None], state
+
+    def _peaks(self, level: Tensor, before: Tensor) -> Tensor:
+        """The loudest frame heard lately, at every frame: it falls slowly, and never below what speech has."""
+        ramp = self._FALL_DB * torch.arange(level.shape[1] + 1, device=level.device, dtype=level.dtype)
+        peaks = (torch.cat([before, level], dim=1) + ramp).cummax(1).values - ramp
+        return peaks[:, 1:].clamp(min=self.to_db + self._QUIETEST_PEAK_DB)
+
+
+def _power(features: Tensor) -> Tensor:
+    """The mean power of a frame's bands: ``(…, 80, time)`` → ``(…, time)``."""
+    return torch.pow(10.0, features / 10).mean(-2)
+
+
+def _db(power: Tensor) -> Tensor:
+    return 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))

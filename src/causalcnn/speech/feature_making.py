@@ -1,0 +1,94 @@
+"""From utterances to the entries and arrays of a feature corpus, and the name under which these are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from causalcnn.speech import front_end
+from causalcnn.speech.cache import cache_folder
+from causalcnn.speech.feature_cache import Array, Entry
+from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, LogMel
+from causalcnn.speech.level import LOUD_BELOW_DB, speaking, speech_level_db
+from causalcnn.speech.utterance import Utterance
+
+_VERSION = 2
+"""Raise it when what is kept of the same samples has changed: old caches are then left alone."""
+
+_PIECE_FRAMES = 3_000
+"""Frames computed at a time: the features of a recording of hours need no more memory than those of 30 s."""
+
+
+def made(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
+    """Clip after clip: what is known of it, and its frames ``(frames, 80)``."""
+    for name, utterance in _named(source):
+        if utterance.rate_hz != front_end.RATE_HZ:
+            raise ValueError(f"{name!r} has {utterance.rate_hz} samples a second; read_recording brings it to 16,000")
+        if len(utterance) < HOP_SAMPLES:
+            raise ValueError(f"{name!r} has {len(utterance)} samples; one frame needs {HOP_SAMPLES} (10 ms)")
+        features = features_of(utterance)
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError(f"{name!r} has NaN or infinite samples; write it again from the original")
+        entry = {
+            "name": name,
+            "speaker": utterance.speaker,
+            "frames": features.shape[1],
+            "level_db": float(speech_level_db(features.double())),
+            "loud_frames": int(speaking(features, below_db=LOUD_BELOW_DB).sum()),
+        }
+        yield entry, features.T.numpy()
+
+
+@torch.no_grad()
+def features_of(utterance: Utterance) -> Tensor:
+    """The causal front end, piece by piece: ``(80, frames)``."""
+    layer = LogMel()
+    state, pieces = layer.initial_state(1), []
+    for piece in torch.split(utterance.tensor(), _PIECE_FRAMES * HOP_SAMPLES, dim=1):
+        y, state = layer.step(piece, state)
+        pieces.append(y)
+    return torch.cat(pieces, dim=2)[0]
+
+
+def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
+    if hasattr(source, "named"):
+        yield from source.named()
+    else:
+        for number, utterance in enumerate(source):
+            yield f"{number:06d}", utterance
+
+
+def speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
+    """Who speaks in a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
+    if isinstance(speaker_of, str):
+        return speaker_of
+    if speaker_of is not None:
+        return speaker_of(entry["name"])
+    folder = entry["name"].rpartition("/")[0].rpartition("/")[2]
+    return entry["speaker"] or folder or "unknown"
+
+
+def path_of(source: Iterable[Utterance]) -> Path:
+    """Where the features of this source are kept: a readable beginning, and a digest of all that they depend on."""
+    identity = source.identity() if hasattr(source, "identity") else _of_samples(source)
+    settings: list[float] = [_VERSION, front_end.RATE_HZ, front_end.WINDOW_SAMPLES, front_end.N_FFT, HOP_SAMPLES, MELS]
+    settings += [front_end.LOWEST_HZ, front_end.HIGHEST_HZ, FLOOR_DB]
+    digest = hashlib.sha256(json.dumps([settings, identity]).encode()).hexdigest()[:16]
+    label = re.sub(r"[^a-z0-9]+", "-", identity.lower())[:40].strip("-")
+    return cache_folder() / "features" / f"{label}-{digest}"
+
+
+def _of_samples(source: Iterable[Utterance]) -> str:
+    """The identity of utterances that have no other: their samples."""
+    digest = hashlib.sha256()
+    for name, utterance in _named(source):
+        digest.update(f"{name} {utterance.speaker} {utterance.rate_hz} {len(utterance)}\n".encode())
+        digest.update(np.ascontiguousarray(utterance.samples, dtype="<f4").tobytes())
+    return f"utterances {digest.hexdigest()}"

@@ -16,7 +16,7 @@ from causalcnn.causality import (
     receptive_field,
 )
 from causalcnn.field import Field
-from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, Stream
+from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, Quantized, Stream, VectorQuantizer
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,9 @@ __all__ = [
     "Convention",
     "Field",
     "LeakError",
+    "Quantized",
     "Stream",
+    "VectorQuantizer",
     "assert_causal",
     "audit",
     "check_contract",

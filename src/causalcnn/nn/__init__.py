@@ -5,6 +5,7 @@ from causalcnn.nn.compose import CausalSequential, Parallel, Pointwise, Residual
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.law import CausalModule, Convention, Stream
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
+from causalcnn.nn.quantise import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "MultiStackEncoder",
     "Parallel",
     "Pointwise",
+    "Quantized",
     "Residual",
     "ResidualBlock1d",
     "ResidualBlock2d",
     "ResidualStack",
     "Stream",
+    "VectorQuantizer",
 ]

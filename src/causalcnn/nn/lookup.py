@@ -1,0 +1,120 @@
+"""The nearest codeword of every vector, in pieces that stay in the cache: no matrix of all distances, no one-hot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["LookUp", "nearest", "nearest_reference"]
+
+SCORES = {"cpu": 2**18}
+"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (1 MB), elsewhere enough to fill a GPU."""
+
+SCORES_ELSEWHERE = 2**25
+
+
+def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """The slow, obvious lookup that :func:`nearest` must equal: every distance, then the smallest.
+
+    Shape: ``(vectors, dim)``, ``(codes, dim)`` → ``(vectors,)`` int64
+    """
+    return (vectors[:, None] - codebook).square().sum(2).argmin(1)
+
+
+def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor) -> Tensor:
+    """Index of the nearest codeword: argmin |x − e|² is argmin ½|e|² − x·e, one matrix product with the norms inside.
+
+    Args:
+        vectors: ``(vectors, dim)``. codebook: ``(codes, dim)``. half_norms: ``(codes,)``, ½|e|².
+
+    Returns:
+        ``(vectors,)`` int64; of equally near codewords the first.
+    """
+    scores = torch.addmm(half_norms, vectors, codebook.T, alpha=-1)
+    groups = _groups(codebook.shape[0])
+    if groups == 1 or scores.device.type != "cpu":
+        return scores.argmin(1)
+    # On a CPU torch finds a minimum at the speed of memory, but its place five times more slowly: so first the
+    # minimum of each group, then the place of the best group, then the place inside it.
+    grouped = scores.view(-1, groups, codebook.shape[0] // groups)
+    best = grouped.amin(2).argmin(1)
+    inside = grouped.gather(1, best[:, None, None].expand(-1, 1, grouped.shape[2]))[:, 0].argmin(1)
+    return best * grouped.shape[2] + inside
+
+
+def _groups(codes: int) -> int:
+    """How many equal groups of at least 32 codes to search in; 1 where the codebook has no such parts."""
+    return next((groups for groups in (16, 8, 4) if codes % groups == 0 and codes // groups >= 32), 1)
+
+
+def _pieces(batch: int, length: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """Cut ``batch × length`` vectors into pieces of about ``most``: several rows at once, or parts of a row."""
+    if not batch or not length:
+        return
+    rows = max(1, most // length)
+    parts = -(-length // most)
+    size = -(-length // parts)
+    for row in range(0, batch, rows):
+        for start in range(0, length, size):
+            yield slice(row, row + rows), slice(start, start + size)
+
+
+class LookUp(torch.autograd.Function):
+    """Vectors ``(batch, dim, length)`` → their codewords, with the gradient passed straight through.
+
+    Also returned: codes ``(batch, length)``; the squared error of all real vectors, summed (differentiable in the
+    vectors); and, where ``statistics`` asks for them, how many real vectors each code got ``(codes,)`` and their
+    sum ``(codes, dim)``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, codebook: Tensor, real: Tensor | None, error: bool, statistics: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        """See the class."""
+        batch, dim, length = x.shape
+        codes, kind = codebook.shape[0], codebook.dtype
+        values = x.new_empty(x.shape)
+        found = torch.empty(batch, length, dtype=torch.int64, device=x.device)
+        half_norms = codebook.square().sum(1) / 2
+        # One place more than codes: padded vectors are counted there, and it is thrown away.
+        counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
+        errors = [codebook.new_zeros(())]
+        most = max(1, SCORES.get(x.device.type, SCORES_ELSEWHERE) // codes)
+        for rows, columns in _pieces(batch, length, most):
+            part = x[rows, :, columns]
+            vectors = part.transpose(1, 2).reshape(-1, dim).to(kind)
+            index = nearest(vectors, codebook, half_norms)
+            words = codebook.index_select(0, index)
+            shape = (part.shape[0], part.shape[2])
+            found[rows, columns] = index.view(shape)
+            values[rows, :, columns] = words.view(*shape, dim).transpose(1, 2)
+            padded = None if real is None else ~real[rows, columns].reshape(-1)
+            if statistics:
+                place = index if padded is None else index.masked_fill(padded, codes)
+                counts.index_add_(0, place, torch.ones_like(place, dtype=kind))
+                sums.index_add_(0, place, vectors)
+            if error:
+                gap = words.sub_(vectors)
+                if padded is not None:
+                    gap.masked_fill_(padded[:, None], 0)
+                errors.append(gap.square().sum())
+        ctx.save_for_backward(x, values, *(() if real is None else (real,)))
+        ctx.mark_non_differentiable(found, counts, sums)
+        ctx.set_materialize_grads(False)
+        return values, found, torch.stack(errors).sum(), counts[:-1], sums[:-1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
+        """The codewords' gradient as it comes, and 2(x − codeword) of the squared error for real vectors."""
+        through, _, error, _, _ = gradients
+        if error is None:
+            return through, None, None, None, None
+        x, values, *real = ctx.saved_tensors
+        pull = (x - values).mul_((2 * error).to(x.dtype))
+        if real:
+            pull.masked_fill_(~real[0][:, None], 0)
+        return (pull if through is None else pull.add_(through)), None, None, None, None

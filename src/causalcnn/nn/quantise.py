@@ -1,0 +1,366 @@
+"""Vector quantisation: every vector becomes the nearest word of a codebook that learns by moving averages."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from causalcnn.field import Field
+from causalcnn.nn.compose import identity_field
+from causalcnn.nn.law import CausalModule, Convention, State, Stream
+from causalcnn.nn.lookup import LookUp
+
+__all__ = ["Quantized", "VectorQuantizer"]
+
+ROUNDS = 10
+"""Rounds of k-means at the start."""
+
+SMALLEST = 1e-20
+"""A code that is never used stops fading here, so that its sum and its count keep their ratio for ever."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """What one call of a quantiser found.
+
+    Attributes:
+        values: the codewords, in the shape and dtype of the input; their gradient passes straight through to it.
+        codes: int64 ``(batch, time)`` or ``(batch, time, frequency)``.
+        commitment: scalar, the mean of (x − codeword)² over real vectors and dimensions, with a gradient for x
+            only, unweighted; 0 where no vector is real.
+        book: how many codes there are.
+        mask: as given, ``(batch, time)``; codes of padded frames are counted nowhere.
+    """
+
+    values: Tensor
+    codes: Tensor
+    commitment: Tensor
+    book: int
+    mask: Tensor | None = None
+
+    @functools.cached_property
+    def counts(self) -> Tensor:
+        """How often each code was chosen for a real vector, ``(codes,)`` int64, on this process."""
+        real = self.codes.reshape(-1) if self.mask is None else self.codes[self.mask].reshape(-1)
+        return torch.zeros(self.book, dtype=torch.int64, device=real.device).index_add_(0, real, torch.ones_like(real))
+
+    @functools.cached_property
+    def vectors(self) -> int:
+        """On how many real vectors :attr:`usage` and :attr:`perplexity` were measured; fewer show fewer codes."""
+        return self.codes.numel() if self.mask is None else int(self.counts.sum())
+
+    @functools.cached_property
+    def usage(self) -> Tensor:
+        """The share of the codebook that was chosen at all, 0 to 1."""
+        return (self.counts > 0).float().mean()
+
+    @functools.cached_property
+    def perplexity(self) -> Tensor:
+        """exp of the entropy of the codes: how many would carry as much if all were used alike, 1 to ``codes``."""
+        share = self.counts / self.counts.sum().clamp_min(1)
+        return torch.special.entr(share).sum().exp()
+
+
+class VectorQuantizer(CausalModule):
+    """Replaces every vector by the nearest word of a codebook. The codebook follows the vectors by moving averages.
+
+    In ``train()`` every call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Only how often
+    each code is used (``count``) and the sum of its vectors (``sum``) are stored, both as moving averages; the
+    codebook is their ratio. On several processes the statistics are added up, so that all hold the same codebook.
+
+    The first batch in training starts the codebook, by k-means. A code that is used less than ``restart_below``
+    times as often as if all were used alike starts again at a vector of the batch. Which vector follows from the
+    batch itself, not from a random state: a training that is resumed, or compiled, does the same.
+
+    Everything is computed in float32 at least, also under autocast and in a model of half precision.
+
+    Args:
+        codes: words in the codebook. dim: size of a vector, the input's channels.
+        decay: of the moving averages; 0.99 remembers about 100 batches.
+        restart_below: share of uniform usage under which a code starts again; 0 for never.
+        start: ``"k-means"``, or ``"random"``: as drawn at construction, standard normal.
+        two_dimensional: whether the input has a frequency axis.
+    Shape: ``(batch, dim, time[, frequency])``, unchanged.
+    Raises:
+        ValueError: a size or share out of range; an input of another shape; in training on a CPU, a real vector
+            that is not finite, with the codebook left as it was. (On a GPU that check would stop the device at every
+            step: there such a batch also leaves the codebook as it was, and shows as a commitment of NaN.)
+    Sources: van den Oord, Vinyals and Kavukcuoglu, arXiv 1711.00937, appendix A.1 (moving averages); Kaiser et al.,
+        arXiv 1803.03382; Défossez et al., Moshi, arXiv 2410.00037 (restart by the share of uniform usage).
+    """
+
+    count: Tensor
+    sum: Tensor
+    started: Tensor
+
+    def __init__(
+        self,
+        codes: int,
+        dim: int,
+        *,
+        decay: float = 0.99,
+        restart_below: float = 0.1,
+        start: Literal["k-means", "random"] = "k-means",
+        two_dimensional: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, size in (("codes", codes), ("dim", dim)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} is {size!r}; it must be an integer of at least 1")
+        for name, share in (("decay", decay), ("restart_below", restart_below)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} is {share!r}; it must be at least 0 and less than 1")
+        if start not in ("k-means", "random"):
+            raise ValueError(f"start is {start!r}; it must be 'k-means' or 'random'")
+        self.codes, self.dim, self.two_dimensional = codes, dim, two_dimensional
+        self.decay, self.restart_below, self.start = decay, restart_below, start
+        self.register_buffer("count", torch.ones(codes))
+        self.register_buffer("sum", torch.randn(codes, dim))
+        self.register_buffer("started", torch.tensor(False))
+        self._known_to_have_started = False  # spares a GPU a look at `started` in every step
+
+    # ------------------------------------------------------------------ the law
+    @property
+    def field(self) -> Field:
+        """Output ``u`` reads input ``u``, all of its channels."""
+        return identity_field(self.two_dimensional)
+
+    @property
+    def convention(self) -> Convention:
+        """Strict: at stride 1 there is no other."""
+        return Convention.STRICT
+
+    def initial_state(self, batch: int, *frequency: int) -> State:
+        """Nothing to remember."""
+        return ()
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The codewords of ``x``."""
+        if self.training:
+            return self.quantise(x).values, ()
+        return self._look_up(x, None, error=False, statistics=False)[0].view(x.shape), ()
+
+    def stream(self, batch: int, *frequency: int, state: State | None = None) -> Stream:
+        """A stream that has nothing to remember and never moves the codebook."""
+        return QuantizerStream(self, batch, *frequency, state=state)
+
+    # ------------------------------------------------------------------ use
+    @property
+    def codebook(self) -> Tensor:
+        """The codewords ``(codes, dim)``, derived: the mean of the vectors that each code was chosen for."""
+        return self.sum / self.count.clamp_min(SMALLEST**1.5)[:, None]
+
+    def quantise(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
+        """The codewords of ``x``, their codes, and how far they are; in training the codebook then moves.
+
+        Args:
+            x: ``(batch, dim, time[, frequency])``.
+            mask: ``(batch, time)`` bool, True where a frame is real. Padded frames get codes too, but count nowhere.
+        """
+        self._check(x)
+        real = self._real(x, mask)
+        if self.training and not self._has_started():
+            self._start(x.detach().flatten(2), real)
+        values, codes, error, counts, sums = self._look_up(x, real, error=True, statistics=self.training)
+        vectors = codes.numel() if real is None else real.sum().clamp_min(1)
+        commitment = error / (vectors * self.dim) if codes.numel() else error
+        if self.training:
+            self._update(x.detach().flatten(2), real, counts, sums, error.detach())
+        shape = (x.shape[0], *x.shape[2:])
+        return Quantized(values.view(x.shape), codes.view(shape), commitment, self.codes, mask)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes of ``x``, int64 ``(batch, time[, frequency])``. Never moves the codebook."""
+        self._check(x)
+        codes = self._look_up(x.detach(), None, error=False, statistics=False)[1]
+        return codes.view(x.shape[0], *x.shape[2:])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The codewords of ``codes``: ``(batch, time[, frequency])`` → ``(batch, dim, time[, frequency])``.
+
+        Raises:
+            ValueError: codes that are no integers, of another shape, or (on a CPU) not in the codebook.
+        """
+        axes = ("batch", "time", "frequency")[: 3 if self.two_dimensional else 2]
+        if codes.dim() != len(axes):
+            raise ValueError(f"codes have shape {tuple(codes.shape)}; this quantiser takes ({', '.join(axes)})")
+        if codes.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"codes are {codes.dtype}; they must be int64 or int32, as encode() returns them")
+        try:
+            words = self.codebook.index_select(0, codes.reshape(-1))
+        except IndexError:
+            raise ValueError(
+                f"codes lie between {int(codes.min())} and {int(codes.max())}; this codebook has 0 to {self.codes - 1}"
+            ) from None
+        return words.view(*codes.shape, self.dim).movedim(-1, 1).contiguous()
+
+    # ------------------------------------------------------------------ inside
+    def _check(self, x: Tensor) -> None:
+        axes = ("batch", str(self.dim), "time", "frequency")[: 4 if self.two_dimensional else 3]
+        if x.dim() != len(axes) or x.shape[1] != self.dim:
+            other = " (two_dimensional=True takes a frequency axis)" if x.dim() == 4 != len(axes) else ""
+            raise ValueError(f"input has shape {tuple(x.shape)}; this quantiser takes ({', '.join(axes)}){other}")
+        if not x.is_floating_point():
+            raise ValueError(f"input is {x.dtype}; a quantiser takes floating point, e.g. x.float()")
+
+    def _real(self, x: Tensor, mask: Tensor | None) -> Tensor | None:
+        """The mask of all vectors, ``(batch, time × frequency)``."""
+        if mask is None:
+            return None
+        expected = (x.shape[0], x.shape[2])
+        if tuple(mask.shape) != expected or mask.dtype != torch.bool:
+            raise ValueError(
+                f"mask is {mask.dtype} {tuple(mask.shape)}; it must be bool (batch, time) {expected}, True = real"
+            )
+        return mask.view(*expected, *(1,) * (x.dim() - 3)).expand(x.shape[0], *x.shape[2:]).flatten(1)
+
+    def _look_up(self, x: Tensor, real: Tensor | None, *, error: bool, statistics: bool) -> tuple[Tensor, ...]:
+        self._check(x)
+        codebook = self.codebook.detach()
+        with torch.autocast(x.device.type, enabled=False):
+            codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
+            return LookUp.apply(x.flatten(2), codebook, real, error, statistics)
+
+    @torch.no_grad()
+    def _update(self, x: Tensor, real: Tensor | None, counts: Tensor, sums: Tensor, error: Tensor) -> None:
+        """Move count and sum towards those of this batch, then restart the codes that are hardly used."""
+        counts, sums, error = _added_up(counts, sums, error)
+        finite = error.isfinite()
+        self._refuse_unless(finite)
+        vectors = counts.sum()
+        moves = finite & (vectors > 0)
+        stays = (self.count < SMALLEST) & (counts == 0) | ~moves
+        weight = torch.where(stays, 0.0, 1 - self.decay).to(self.count.dtype)
+        count = self.count.lerp(torch.where(moves, counts, self.count).to(self.count.dtype), weight)
+        sum_ = self.sum.lerp(torch.where(moves, sums, self.sum).to(self.sum.dtype), weight[:, None])
+        if self.restart_below:
+            share = count.sum() / self.codes
+            dead = (count < self.restart_below * share) & moves
+            multipliers = torch.arange(1, self.codes + 1, device=counts.device) * 2654435761
+            turn = (counts.long() * multipliers).sum().remainder(2**31)
+            words = _picked(x, real, self.codes, turn).to(sum_.dtype)
+            sum_ = torch.where(dead[:, None], words * share, sum_)
+            count = torch.where(dead, share, count)
+        self.count.copy_(count)
+        self.sum.copy_(sum_)
+
+    def _has_started(self) -> bool:
+        self._known_to_have_started = self._known_to_have_started or bool(self.started)
+        return self._known_to_have_started
+
+    @torch.no_grad()
+    def _start(self, x: Tensor, real: Tensor | None) -> None:
+        """Start the codebook at the first batch that has a real vector: k-means, or only the scale of the counts."""
+        inside = x if real is None else x.masked_fill(~real[:, None], 0)
+        broken, vectors = _added_up(
+            (~inside.isfinite().all()).double(),
+            torch.tensor(float(x.shape[0] * x.shape[2]), dtype=torch.float64, device=x.device) if real is None
+            else real.sum(dtype=torch.float64),
+        )  # fmt: skip
+        self._refuse_unless(broken == 0)
+        if not vectors or broken:
+            return
+        if self.start == "random":
+            words, count = self.codebook, torch.full_like(self.count, float(vectors) / self.codes)
+            if _processes() > 1:
+                dist.broadcast(words, 0)
+        else:
+            words = _picked(x, real, self.codes, torch.zeros((), dtype=torch.int64, device=x.device))
+            words, count = words.to(self.sum.dtype), self.count
+            for _ in range(ROUNDS):
+                with torch.autocast(x.device.type, enabled=False):
+                    book = words.to(torch.promote_types(words.dtype, x.dtype))
+                    counts, sums = _added_up(*LookUp.apply(x, book, real, False, True)[3:])
+                count = counts.to(self.count.dtype)
+                words = torch.where(count[:, None] > 0, (sums / counts.clamp_min(1)[:, None]).to(words.dtype), words)
+            count = count.clamp_min(SMALLEST)
+        self.count.copy_(count)
+        self.sum.copy_(words * count[:, None])
+        self.started.fill_(True)
+
+    @staticmethod
+    def _refuse_unless(finite: Tensor) -> None:
+        """On a CPU the question costs nothing; on a GPU it would wait for the device, so there nobody asks."""
+        if finite.device.type == "cpu" and not torch.compiler.is_compiling() and not finite:
+            raise ValueError(
+                "the batch has vectors that are NaN, infinite or too large to be squared, so the codebook was left "
+                "as it was; look for a learning rate that is too high, or for broken features (mask padded frames)"
+            )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VectorQuantizer:
+        """Moves and casts, but never to half precision: a moving average of weight 0.01 would stand still there."""
+        before = {name: getattr(self, name) for name in ("count", "sum")}
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = getattr(self, name)
+            if torch.finfo(new.dtype).bits < 32:
+                setattr(self, name, old.to(new.device, torch.promote_types(old.dtype, torch.float32)))
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._known_to_have_started = False
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"codes={self.codes}, dim={self.dim}, decay={self.decay}, restart_below={self.restart_below}"
+
+
+class QuantizerStream(Stream[VectorQuantizer]):
+    """Looks codewords up; leaves the codebook alone, also in training."""
+
+    def _load(self, state: State) -> None:
+        self._state = ()
+        self.takes_frames = not self.module.two_dimensional
+
+    def _frame(self, x: Tensor) -> Tensor:
+        return self._advance(x[:, :, None])[:, :, 0]
+
+    def _advance(self, x: Tensor) -> Tensor:
+        return self.module._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
+
+
+# ---------------------------------------------------------------------- several processes
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _added_up(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Each tensor, summed over all processes, in one message."""
+    if _processes() == 1:
+        return tensors
+    packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(packed)
+    parts = packed.split([tensor.numel() for tensor in tensors])
+    return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+
+def _picked(x: Tensor, real: Tensor | None, how_many: int, turn: Tensor) -> Tensor:
+    """Real vectors spread over the batches of all processes, ``(how_many, dim)``, the same on all.
+
+    Vector k is number ``turn + k·0.618…·N`` of all N real ones, modulo N: a walk by the golden ratio visits a
+    sequence evenly whatever its length, without a random state, and without following its frequency axis.
+    """
+    batch, dim, length = x.shape
+    world, rank = _processes(), dist.get_rank() if _processes() > 1 else 0
+    mine = x.new_zeros(world, dtype=torch.float64)
+    mine[rank] = batch * length if real is None else real.sum()
+    (each,) = _added_up(mine)
+    total = each.sum().long()
+    stride = (total * 618_034).div(1_000_000, rounding_mode="floor").clamp_min(1)
+    numbers = (turn + torch.arange(how_many, device=x.device) * stride).remainder(total.clamp_min(1))
+    own = numbers - each[:rank].sum().long()
+    here = (own >= 0) & (own < each[rank].long())
+    if batch * length == 0:
+        return _added_up(x.new_zeros(how_many, dim))[0]
+    own = own.clamp(0, batch * length - 1)
+    if real is not None:  # number i among the real ones: where their running count reaches i + 1
+        own = torch.searchsorted(real.reshape(-1).cumsum(0), own + 1).clamp_max(batch * length - 1)
+    words = x[own.div(length, rounding_mode="floor"), :, own.remainder(length)]
+    return _added_up(torch.where(here[:, None], words, 0).to(torch.promote_types(x.dtype, torch.float32)))[0]

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from causalcnn.training.command import add_train
+
 __all__ = ["main"]
 
 FOUND, USAGE = 1, 2
@@ -20,11 +22,13 @@ class _UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code. 0: causal. 1: a leak. 2: unknown, or a usage error."""
+    """Run one subcommand; returns the exit code. 0: it went well. 2: a usage error. Others: see each command."""
     parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     _add_audit(commands)
+    add_train(commands)
     options = parser.parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return options.run(options)
     except _UsageError as problem:

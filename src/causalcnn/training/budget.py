@@ -53,8 +53,8 @@ class Budget:
             return f"{self.steps} step" + "s" * (self.steps != 1)
         for name, length in (("h", 3600), ("min", 60)):
             if self.seconds >= length and self.seconds % (length / 2) == 0:
-                return f"{self.seconds / length:g} {name}"
-        return f"{self.seconds:g} s"
+                return f"{_plain(self.seconds / length)} {name}"
+        return f"{_plain(self.seconds)} s"
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -97,3 +97,8 @@ class Budget:
     def spent(self, steps: int, seconds: float) -> bool:
         """Whether nothing is left."""
         return self.share(steps, seconds) >= 1.0
+
+
+def _plain(number: float) -> str:
+    """Without an exponent, which :meth:`Budget.parse` would not read."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,288 @@
+"""``causalcnn train``: a model of the book, a corpus, a budget; out comes a model on disk with its card."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_train"]
+
+STOPPED, INTERRUPTED = 2, 130
+HELD_OUT_BATCHES = 8
+EXAMPLE = """\
+example, a few minutes on a laptop:
+  causalcnn train vqvae2 --budget "5 min" --seconds-of-speech 600 --out my-first
+  then in Python:
+  from causalcnn.training import load_model
+  model, card = load_model("my-first")
+
+Stopped by Ctrl-C, a power cut or a cluster? Give the same line again, with --resume.
+Several GPUs or processes: torchrun --nproc_per_node 2 -m causalcnn train vqvae2 …
+Exit code 0: trained. 2: not possible, the message says why. 130: interrupted; resume it.
+"""
+
+
+def add_train(commands: Any) -> None:
+    """Add the subcommand ``train`` to a parser's subcommands."""
+    parser = commands.add_parser(
+        "train",
+        help="train a model of the book",
+        description="Train a model of the book on speech, and keep it with a card that says how it was made.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="its name, such as vqvae2 (any other word lists what there is)")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="writes PATH.safetensors and PATH.json")
+    parser.add_argument(
+        "--budget", default="20 min", help='how long: "500 steps", "90 s", "20 min", "1.5 h" (default: 20 min)'
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--corpus",
+        default="embedded",
+        help="embedded: speech made on this machine, nothing is downloaded (default); fsdd: spoken digits; "
+        "or a folder of recordings",
+    )
+    data.add_argument(
+        "--seconds-of-speech", type=float, metavar="S", help="how much embedded speech (default: 3600, an hour)"
+    )
+    data.add_argument("--speakers", type=int, metavar="N", help="how many embedded speakers (default: 40)")
+    data.add_argument("--vary", action="store_true", help="vary gain, colour and noise of the speech at random")
+    data.add_argument(
+        "--rows", type=int, default=16, help="pieces of speech in a step, over all processes (default: 16)"
+    )
+    data.add_argument("--frames", type=int, default=128, help="frames of 10 ms in a piece (default: 128)")
+    how = parser.add_argument_group("model and training")
+    how.add_argument("--preset", default="tiny", help="the size of the model: tiny for a CPU (default), base for a GPU")
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="NAME=VALUE",
+        help="change one value of the preset; may be repeated",
+    )
+    how.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="the highest (default: 0.001)")
+    how.add_argument("--seed", type=int, default=0, help="draws weights and pieces (default: 0)")
+    how.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto takes a GPU if any")
+    how.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto: bf16 on a GPU that has it, else fp32",
+    )
+    again = parser.add_argument_group("going on")
+    again.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped, if one did")
+    again.add_argument(
+        "--checkpoint-every", default="1 min", metavar="TIME", help="how much an interruption may cost (default: 1 min)"
+    )
+    parser.set_defaults(run=_train)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is read: the corpus to train on, others to look at on the way, and words for both."""
+
+    training: Any
+    held_out: Any | None
+    description: dict[str, Any]
+
+
+def _train(options: argparse.Namespace) -> int:
+    from causalcnn.training.stopping import Interrupted, NonFiniteLoss
+
+    try:
+        return _run(options)
+    except Interrupted as stop:
+        print(f"causalcnn train: {stop}", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, ImportError, NonFiniteLoss) as problem:  # CheckpointError is a ValueError
+        print(f"causalcnn train: {problem}", file=sys.stderr)
+        return STOPPED
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    from causalcnn.training.budget import Budget
+    from causalcnn.training.loop import train
+    from causalcnn.training.machine import Machine
+    from causalcnn.training.saved import model_files, save_model
+
+    budget = Budget.parse(options.budget)
+    weights_file, card_file = model_files(options.out)
+    checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = _model(options.model, options.preset, options.changes)
+    machine = Machine(options.device, options.precision)
+    if options.rows < machine.world or options.rows % machine.world:
+        raise ValueError(
+            f"--rows is {options.rows}; it must be a multiple of the {machine.world} processes that share it"
+        )
+    say: Callable[..., None] = print if machine.is_first else lambda *words, **how: None
+    data = _data(options)
+    _introduce(say, options, model, data, budget, machine)
+    history = train(
+        model,
+        _batches(options, data.training),
+        budget,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        device=options.device,
+        precision=options.precision,
+        evaluate=None if data.held_out is None else _evaluation(options, data.held_out, machine.device),
+        checkpoint=checkpoint,
+        checkpoint_every=options.checkpoint_every,
+        resume=options.resume,
+        settings={"corpus": data.description, "rows": options.rows, "frames": options.frames, "vary": options.vary},
+    )
+    if not machine.is_first:
+        return 0
+    card = {
+        "command": shlex.join(["causalcnn", *options.arguments]),
+        "preset": options.preset,
+        "corpus": data.description,
+        "seed": options.seed,
+        "budget": str(budget),
+        "rows": options.rows,
+        "frames_of_a_row": options.frames,
+        "learning_rate": options.learning_rate,
+        "vary": options.vary,
+        "training": history.summary(),
+        "metrics": {
+            "training": _rounded(history.last()),
+            **({"held_out": _rounded(history.evaluations[-1])} if history.evaluations else {}),
+        },
+        "loss_curve": [[step, round(loss, 5)] for step, loss in history.curve("loss", 60)],
+    }
+    save_model(weights_file, model, card)
+    checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
+    say(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
+    if history.waiting > 0.1:
+        say(
+            f"note      the model waited for data {history.waiting:.0%} of the time: larger --rows or --frames may help"
+        )
+    say(f"use it    from causalcnn.training import load_model; model, card = load_model({str(options.out)!r})")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ parts
+def _model(name: str, preset: str, changes: list[str]) -> Any:
+    models: Mapping[str, Any] = importlib.import_module("causalcnn.models").MODELS
+    if name not in models:
+        raise ValueError(f"no model is called {name!r}; there are {', '.join(models)}")
+    config_class = models[name].Config
+    make = getattr(config_class, preset, None)
+    config = make() if callable(make) and not preset.startswith("_") else None
+    if not isinstance(config, config_class):
+        raise ValueError(f"{name!r} has no preset {preset!r}; try tiny or base")
+    known = {field.name for field in dataclasses.fields(config_class)}
+    given = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals or key not in known:
+            raise ValueError(
+                f"--set {change!r} changes nothing; write NAME=VALUE, NAME one of {', '.join(sorted(known))}"
+            )
+        try:
+            given[key] = json.loads(value)
+        except ValueError:
+            given[key] = value
+    return models[name](dataclasses.replace(config, **given))
+
+
+def _data(options: argparse.Namespace) -> Data:
+    from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+
+    if options.corpus == "embedded":
+        seconds = 3600.0 if options.seconds_of_speech is None else options.seconds_of_speech
+        source = EmbeddedSpeech("train", speakers=options.speakers or 40, seconds=seconds, seed=0)
+        other = EmbeddedSpeech("validation", speakers=10, seconds=min(120.0, max(20.0, seconds / 10)), seed=0)
+        return _described(FeatureCorpus.of(source), FeatureCorpus.of(other), repr(source))
+    if options.speakers is not None or options.seconds_of_speech is not None:
+        raise ValueError("--speakers and --seconds-of-speech are for --corpus embedded; a recorded corpus has its own")
+    whole, name = _recorded(options.corpus)
+    speakers = whole.speaker_names
+    if len(speakers) < 2:
+        return _described(whole, None, name)
+    apart = speakers[-max(1, len(speakers) // 10) :]  # the last tenth, at least one: never trained on
+    return _described(whole.only(speakers[: -len(apart)]), whole.only(apart), name)
+
+
+def _recorded(corpus: str) -> tuple[Any, str]:
+    speech: Any = importlib.import_module("causalcnn.speech")
+    if corpus == "fsdd":
+        return speech.FeatureCorpus.of(speech.SpokenDigits()), "Free Spoken Digit Dataset"
+    if not Path(corpus).expanduser().is_dir():
+        raise ValueError(
+            f"--corpus is {corpus!r}; it is embedded, fsdd, or a folder of recordings, and there is none here"
+        )
+    source = speech.Folder(corpus, on_bad="skip")
+    return speech.FeatureCorpus.of(source), f"folder {Path(corpus).expanduser().name!r}"
+
+
+def _described(training: Any, held_out: Any | None, name: str) -> Data:
+    def size(corpus: Any) -> dict[str, Any]:
+        return {
+            "clips": len(corpus),
+            "seconds": round(corpus.seconds, 1),
+            "speakers": len(corpus.speaker_names),
+            "level_db": round(corpus.level_db, 2),
+        }
+
+    held = None if held_out is None else size(held_out)
+    return Data(training, held_out, {"name": name, **size(training), "held_out": held})
+
+
+def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, int], Any]:
+    vary: Any = importlib.import_module("causalcnn.speech").vary if options.vary else None
+
+    def batches(step: int, rank: int, world: int) -> Any:
+        rows = options.rows // world
+        batch = corpus.batch(step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world=world)
+        # Every process varies its own rows in a way of its own.
+        return batch if vary is None else vary(batch, seed=options.seed, step=step * world + rank)
+
+    return batches
+
+
+def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callable[[Any], dict[str, float]]:
+    """The loss and its metrics on pieces of other speakers: the same pieces every time."""
+    pieces = [corpus.batch(i, rows=options.rows, frames=options.frames, seed=1) for i in range(HELD_OUT_BATCHES)]
+
+    def evaluate(model: Any) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for piece in pieces:
+            loss, metrics = model.loss(piece.to(device))
+            for name, value in {"loss": loss, **metrics}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(pieces)
+        return sums
+
+    return evaluate
+
+
+def _introduce(say: Callable[..., None], options: Any, model: Any, data: Data, budget: Any, machine: Any) -> None:
+    size = data.description
+    say(f"corpus    {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
+    if held := size["held_out"]:
+        say(f"held out  {held['clips']} clips, {held['seconds']:.0f} s, {held['speakers']} other speakers")
+    else:
+        say("held out  nothing: the corpus has one speaker only, so how it does on others is not seen")
+    say(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
+    field = getattr(model, "field", None)
+    say(f"field     {field.axis('time').at(100) if field is not None else 'not causal: reads the future, too'}")
+    say(f"device    {machine}, {machine.precision}")
+    say(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.5g}") for name, value in values.items()}

@@ -24,6 +24,7 @@ from causalcnn.speech.downloads import (
     speech_or_embedded,
 )
 from causalcnn.speech.embedded import EmbeddedSpeech
+from causalcnn.speech.evaluation import HIGHEST_HZ_OF, evaluation_sets
 from causalcnn.speech.features import Batch, Clip, FeatureCorpus
 from causalcnn.speech.front_end import (
     FRAMES_PER_SECOND,
@@ -32,6 +33,7 @@ from causalcnn.speech.front_end import (
     RATE_HZ,
     WINDOW_SAMPLES,
     LogMel,
+    bands_below,
     frame_centre_seconds,
     frames_of,
     mel_filterbank,
@@ -46,12 +48,15 @@ from causalcnn.speech.recordings import Folder, UnreadableRecording, read_record
 from causalcnn.speech.sentences import READ_SENTENCES, sentence
 from causalcnn.speech.speakers import SPEAKERS_OF, Speaker
 from causalcnn.speech.utterance import Span, Utterance, labels_of_frames
+from causalcnn.speech.variation import NO_VARIATION, Variation, vary
 from causalcnn.speech.voices import say
 
 __all__ = [
     "FRAMES_PER_SECOND",
+    "HIGHEST_HZ_OF",
     "HOP_SAMPLES",
     "MELS",
+    "NO_VARIATION",
     "PHONES",
     "RATE_HZ",
     "READ_SENTENCES",
@@ -76,9 +81,12 @@ __all__ = [
     "Turn",
     "UnreadableRecording",
     "Utterance",
+    "Variation",
     "arpabet",
+    "bands_below",
     "conversation",
     "download",
+    "evaluation_sets",
     "example",
     "frame_centre_seconds",
     "frame_level_db",
@@ -96,4 +104,5 @@ __all__ = [
     "speech_or_embedded",
     "to_1d",
     "to_2d",
+    "vary",
 ]

@@ -89,13 +89,22 @@ def mel_filterbank() -> Tensor:
     Slaney's mel scale (linear below 1 kHz, logarithmic above), every triangle scaled to the same area: the
     numbers of ``librosa.filters.mel``, derived here so that the front end runs on torch alone.
     """
-    edges_mel = torch.linspace(_hz_to_mel(LOWEST_HZ), _hz_to_mel(HIGHEST_HZ), MELS + 2, dtype=torch.float64)
-    edges_hz = torch.tensor([_mel_to_hz(mel) for mel in edges_mel.tolist()], dtype=torch.float64)
+    edges_hz = torch.tensor(_edges_hz(), dtype=torch.float64)
     bins_hz = torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (RATE_HZ / N_FFT)
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return triangles * (2 / (high - low))
+
+
+def bands_below(hz: float) -> int:
+    """How many of the 80 bands lie wholly below a frequency: all that a recording at twice the rate can fill.
+
+    Example:
+        >>> bands_below(8000), bands_below(4000)
+        (80, 61)
+    """
+    return sum(edge <= hz + 1e-6 for edge in _edges_hz()[2:])
 
 
 class LogMel(CausalModule):
@@ -244,6 +253,13 @@ def _check_samples(samples: Tensor) -> None:
             f"the front end takes float32 or float64 samples in −1 … 1, not {samples.dtype}; "
             "for 16-bit integers: samples.float() / 32768"
         )
+
+
+def _edges_hz() -> list[float]:
+    """The 82 corners of the triangles: band ``k`` begins at corner ``k``, peaks at ``k + 1`` and ends at ``k + 2``."""
+    low, high = _hz_to_mel(LOWEST_HZ), _hz_to_mel(HIGHEST_HZ)
+    edges_mel = torch.linspace(low, high, MELS + 2, dtype=torch.float64)
+    return [_mel_to_hz(mel) for mel in edges_mel.tolist()]
 
 
 def _hz_to_mel(hz: float) -> float:

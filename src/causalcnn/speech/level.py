@@ -43,13 +43,7 @@ def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = 
     """
     if not below_db > 0:
         raise ValueError(f"below_db is {below_db}; it must be more than 0")
-    level = frame_level_db(features)
-    if mask is None:
-        mask = torch.ones_like(level, dtype=torch.bool)
-    if not level.shape[-1]:
-        return mask
-    loudest = level.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
-    return mask & (level >= loudest - below_db)
+    return _within(frame_level_db(features), mask, below_db)
 
 
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -59,8 +53,9 @@ def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
 
     Shape: ``(…, 80, time)`` → ``(…,)``
     """
-    loud = speaking(features, mask, below_db=LOUD_BELOW_DB)
-    return _db((_power(features) * loud).sum(-1) / loud.sum(-1).clamp(min=1))
+    power = _power(features)
+    loud = _within(_db(power), mask, LOUD_BELOW_DB)
+    return _db((power * loud).sum(-1) / loud.sum(-1).clamp(min=1))
 
 
 class RunningLevel(CausalModule):
@@ -168,9 +163,19 @@ class RunningLevel(CausalModule):
         return peaks[:, 1:].clamp(min=self.to_db + self._QUIETEST_PEAK_DB)
 
 
+def _within(level: Tensor, mask: Tensor | None, below_db: float) -> Tensor:
+    """The real frames whose level is at most ``below_db`` below the loudest."""
+    if mask is None:
+        mask = torch.ones_like(level, dtype=torch.bool)
+    if not level.shape[-1]:
+        return mask
+    loudest = level.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
+    return mask & (level >= loudest - below_db)
+
+
 def _power(features: Tensor) -> Tensor:
     """The mean power of a frame's bands: ``(…, 80, time)`` → ``(…, time)``."""
-    return torch.pow(10.0, features / 10).mean(-2)
+    return (features * (math.log(10) / 10)).exp().mean(-2)
 
 
 def _db(power: Tensor) -> Tensor:

@@ -1,0 +1,131 @@
+"""Variations of training speech: other microphones, other rooms, other distances, drawn for every row and step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from causalcnn.speech.features import Batch
+from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, WINDOW_SAMPLES, LogMel, bands_below
+from causalcnn.speech.level import speech_level_db
+
+__all__ = ["Variation", "vary"]
+
+_GRAIN_FRAMES = 2_000
+_CURVES = 4
+_NEPERS = math.log(10) / 10
+"""dB times this is the natural logarithm of the power."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How much training speech is varied; every strength may be 0, and then nothing of its kind happens.
+
+    Attributes:
+        gain_db: the gain is drawn from −gain_db … gain_db.
+        tilt_db: the equaliser's tilt, from the lowest to the highest band, from −tilt_db … tilt_db.
+        curve_db: standard deviation of the smooth curve that bends the equaliser besides.
+        noise_chance: the share of rows with a noise floor.
+        noise_below_db: how far the noise is below the speech, from … to.
+        low_pass_chance: the share of rows that lose everything above a cut, as in a telephone.
+        low_pass_hz: where the cut is, from … to.
+
+    Raises:
+        ValueError: a strength that cannot be.
+    """
+
+    gain_db: float = 6.0
+    tilt_db: float = 12.0
+    curve_db: float = 3.0
+    noise_chance: float = 0.7
+    noise_below_db: tuple[float, float] = (30.0, 70.0)
+    low_pass_chance: float = 0.15
+    low_pass_hz: tuple[float, float] = (3_000.0, 7_500.0)
+
+    def __post_init__(self) -> None:
+        for name in ("gain_db", "tilt_db", "curve_db"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("noise_chance", "low_pass_chance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a chance goes from 0 to 1")
+        for name in ("noise_below_db", "low_pass_hz"):
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise ValueError(f"{name} goes from {low} to {high}; the first must not be the larger")
+
+
+NO_VARIATION = Variation(gain_db=0, tilt_db=0, curve_db=0, noise_chance=0, low_pass_chance=0)
+"""Every strength 0: :func:`vary` gives the batch back."""
+
+
+def vary(batch: Batch, *, step: int, seed: int = 0, rank: int = 0, by: Variation | None = None) -> Batch:
+    """The batch as other microphones in other rooms would have recorded it; each row differs.
+
+    In this order: a smooth equaliser over the bands, stationary noise with a smooth spectrum added as power, a
+    low-pass, a gain. A pure function of its arguments: row ``i`` of process ``rank`` is varied as row
+    ``rank · rows + i`` of one process would be. Mask and padding stay. Noise needs the level of the whole row,
+    so this is for training data, not for a stream.
+
+    Args:
+        batch: features in dB. step, seed, rank: as for :meth:`~causalcnn.speech.FeatureCorpus.batch`.
+        by: how much; default: :class:`Variation`'s own strengths.
+    """
+    by = by or Variation()
+    draws = [_Draw(np.random.default_rng([seed, step, rank * len(batch) + row, 1]), by) for row in range(len(batch))]
+    x = batch.features.transpose(1, 2)  # (batch, time, 80), as it lies in memory
+
+    def tensor(values: list) -> Tensor:
+        return torch.as_tensor(np.array(values), dtype=x.dtype, device=x.device)
+
+    y = x + tensor([draw.equaliser for draw in draws])[:, None]
+    noisy = [row for row, draw in enumerate(draws) if draw.noise is not None]
+    if noisy:
+        level = speech_level_db(y[noisy].transpose(1, 2), batch.mask[noisy])
+        frames = torch.arange(x.shape[1])
+        grain = torch.stack([_grain()[(frames + draws[row].grain_start) % _GRAIN_FRAMES] for row in noisy]).to(y)
+        noise = tensor([draws[row].noise for row in noisy]) + level[:, None]
+        y[noisy] = ((y[noisy] * _NEPERS).exp() + (noise * _NEPERS).exp()[:, None] * grain).log() / _NEPERS
+    y = y + tensor([draw.gain - draw.loss for draw in draws])[:, None]
+    y = torch.where(batch.mask[:, :, None], y.clamp(min=FLOOR_DB), x)
+    return replace(batch, features=y.transpose(1, 2))
+
+
+class _Draw:
+    """What one row will meet. All is drawn, whatever the strengths: one of them does not change the others."""
+
+    def __init__(self, draw: np.random.Generator, by: Variation) -> None:
+        self.gain = by.gain_db * draw.uniform(-1, 1)
+        self.equaliser = by.tilt_db * draw.uniform(-1, 1) * _RAMP + by.curve_db * _curve(draw)
+        chances = draw.random(2)
+        below = draw.uniform(*by.noise_below_db)
+        spectrum = draw.uniform(-30, 5) * _RAMP + 4 * _curve(draw)  # rooms rumble: noise falls towards high bands
+        self.grain_start = int(draw.integers(_GRAIN_FRAMES))
+        self.noise = spectrum - below if chances[0] < by.noise_chance else None
+        cut, steep = bands_below(draw.uniform(*by.low_pass_hz)), draw.uniform(10, 40)
+        beyond = np.clip(np.arange(MELS) - cut + 1, 0, None)
+        self.loss = steep * beyond if chances[1] < by.low_pass_chance else np.zeros(MELS)
+
+
+_RAMP = np.linspace(-0.5, 0.5, MELS)
+
+
+def _curve(draw: np.random.Generator) -> np.ndarray:
+    """A smooth curve over the bands, with mean 0 and a standard deviation of about 1."""
+    band = (np.arange(MELS) + 0.5) / MELS
+    waves = np.stack([np.cos(np.pi * k * band) for k in range(1, _CURVES + 1)])
+    return math.sqrt(2 / _CURVES) * draw.normal(size=_CURVES) @ waves
+
+
+@lru_cache(maxsize=1)
+def _grain() -> Tensor:
+    """How white noise flickers in the bands of the front end: power over its mean, ``(2000, 80)``."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, _GRAIN_FRAMES * HOP_SAMPLES + WINDOW_SAMPLES, generator=generator, dtype=torch.float64)
+    power = (LogMel()(noise * 0.1)[0, :, WINDOW_SAMPLES // HOP_SAMPLES :] * _NEPERS).exp().T
+    return (power / power.mean(0)).float().contiguous()

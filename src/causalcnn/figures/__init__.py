@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from . import palette
 
 if TYPE_CHECKING:
+    from .codebook import CodebookExplorer
     from .cone import ConeExplorer
     from .figure import Figure
+    from .hierarchy import HierarchyExplorer
     from .labels import intervals, labels_over_time
     from .leaks import LeakExplorer
+    from .memory import MemoryExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .response import ResponseExplorer
@@ -25,9 +28,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AllOnes": "responses",
+    "CodebookExplorer": "codebook",
     "ConeExplorer": "cone",
     "Figure": "figure",
+    "HierarchyExplorer": "hierarchy",
     "LeakExplorer": "leaks",
+    "MemoryExplorer": "memory",
     "Picture": "picture",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
@@ -49,9 +55,12 @@ _HOMES = {
 
 __all__ = [
     "AllOnes",
+    "CodebookExplorer",
     "ConeExplorer",
     "Figure",
+    "HierarchyExplorer",
     "LeakExplorer",
+    "MemoryExplorer",
     "Picture",
     "ResponseExplorer",
     "StackExplorer",

@@ -83,7 +83,7 @@ class LookUp(torch.autograd.Function):
         # One place more than codes: padded vectors are counted there, and it is thrown away.
         counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
         errors = [codebook.new_zeros(())]
-        most = max(1, SCORES.get(x.device.type, SCORES_ELSEWHERE) // codes)
+        most = max(1, SCORES.get(x.device.type, SCORES_ELSEWHERE) // max(codes, dim))
         for rows, columns in _pieces(batch, length, most):
             part = x[rows, :, columns]
             vectors = part.transpose(1, 2).reshape(-1, dim).to(kind)

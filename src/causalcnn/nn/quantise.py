@@ -31,6 +31,7 @@ class Quantized:
 
     Attributes:
         values: the codewords, in the shape and dtype of the input; their gradient passes straight through to it.
+            (To quantise what is left, subtract ``values.detach()``: x − values has no gradient at all.)
         codes: int64 ``(batch, time)`` or ``(batch, time, frequency)``.
         commitment: scalar, the mean of (x − codeword)² over real vectors and dimensions, with a gradient for x
             only, unweighted; 0 where no vector is real.
@@ -236,7 +237,7 @@ class VectorQuantizer(CausalModule):
         vectors = counts.sum()
         moves = finite & (vectors > 0)
         stays = (self.count < SMALLEST) & (counts == 0) | ~moves
-        weight = torch.where(stays, 0.0, 1 - self.decay).to(self.count.dtype)
+        weight = torch.full_like(self.count, 1 - self.decay).masked_fill(stays, 0)
         count = self.count.lerp(torch.where(moves, counts, self.count).to(self.count.dtype), weight)
         sum_ = self.sum.lerp(torch.where(moves, sums, self.sum).to(self.sum.dtype), weight[:, None])
         if self.restart_below:
@@ -258,11 +259,8 @@ class VectorQuantizer(CausalModule):
     def _start(self, x: Tensor, real: Tensor | None) -> None:
         """Start the codebook at the first batch that has a real vector: k-means, or only the scale of the counts."""
         inside = x if real is None else x.masked_fill(~real[:, None], 0)
-        broken, vectors = _added_up(
-            (~inside.isfinite().all()).double(),
-            torch.tensor(float(x.shape[0] * x.shape[2]), dtype=torch.float64, device=x.device) if real is None
-            else real.sum(dtype=torch.float64),
-        )  # fmt: skip
+        energy = inside.to(torch.promote_types(x.dtype, self.sum.dtype)).square().sum()
+        broken, vectors = _added_up((~energy.isfinite()).long(), _how_many(x, real))
         self._refuse_unless(broken == 0)
         if not vectors or broken:
             return
@@ -349,18 +347,24 @@ def _picked(x: Tensor, real: Tensor | None, how_many: int, turn: Tensor) -> Tens
     """
     batch, dim, length = x.shape
     world, rank = _processes(), dist.get_rank() if _processes() > 1 else 0
-    mine = x.new_zeros(world, dtype=torch.float64)
-    mine[rank] = batch * length if real is None else real.sum()
+    mine = torch.zeros(world, dtype=torch.int64, device=x.device)
+    mine[rank] = _how_many(x, real)
     (each,) = _added_up(mine)
-    total = each.sum().long()
+    total = each.sum()
     stride = (total * 618_034).div(1_000_000, rounding_mode="floor").clamp_min(1)
     numbers = (turn + torch.arange(how_many, device=x.device) * stride).remainder(total.clamp_min(1))
-    own = numbers - each[:rank].sum().long()
-    here = (own >= 0) & (own < each[rank].long())
-    if batch * length == 0:
-        return _added_up(x.new_zeros(how_many, dim))[0]
-    own = own.clamp(0, batch * length - 1)
-    if real is not None:  # number i among the real ones: where their running count reaches i + 1
-        own = torch.searchsorted(real.reshape(-1).cumsum(0), own + 1).clamp_max(batch * length - 1)
-    words = x[own.div(length, rounding_mode="floor"), :, own.remainder(length)]
-    return _added_up(torch.where(here[:, None], words, 0).to(torch.promote_types(x.dtype, torch.float32)))[0]
+    own = numbers - each[:rank].sum()
+    here = (own >= 0) & (own < each[rank])
+    words = torch.zeros(how_many, dim, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    if batch * length:
+        own = own.clamp(0, batch * length - 1)
+        if real is not None:  # number i among the real ones: where their running count reaches i + 1
+            own = torch.searchsorted(real.reshape(-1).cumsum(0), own + 1).clamp_max(batch * length - 1)
+        row, place = own.div(length, rounding_mode="floor"), own.remainder(length)
+        words = torch.where(here[:, None], x[row, :, place].to(words.dtype), words)
+    return _added_up(words)[0]
+
+
+def _how_many(x: Tensor, real: Tensor | None) -> Tensor:
+    """Real vectors in ``(batch, dim, length)`` on this process, int64."""
+    return torch.tensor(x.shape[0] * x.shape[2], device=x.device) if real is None else real.sum()

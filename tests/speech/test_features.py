@@ -178,6 +178,11 @@ def test_a_part_is_taken_evenly():
     assert len(many.part(0.001)) == 1
 
 
+def test_a_part_has_every_speaker(corpus):
+    assert corpus.part(0.5).speaker_names == corpus.speaker_names
+    assert corpus.part(0.5).frames < corpus.frames
+
+
 def test_a_corpus_is_brought_to_a_level(corpus):
     quiet = FeatureCorpus.of([utterance(1, gain=0.01)], cache=False)
     loud = FeatureCorpus.of([utterance(1, gain=0.1)], cache=False)

@@ -19,7 +19,7 @@ from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, LogMel
 from causalcnn.speech.level import LOUD_BELOW_DB, speaking, speech_level_db
 from causalcnn.speech.utterance import Utterance
 
-_VERSION = 2
+_VERSION = 3
 """Raise it when what is kept of the same samples has changed: old caches are then left alone."""
 
 _PIECE_FRAMES = 3_000

@@ -246,13 +246,17 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._those(i for i, clip in enumerate(self.clips) if clip.speaker in wanted)
 
     def part(self, seconds: float) -> FeatureCorpus:
-        """About so many seconds of it: whole clips, taken evenly from the corpus; all of it where it is shorter."""
+        """About so many seconds: whole clips, each speaker's share, at least one; all if it is shorter."""
         if not seconds > 0:
             raise ValueError(f"seconds is {seconds}; a corpus needs more than 0")
         if seconds >= self.seconds:
             return self
-        count = max(1, round(len(self) * seconds / self.seconds))
-        return self._those(i * len(self) // count for i in range(count))
+        chosen: list[int] = []
+        for speaker in self.speaker_names:
+            own = [i for i, clip in enumerate(self.clips) if clip.speaker == speaker]
+            count = max(1, round(len(own) * seconds / self.seconds))
+            chosen += [own[i * len(own) // count] for i in range(count)]
+        return self._those(sorted(chosen))
 
     def __add__(self, other: FeatureCorpus) -> FeatureCorpus:
         """The clips of both."""

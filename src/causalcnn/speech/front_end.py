@@ -15,6 +15,7 @@ and not its power, so the causal setting simply pads at the end.
 
 from __future__ import annotations
 
+import bisect
 import math
 from functools import lru_cache
 from typing import Literal
@@ -104,7 +105,7 @@ def bands_below(hz: float) -> int:
         >>> bands_below(8000), bands_below(4000)
         (80, 61)
     """
-    return sum(edge <= hz + 1e-6 for edge in _edges_hz()[2:])
+    return max(0, bisect.bisect_right(_edges_hz(), hz + 1e-6) - 2)
 
 
 class LogMel(CausalModule):
@@ -255,11 +256,12 @@ def _check_samples(samples: Tensor) -> None:
         )
 
 
-def _edges_hz() -> list[float]:
+@lru_cache(maxsize=1)
+def _edges_hz() -> tuple[float, ...]:
     """The 82 corners of the triangles: band ``k`` begins at corner ``k``, peaks at ``k + 1`` and ends at ``k + 2``."""
     low, high = _hz_to_mel(LOWEST_HZ), _hz_to_mel(HIGHEST_HZ)
     edges_mel = torch.linspace(low, high, MELS + 2, dtype=torch.float64)
-    return [_mel_to_hz(mel) for mel in edges_mel.tolist()]
+    return tuple(_mel_to_hz(mel) for mel in edges_mel.tolist())
 
 
 def _hz_to_mel(hz: float) -> float:

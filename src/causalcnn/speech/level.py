@@ -16,6 +16,10 @@ __all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speaking", "speec
 LOUD_BELOW_DB = 30.0
 """The frames that make a level: those at most so far below the loudest. Pauses and room noise stay out of it."""
 
+LOUDNESS_EXPONENT = 0.3
+"""Loudness grows as the power to the 0.3 (Stevens): what is 10 dB up is twice as loud. Levels are means of it: a mean
+of powers belongs to the single loudest knock, a mean of decibels to the noise between the words."""
+
 
 def frame_level_db(features: Tensor) -> Tensor:
     """The level of every frame: the mean power of its mel bands, in dB.
@@ -47,22 +51,23 @@ def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = 
 
 
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The level of a clip: the mean power of the frames within 30 dB of the loudest, in dB.
+    """The level of a clip: the mean loudness of the frames within 30 dB of the loudest, as a level in dB.
 
     A clip without frames has the level of digital silence.
 
     Shape: ``(…, 80, time)`` → ``(…,)``
     """
-    power = _power(features)
-    loud = _within(_db(power), mask, LOUD_BELOW_DB)
-    return _db((power * loud).sum(-1) / loud.sum(-1).clamp(min=1))
+    level = frame_level_db(features)
+    loud = _within(level, mask, LOUD_BELOW_DB)
+    mean = (_loudness(level) * loud).sum(-1) / loud.sum(-1)
+    return torch.where(loud.any(-1), _level_of(mean), FLOOR_DB)
 
 
 class RunningLevel(CausalModule):
     """Brings speech to a level while it is heard: an automatic gain that knows the past only.
 
     Every frame gets the gain ``to_db − level``, the same for its 80 bands. The level is an exponential mean of
-    the power of the frames that were loud enough: within 30 dB of the loudest that was heard lately, and not
+    the loudness of the frames that were loud enough: within 30 dB of the loudest that was heard lately, and not
     below ``to_db − 50``. A pause does not move it, so noise is not drawn up in pauses.
 
     Before speech begins nothing is known, and the gain is 0 dB. It then grows with the evidence, with a share of
@@ -123,7 +128,7 @@ class RunningLevel(CausalModule):
         return f"to {self.to_db:g} dB, {self.seconds:g} s"
 
     def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Nothing heard: the recent peak, the sum of powers and the number of loud frames, ``(batch, 3)``."""
+        """Nothing heard: the recent peak, the sum of loudnesses and the number of loud frames, ``(batch, 3)``."""
         state = self._here.new_zeros(batch, 3)
         state[:, 0] = self.to_db + self._QUIETEST_PEAK_DB
         return state
@@ -140,8 +145,7 @@ class RunningLevel(CausalModule):
 
     def _block(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         power = _power(x)
-        power = torch.where(torch.isfinite(power), power, 0)  # one broken frame must not deafen it for good
-        level = _db(power)
+        level = _db(torch.where(torch.isfinite(power), power, 0))  # one broken frame must not deafen it for good
         peak = self._peaks(level, state[:, :1])
         loud = (level >= peak - LOUD_BELOW_DB).to(x.dtype)
         # An exponential mean that stands still in pauses: a frame fades by the number of loud frames after it.
@@ -149,10 +153,10 @@ class RunningLevel(CausalModule):
         age = heard[:, 1:, None] - heard[:, None, :]
         # Column 0 is what was heard before this piece; column i + 1 is its frame i. Only the past counts.
         fade = torch.exp(-age.clamp(min=0) / (self.seconds * FRAMES_PER_SECOND)).tril(1)
-        total = (fade * torch.cat([state[:, 1:2], loud * power], dim=1)[:, None]).sum(2)
+        total = (fade * torch.cat([state[:, 1:2], loud * _loudness(level)], dim=1)[:, None]).sum(2)
         count = (fade * torch.cat([state[:, 2:], loud], dim=1)[:, None]).sum(2)
         tiny = 1e-20
-        correction = (self.to_db - _db((total + tiny) / (count + tiny))) * count / (count + self._PRIOR_FRAMES)
+        correction = (self.to_db - _level_of((total + tiny) / (count + tiny))) * count / (count + self._PRIOR_FRAMES)
         state = torch.stack([peak, total, count], dim=2)[:, -1] if x.shape[2] else state
         return x + correction[:, None], state
 
@@ -180,3 +184,12 @@ def _power(features: Tensor) -> Tensor:
 
 def _db(power: Tensor) -> Tensor:
     return 10 * torch.log10(power.clamp(min=10 ** (FLOOR_DB / 10)))
+
+
+def _loudness(level: Tensor) -> Tensor:
+    return (level * (LOUDNESS_EXPONENT * math.log(10) / 10)).exp()
+
+
+def _level_of(loudness: Tensor) -> Tensor:
+    """The level in dB that has this loudness."""
+    return torch.log10(loudness) * (10 / LOUDNESS_EXPONENT)

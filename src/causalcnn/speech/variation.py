@@ -113,13 +113,14 @@ class _Draw:
 
 
 _RAMP = np.linspace(-0.5, 0.5, MELS)
+_WAVES = math.sqrt(2 / _CURVES) * np.cos(
+    np.pi * np.arange(1, _CURVES + 1)[:, None] * (np.arange(MELS) + 0.5) / MELS
+)  # the first cosines over the bands
 
 
 def _curve(draw: np.random.Generator) -> np.ndarray:
     """A smooth curve over the bands, with mean 0 and a standard deviation of about 1."""
-    band = (np.arange(MELS) + 0.5) / MELS
-    waves = np.stack([np.cos(np.pi * k * band) for k in range(1, _CURVES + 1)])
-    return math.sqrt(2 / _CURVES) * draw.normal(size=_CURVES) @ waves
+    return draw.normal(size=_CURVES) @ _WAVES
 
 
 @lru_cache(maxsize=1)

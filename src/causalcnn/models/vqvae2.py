@@ -1,0 +1,446 @@
+"""A hierarchical VQ-VAE over mel spectrograms that is causal in time: speech as 30 codes a frame, live.
+
+Time is never strided: the code of a frame is there when the frame is. Frequency is: the bottom level has a cell
+for 4 mel bands, the top level for 8. The top is computed first; decoded, it is a hint for the bottom, so a bottom
+code reads what the top read *and* what that decoding reads of earlier tops: its field is the larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.nn.blocks import ResidualBlock2d
+from causalcnn.nn.compose import CausalSequential, CompositeStream, _Composite
+from causalcnn.nn.conv import CausalConv2d
+from causalcnn.nn.law import CausalModule, State
+from causalcnn.nn.quantise import Quantized, VectorQuantizer
+from causalcnn.nn.transpose import CausalConvTranspose2d
+
+if TYPE_CHECKING:
+    from causalcnn.speech import Batch
+
+__all__ = ["VQVAE2", "CausalVQVAE2", "Codes", "VQVAE2Config"]
+
+
+class Codes(NamedTuple):
+    """What is sent: ``top`` (batch, time, mels/8) and ``bottom`` (batch, time, mels/4), int64."""
+
+    top: Tensor
+    bottom: Tensor
+
+
+@dataclass(frozen=True)
+class VQVAE2Config:
+    """The sizes of the model.
+
+    Attributes:
+        channels: of the hidden layers. residual_channels: inside a residual block.
+        residual_blocks: of each of the two encoders and the two decoders.
+        kernel_size: taps over time, odd (the non-causal twin centres them), and over frequency.
+        code_dim: of a codeword. codes: in each of the two codebooks.
+        commitment: weight of the commitment loss. decay: of the codebooks' running means.
+        mels: bands of a frame, a multiple of 8.
+        floor_db: values below it count as this much: nobody hears what lies there.
+        mean_db, spread_db: subtracted, and divided by, before the first layer.
+    """
+
+    channels: int = 128
+    residual_channels: int = 32
+    residual_blocks: int = 2
+    kernel_size: int = 3
+    code_dim: int = 64
+    codes: int = 512
+    commitment: float = 0.25
+    decay: float = 0.99
+    mels: int = 80
+    floor_db: float = -70.0
+    mean_db: float = -35.0
+    spread_db: float = 20.0
+
+    def __post_init__(self) -> None:
+        whole = ("channels", "residual_channels", "residual_blocks", "kernel_size", "code_dim", "codes", "mels")
+        for name in whole:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+        if self.mels % 8:
+            raise ValueError(f"mels is {self.mels}; it must be a multiple of 8, for the top level has mels / 8 cells")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; it must be odd, or the non-causal twin has no centre")
+        if self.channels % 2:
+            raise ValueError(
+                f"channels is {self.channels}; it must be even, for the outermost layers have half of them"
+            )
+        if not self.spread_db > 0:
+            raise ValueError(f"spread_db is {self.spread_db}; it must be more than 0")
+
+    @classmethod
+    def tiny(cls) -> VQVAE2Config:
+        """For a chapter on a CPU."""
+        return cls(channels=64, residual_channels=32, residual_blocks=1)
+
+    @classmethod
+    def base(cls) -> VQVAE2Config:
+        """The widths of the paper: 128 channels, 32 in a residual block, two blocks a stack."""
+        return cls()
+
+    def with_(self, **changes: Any) -> VQVAE2Config:
+        """A copy with some values changed."""
+        return replace(self, **changes)
+
+
+def _centred_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    *,
+    stride: tuple[int, int] = (1, 1),
+    frequency_padding: int | None = None,
+) -> nn.Conv2d:
+    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    padding = (kernel[0] // 2, kernel[1] // 2 if frequency_padding is None else frequency_padding)
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding)
+
+
+def _centred_up(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: tuple[int, int],
+    *,
+    stride: tuple[int, int],
+    frequency_padding: int,
+) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(in_channels, out_channels, kernel_size, stride, (0, frequency_padding))
+
+
+class _CentredBlock(nn.Module):
+    """What :class:`ResidualBlock2d` is, with its window centred on the present."""
+
+    def __init__(self, channels: int, kernel_size: int, *, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(), _centred_conv(channels, hidden, kernel_size), nn.ReLU(), _centred_conv(hidden, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class _Kit(NamedTuple):
+    """The layers that a model is built of. One text builds the causal model and its non-causal twin."""
+
+    conv: Callable[..., nn.Module]
+    up: Callable[..., nn.Module]
+    block: Callable[..., nn.Module]
+    chain: Callable[..., nn.Module]
+
+
+CAUSAL = _Kit(CausalConv2d, CausalConvTranspose2d, ResidualBlock2d, CausalSequential)
+CENTRED = _Kit(_centred_conv, _centred_up, _CentredBlock, nn.Sequential)
+
+ENCODER_BOTTOM, ENCODER_TOP, QUANTISER_TOP, HINT, PROJECT_BOTTOM, QUANTISER_BOTTOM, UPSAMPLE, DECODER = range(8)
+"""The parts, in the order in which they run."""
+HALVE: dict[str, Any] = {"kernel_size": (1, 4), "stride": (1, 2), "frequency_padding": 1}
+"""How the frequency axis is halved, or doubled: one frame at a time, so that only the 3-tap layers look back."""
+
+
+def _parts(config: VQVAE2Config, kit: _Kit) -> nn.ModuleList:
+    """The eight parts, in the order in which they run."""
+    wide, narrow, code = config.channels, config.channels // 2, config.code_dim
+
+    def stack() -> list[nn.Module]:
+        blocks = range(config.residual_blocks)
+        return [kit.block(wide, config.kernel_size, hidden=config.residual_channels) for _ in blocks] + [nn.ReLU()]
+
+    def quantiser() -> VectorQuantizer:
+        return VectorQuantizer(config.codes, code, decay=config.decay, two_dimensional=True)
+
+    # fmt: off
+    return nn.ModuleList([
+        kit.chain(  # 80 → 20 bands
+            kit.conv(1, narrow, **HALVE), nn.ReLU(), kit.conv(narrow, wide, **HALVE), nn.ReLU(),
+            kit.conv(wide, wide, config.kernel_size), *stack(),
+        ),
+        kit.chain(  # 20 → 10
+            kit.conv(wide, narrow, **HALVE), nn.ReLU(), kit.conv(narrow, wide, config.kernel_size), *stack(),
+            kit.conv(wide, code, 1),
+        ),
+        quantiser(),
+        kit.chain(kit.conv(code, wide, config.kernel_size), *stack(), kit.up(wide, code, **HALVE)),  # 10 → 20
+        kit.chain(kit.conv(wide + code, code, 1)),
+        quantiser(),
+        kit.chain(kit.up(code, code, **HALVE)),  # 10 → 20
+        kit.chain(  # 20 → 80
+            kit.conv(2 * code, wide, config.kernel_size), *stack(),
+            kit.up(wide, narrow, **HALVE), nn.ReLU(), kit.up(narrow, 1, **HALVE),
+        ),
+    ])
+    # fmt: on
+
+
+Advance = Callable[[int, Tensor], Tensor]
+
+
+class _Wiring:
+    """How the parts work together: one text for whole sequences, pieces and streams, causal or not."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type] = VQVAE2Config
+    config: VQVAE2Config
+    parts: nn.ModuleList
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels:
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; this model takes log-mel spectrograms in dB, "
+                f"(batch, 1, time, {self.config.mels}). causalcnn.speech.to_2d makes one of (batch, mels, time)."
+            )
+        if not x.is_floating_point():
+            raise ValueError(f"input has dtype {x.dtype}; a spectrogram in dB is floating point")
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        return (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
+
+    def _encode(self, x: Tensor, advance: Advance) -> tuple[Tensor, Tensor]:
+        """The codewords of top and bottom; their codes are seen by whoever runs the quantisers."""
+        bottom = advance(ENCODER_BOTTOM, self._normalise(x))
+        top = advance(QUANTISER_TOP, advance(ENCODER_TOP, bottom))
+        both = torch.cat([bottom, advance(HINT, top)], dim=1)
+        return top, advance(QUANTISER_BOTTOM, advance(PROJECT_BOTTOM, both))
+
+    def _decode(self, top: Tensor, bottom: Tensor, advance: Advance) -> Tensor:
+        y = advance(DECODER, torch.cat([advance(UPSAMPLE, top), bottom], dim=1))
+        return y * self.config.spread_db + self.config.mean_db
+
+    def _combine(self, x: Tensor, advance: Advance) -> Tensor:
+        self._check(x)
+        return self._decode(*self._encode(x, advance), advance)
+
+    def _quantiser(self, level: int) -> VectorQuantizer:
+        return self.parts[level]  # type: ignore[return-value]
+
+    def _codes(self, x: Tensor, advance: Advance) -> Codes:
+        """Run the encoder by ``advance`` and read the codes on the way."""
+        self._check(x)
+        seen: dict[int, Tensor] = {}
+
+        def watch(i: int, piece: Tensor) -> Tensor:
+            if not isinstance(self.parts[i], VectorQuantizer):
+                return advance(i, piece)
+            seen[i] = self._quantiser(i).encode(piece)
+            return self._quantiser(i).decode(seen[i])
+
+        self._encode(x, watch)
+        return Codes(seen[QUANTISER_TOP], seen[QUANTISER_BOTTOM])
+
+    def _words(self, codes: Codes, only: Literal["top", "bottom"] | None = None) -> tuple[Tensor, Tensor]:
+        top, bottom = codes
+        if only not in (None, "top", "bottom"):
+            raise ValueError(f"only is {only!r}; it must be 'top', 'bottom' or None")
+        mels = self.config.mels
+        if top.dim() != 3 or bottom.dim() != 3 or top.shape[:2] != bottom.shape[:2]:
+            raise ValueError(
+                f"the codes have shapes {tuple(top.shape)} and {tuple(bottom.shape)}; they must be "
+                f"(batch, time, {mels // 8}) for the top and (batch, time, {mels // 4}) for the bottom"
+            )
+        if (top.shape[2], bottom.shape[2]) != (mels // 8, mels // 4):
+            raise ValueError(
+                f"a frame has {top.shape[2]} top and {bottom.shape[2]} bottom codes; "
+                f"this model makes {mels // 8} and {mels // 4}"
+            )
+        words = [self._quantiser(QUANTISER_TOP).decode(top), self._quantiser(QUANTISER_BOTTOM).decode(bottom)]
+        if only is not None:  # the other level says what it says on average
+            silent = 1 if only == "top" else 0
+            quantiser = self._quantiser((QUANTISER_TOP, QUANTISER_BOTTOM)[silent])
+            share = quantiser.count / quantiser.count.sum()
+            words[silent] = (share @ quantiser.codebook).to(words[silent])[:, None, None].expand_as(words[silent])
+        return words[0], words[1]
+
+    # ------------------------------------------------------------------------------------ for users
+    def forward(self, x: Tensor) -> Tensor:
+        """Through the codes and back, in dB."""
+        return self.reconstruct(x)[0]
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        """The codes of a spectrogram ``(batch, 1, time, mels)`` in dB."""
+        return self._codes(x, self._whole)
+
+    def decode(self, codes: Codes, *, only: Literal["top", "bottom"] | None = None) -> Tensor:
+        """The spectrogram in dB, ``(batch, 1, time, mels)``, that the codes stand for.
+
+        Args:
+            only: hear one level alone: in the place of the other stands its average codeword.
+        Raises:
+            ValueError: codes of another shape, or (on a CPU) that the codebook does not have.
+        """
+        return self._decode(*self._words(codes, only), self._whole)
+
+    def _whole(self, i: int, piece: Tensor) -> Tensor:
+        return self.parts[i](piece)
+
+    def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Quantized, Quantized]:
+        """The reconstruction in dB, and what top and bottom quantiser found (in training they learn from it).
+
+        Args:
+            x: ``(batch, 1, time, mels)`` in dB. mask: ``(batch, time)``, true for real frames.
+        """
+        self._check(x)
+        found: dict[int, Quantized] = {}
+
+        def advance(i: int, piece: Tensor) -> Tensor:
+            if not isinstance(self.parts[i], VectorQuantizer):
+                return self.parts[i](piece)
+            found[i] = self._quantiser(i).quantise(piece, mask)
+            return found[i].values
+
+        y = self._combine(x, advance)
+        return y, found[QUANTISER_TOP], found[QUANTISER_BOTTOM]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of the real frames plus the commitment of both levels (VQ-VAE-2, eq. 2, codebooks by EMA).
+
+        Returns:
+            The loss, and detached metrics: ``error`` (mean squared error in units of ``spread_db``²),
+            ``commitment``, and the perplexity of both codebooks on this batch.
+        """
+        x, mask = batch.features.transpose(1, 2).unsqueeze(1), batch.mask
+        y, top, bottom = self.reconstruct(x, mask)
+        squared = ((y - x.clamp(min=self.config.floor_db)) / self.config.spread_db).square().mean(dim=(1, 3))
+        error = (squared * mask).sum() / mask.sum().clamp(min=1)
+        commitment = top.commitment + bottom.commitment
+        metrics = {
+            "error": error.detach(),
+            "commitment": commitment.detach(),
+            "perplexity_top": top.perplexity,
+            "perplexity_bottom": bottom.perplexity,
+        }
+        return error + self.config.commitment * commitment, metrics
+
+    @property
+    def bits_per_second(self) -> float:
+        """What sending all codes costs at 100 frames a second, without entropy coding."""
+        cells = self.config.mels // 8 + self.config.mels // 4
+        return 100 * cells * torch.log2(torch.tensor(float(self.config.codes))).item()
+
+    def extra_repr(self) -> str:
+        """The configuration."""
+        return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
+
+
+class CausalVQVAE2(_Wiring, _Composite):
+    """The causal VQ-VAE-2.
+
+    Args:
+        config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
+
+    Shape:
+        log-mel spectrograms in dB ``(batch, 1, time, 80)`` → the same; between them 10 top and 20 bottom codes a frame.
+
+    Raises:
+        ValueError: an input or codes of another shape, a configuration that does not fit.
+
+    Source:
+        Razavi et al., VQ-VAE-2, arXiv 1906.00446, §3.1; made causal over time, strided over frequency only.
+
+    Example:
+        >>> model = CausalVQVAE2(VQVAE2Config.tiny()).eval()
+        >>> codes = model.encode(torch.full((1, 1, 7, 80), -30.0))
+        >>> tuple(codes.top.shape), tuple(codes.bottom.shape), tuple(model.decode(codes).shape)
+        ((1, 7, 10), (1, 7, 20), (1, 1, 7, 80))
+        >>> model.field.lookahead
+        0
+    """
+
+    name = "vqvae2"
+    in_channels = 1
+
+    def __init__(self, config: VQVAE2Config | None = None) -> None:
+        super().__init__()
+        self.config = config or VQVAE2Config.tiny()
+        self.parts = _parts(self.config, CAUSAL)
+
+    def _field(self, part: int) -> Field:
+        layer = self.parts[part]
+        assert isinstance(layer, CausalModule)
+        return layer.field
+
+    @property
+    def top_field(self) -> Field:
+        """What a top code reads: the two encoders in series."""
+        return self._field(ENCODER_BOTTOM).then(self._field(ENCODER_TOP))
+
+    @property
+    def bottom_field(self) -> Field:
+        """What a bottom code reads: its encoder, and through the hint all that the tops under the hint read."""
+        return (self._field(ENCODER_BOTTOM) | self.top_field.then(self._field(HINT))).then(self._field(PROJECT_BOTTOM))
+
+    @property
+    def field(self) -> Field:
+        """What a frame of the reconstruction reads: the decoder's window over both levels."""
+        return (self.top_field.then(self._field(UPSAMPLE)) | self.bottom_field).then(self._field(DECODER))
+
+    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
+        if frequency not in ((), (self.config.mels,)):
+            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {self.config.mels}")
+        mels, bottom, top = (self.config.mels,), (self.config.mels // 4,), (self.config.mels // 8,)
+        return [mels, bottom, top, top, bottom, bottom, top, bottom]
+
+    @torch.no_grad()
+    def encode_step(self, x: Tensor, state: State) -> tuple[Codes, State]:
+        """The codes of the next frames: what a sender runs. ``state`` is that of ``step``."""
+        new = list(state)
+        return self._codes(x, self._advance_into(new)), tuple(new)
+
+    def decode_step(self, codes: Codes, state: State) -> tuple[Tensor, State]:
+        """The next frames of sound, in dB: what a receiver runs, with a state of its own."""
+        new = list(state)
+        return self._decode(*self._words(codes), self._advance_into(new)), tuple(new)
+
+    def _advance_into(self, states: list[State]) -> Advance:
+        def advance(i: int, piece: Tensor) -> Tensor:
+            y, states[i] = self.parts[i].step(piece, states[i])  # type: ignore[operator]
+            return y
+
+        return advance
+
+    def stream(self, batch: int, *frequency: int, state: State | None = None) -> VQVAE2Stream:
+        """The fast form of ``step``, ``encode_step`` and ``decode_step``."""
+        return VQVAE2Stream(self, batch, *(frequency or (self.config.mels,)), state=state)
+
+
+class VQVAE2Stream(CompositeStream):
+    """A running model: call it to reconstruct, or ``encode`` on one side and ``decode`` on the other."""
+
+    module: CausalVQVAE2
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Codes:
+        """The codes of the next frames."""
+        return self.module._codes(x, lambda i, piece: self._streams[i]._advance(piece))
+
+    @torch.no_grad()
+    def decode(self, codes: Codes) -> Tensor:
+        """The next frames, in dB."""
+        words = self.module._words(codes)
+        return self.module._decode(*words, lambda i, piece: self._streams[i]._advance(piece))
+
+
+class VQVAE2(_Wiring, nn.Module):
+    """The non-causal twin: the same sizes, every window centred on the present. For comparison only.
+
+    Args and shape as for :class:`CausalVQVAE2`; it has no field of the past alone, no ``step`` and no stream.
+    """
+
+    name = "vqvae2-noncausal"
+
+    def __init__(self, config: VQVAE2Config | None = None) -> None:
+        super().__init__()
+        self.config = config or VQVAE2Config.tiny()
+        self.parts = _parts(self.config, CENTRED)

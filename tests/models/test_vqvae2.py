@@ -1,0 +1,191 @@
+"""The causal VQ-VAE-2: the law for the whole model, codes in and sound out, its fields, its twin."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from causalcnn import audit, check_contract
+from causalcnn.causality import Verdict, positive_copy
+from causalcnn.models import MODELS, VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.speech import Batch
+
+SMALL = VQVAE2Config(channels=6, residual_channels=4, residual_blocks=1, code_dim=4, codes=16, mels=16)
+
+
+def speech_like(frames=20, batch=2, mels=16, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 1, frames, mels, generator=generator, dtype=dtype) * 15 - 35
+
+
+def batch_of(frames=20, rows=3, mels=16, seed=0):
+    x = speech_like(frames, rows, mels, seed, torch.float32)[:, 0].transpose(1, 2)
+    return Batch(x, torch.ones(rows, frames, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model whose codebooks have met data."""
+    torch.manual_seed(0)
+    model = CausalVQVAE2(SMALL)
+    for seed in range(3):
+        model.loss(batch_of(seed=seed))
+    return model.double().eval()
+
+
+def test_the_whole_model_keeps_the_law(model):
+    report = check_contract(model, speech_like(13))
+    assert report.field.lookahead == 0
+
+
+def test_the_codes_of_pieces_are_the_codes_of_the_whole(model):
+    x = speech_like(21)
+    whole = model.encode(x)
+    assert whole.top.shape == (2, 21, 2)
+    assert whole.bottom.shape == (2, 21, 4)
+    state, stream = model.initial_state(2, 16), model.stream(2)
+    steps, streamed = [], []
+    for piece in x.split([0, 1, 7, 3, 10], dim=2):
+        codes, state = model.encode_step(piece, state)
+        steps.append(codes)
+        streamed.append(stream.encode(piece))
+    for pieces in (steps, streamed):
+        assert torch.equal(torch.cat([c.top for c in pieces], 1), whole.top)
+        assert torch.equal(torch.cat([c.bottom for c in pieces], 1), whole.bottom)
+
+
+def test_codes_in_sound_out(model):
+    x = speech_like(17)
+    codes = model.encode(x)
+    y = model.decode(codes)
+    torch.testing.assert_close(y, model(x), rtol=1e-12, atol=1e-9)
+    state, stream = model.initial_state(2, 16), model.stream(2)
+    steps, streamed = [], []
+    for top, bottom in zip(codes.top.split([1, 0, 9, 7], 1), codes.bottom.split([1, 0, 9, 7], 1), strict=True):
+        piece, state = model.decode_step(Codes(top, bottom), state)
+        steps.append(piece)
+        streamed.append(stream.decode(Codes(top, bottom)))
+    torch.testing.assert_close(torch.cat(steps, 2), y, rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(torch.cat(streamed, 2), y, rtol=1e-12, atol=1e-9)
+
+
+def test_the_bottom_reads_more_than_the_top(model):
+    top, bottom = model.top_field, model.bottom_field
+    assert top.lookahead == bottom.lookahead == 0
+    assert bottom.past > top.past
+    # Four convolutions of 3 taps before a top code (2 + 1 blocks each), two more in the hint.
+    assert top.axis("time").size == 1 + 2 * 4
+    assert bottom.axis("time").size == 1 + 2 * 6
+    assert model.field.axis("time").size == 1 + 2 * 8
+
+
+@pytest.mark.parametrize("level", ["top", "bottom"])
+def test_declared_fields_of_the_codes_are_the_measured_ones(model, level):
+    x = speech_like(20).requires_grad_()
+    _, *found = positive_copy(model).reconstruct(x)
+    values = found[level == "bottom"].values
+    (gradient,) = torch.autograd.grad(values[:, :, 15].abs().sum(), x)
+    read = {int(t) for t in gradient.abs().sum((0, 1, 3)).nonzero()}
+    field = (model.top_field if level == "top" else model.bottom_field).axis("time")
+    assert read == set(field.inputs_of(15))
+
+
+def test_audit_certifies_it_and_finds_the_twin(model):
+    example = (1, 1, 24, 16)
+    report = audit(model, example)
+    assert report.passed, report
+    assert report.verdict is Verdict.CAUSAL
+    twin = VQVAE2(SMALL)
+    twin.load_state_dict(rename(model, twin))
+    assert audit(twin.double().eval(), example).verdict is not Verdict.CAUSAL
+
+
+def rename(model: nn.Module, twin: nn.Module) -> dict:
+    """The causal model's weights under the names of the twin: same order, same shapes."""
+    ours, theirs = model.state_dict(), twin.state_dict()
+    assert [v.shape for v in ours.values()] == [v.shape for v in theirs.values()]
+    return dict(zip(theirs, ours.values(), strict=True))
+
+
+def test_padding_changes_no_real_frame_and_no_codebook(model):
+    batch = batch_of(rows=2)
+    padded = Batch(
+        torch.cat([batch.features, torch.full((2, 16, 7), 40.0)], 2),
+        torch.cat([batch.mask, torch.zeros(2, 7, dtype=torch.bool)], 1),
+        batch.speaker,
+    )
+    results = []
+    for b in (batch, padded):
+        copied = copy.deepcopy(model).float().train()
+        loss, metrics = copied.loss(b)
+        loss.backward()
+        results.append((loss, metrics, [p.grad for p in copied.parameters()], list(copied.buffers())))
+    for a, b in zip(results[0], results[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_training_lowers_the_error():
+    torch.manual_seed(0)
+    model = CausalVQVAE2(SMALL)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    errors = []
+    for step in range(60):
+        waves = torch.sin(torch.arange(20) / (2.0 + step % 3) + torch.arange(16)[:, None] / 4) * 20 - 35
+        batch = Batch(waves[None], torch.ones(1, 20, dtype=torch.bool), torch.zeros(1, dtype=torch.int64))
+        loss, metrics = model.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        errors.append(float(metrics["error"]))
+    assert sum(errors[-5:]) < 0.3 * sum(errors[1:6])
+
+
+def test_every_weight_gets_a_gradient():
+    for cls in (CausalVQVAE2, VQVAE2):
+        torch.manual_seed(0)
+        model = cls(SMALL)
+        model.loss(batch_of())[0].backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters()), cls
+
+
+def test_one_level_alone(model):
+    x = speech_like(10)
+    codes = model.encode(x)
+    other = Codes(codes.top, torch.zeros_like(codes.bottom))
+    assert torch.equal(model.decode(codes, only="top"), model.decode(other, only="top"))
+    assert not torch.equal(model.decode(codes, only="top"), model.decode(codes))
+    assert not torch.equal(model.decode(codes, only="top"), model.decode(codes, only="bottom"))
+
+
+def test_what_it_refuses(model):
+    with pytest.raises(ValueError, match=r"\(2, 16, 5\).*log-mel.*to_2d"):
+        model(torch.zeros(2, 16, 5))
+    with pytest.raises(ValueError, match="80"):
+        CausalVQVAE2(VQVAE2Config.tiny())(torch.zeros(1, 1, 5, 64))
+    with pytest.raises(ValueError, match="int64"):
+        model(torch.zeros(1, 1, 5, 16, dtype=torch.int64))
+    codes = model.encode(speech_like(5))
+    with pytest.raises(ValueError, match="4 top and 2 bottom"):
+        model.decode(Codes(codes.bottom, codes.top))
+    with pytest.raises(ValueError, match="shapes"):
+        model.decode(Codes(codes.top[:, :3], codes.bottom))
+    with pytest.raises(ValueError, match="0 to 15"):
+        model.decode(Codes(codes.top + 16, codes.bottom))
+    with pytest.raises(ValueError, match="only is 'middle'"):
+        model.decode(codes, only="middle")
+    for wrong in ({"mels": 20}, {"kernel_size": 4}, {"channels": 0}, {"channels": 5}, {"spread_db": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            VQVAE2Config(**wrong)
+
+
+def test_the_names_in_cards():
+    assert MODELS["vqvae2"] is CausalVQVAE2
+    assert MODELS["vqvae2-noncausal"] is VQVAE2
+    config = VQVAE2Config.base()
+    assert (config.channels, config.residual_channels, config.codes, config.code_dim) == (128, 32, 512, 64)
+    assert CausalVQVAE2.Config is VQVAE2Config
+
+
+def test_bits_per_second():
+    assert CausalVQVAE2(VQVAE2Config.tiny()).bits_per_second == 30 * 9 * 100

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("causalcnn", "causalcnn.nn", "causalcnn.causality", "causalcnn.speech", "causalcnn.figures")
+PACKAGES = tuple(
+    f"causalcnn{part}" for part in ("", ".nn", ".causality", ".models", ".training", ".speech", ".figures")
+)
 SECTION = re.compile(r"^([A-Z][A-Za-z ]{2,24}):\s*(.*)$")
 ENTRY = re.compile(r"^(\*{0,2}[\w., ]+?)(?:\s\(([^)]*)\))?:\s+(.*)$")
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from causalcnn.field import Field
 from causalcnn.nn.compose import identity_field
 from causalcnn.nn.law import CausalModule, Convention, State, Stream
 from causalcnn.nn.lookup import LookUp
+from causalcnn.nn.together import added_up, as_first_has_it, how_many, picked
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -166,7 +166,7 @@ class VectorQuantizer(CausalModule):
         """
         self._check(x)
         real = self._real(x, mask)
-        if self.training and not self._has_started():
+        if self.training and not self._known_to_have_started:
             self._start(x.detach().flatten(2), real)
         values, codes, error, counts, sums = self._look_up(x, real, error=True, statistics=self.training)
         vectors = codes.numel() if real is None else real.sum().clamp_min(1)
@@ -231,56 +231,58 @@ class VectorQuantizer(CausalModule):
     @torch.no_grad()
     def _update(self, x: Tensor, real: Tensor | None, counts: Tensor, sums: Tensor, error: Tensor) -> None:
         """Move count and sum towards those of this batch, then restart the codes that are hardly used."""
-        counts, sums, error = _added_up(counts, sums, error)
+        counts, sums, error = added_up(*(each.to(self.sum.dtype) for each in (counts, sums, error)))
         finite = error.isfinite()
         self._refuse_unless(finite)
         vectors = counts.sum()
         moves = finite & (vectors > 0)
         stays = (self.count < SMALLEST) & (counts == 0) | ~moves
         weight = torch.full_like(self.count, 1 - self.decay).masked_fill(stays, 0)
-        count = self.count.lerp(torch.where(moves, counts, self.count).to(self.count.dtype), weight)
-        sum_ = self.sum.lerp(torch.where(moves, sums, self.sum).to(self.sum.dtype), weight[:, None])
+        count = self.count.lerp(torch.where(moves, counts, self.count), weight)
+        sum_ = self.sum.lerp(torch.where(moves, sums, self.sum), weight[:, None])
         if self.restart_below:
             share = count.sum() / self.codes
             dead = (count < self.restart_below * share) & moves
             multipliers = torch.arange(1, self.codes + 1, device=counts.device) * 2654435761
             turn = (counts.long() * multipliers).sum().remainder(2**31)
-            words = _picked(x, real, self.codes, turn).to(sum_.dtype)
+            words = picked(x, real, self.codes, turn, sum_.dtype)
             sum_ = torch.where(dead[:, None], words * share, sum_)
             count = torch.where(dead, share, count)
         self.count.copy_(count)
         self.sum.copy_(sum_)
 
-    def _has_started(self) -> bool:
-        self._known_to_have_started = self._known_to_have_started or bool(self.started)
-        return self._known_to_have_started
-
+    @torch.compiler.disable
     @torch.no_grad()
     def _start(self, x: Tensor, real: Tensor | None) -> None:
         """Start the codebook at the first batch that has a real vector: k-means, or only the scale of the counts."""
+        if self.started:
+            self._known_to_have_started = True
+            return
         inside = x if real is None else x.masked_fill(~real[:, None], 0)
         energy = inside.to(torch.promote_types(x.dtype, self.sum.dtype)).square().sum()
-        broken, vectors = _added_up((~energy.isfinite()).long(), _how_many(x, real))
+        broken, vectors = added_up((~energy.isfinite()).long(), how_many(x, real))
         self._refuse_unless(broken == 0)
         if not vectors or broken:
             return
         if self.start == "random":
-            words, count = self.codebook, torch.full_like(self.count, float(vectors) / self.codes)
-            if _processes() > 1:
-                dist.broadcast(words, 0)
+            words, count = as_first_has_it(self.codebook), torch.full_like(self.count, float(vectors) / self.codes)
         else:
-            words = _picked(x, real, self.codes, torch.zeros((), dtype=torch.int64, device=x.device))
-            words, count = words.to(self.sum.dtype), self.count
-            for _ in range(ROUNDS):
-                with torch.autocast(x.device.type, enabled=False):
-                    book = words.to(torch.promote_types(words.dtype, x.dtype))
-                    counts, sums = _added_up(*LookUp.apply(x, book, real, False, True)[3:])
-                count = counts.to(self.count.dtype)
-                words = torch.where(count[:, None] > 0, (sums / counts.clamp_min(1)[:, None]).to(words.dtype), words)
-            count = count.clamp_min(SMALLEST)
+            words, count = self._k_means(x, real)
         self.count.copy_(count)
         self.sum.copy_(words * count[:, None])
         self.started.fill_(True)
+        self._known_to_have_started = True
+
+    def _k_means(self, x: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Words and counts after some rounds of Lloyd's algorithm over the vectors of all processes."""
+        words = picked(x, real, self.codes, torch.zeros((), dtype=torch.int64, device=x.device), self.sum.dtype)
+        for _ in range(ROUNDS):
+            with torch.autocast(x.device.type, enabled=False):
+                book = words.to(torch.promote_types(words.dtype, x.dtype))
+                counts, sums = (each.to(words.dtype) for each in LookUp.apply(x, book, real, False, True)[3:])
+            counts, sums = added_up(counts, sums)
+            words = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], words)
+        return words, counts.clamp_min(SMALLEST)
 
     @staticmethod
     def _refuse_unless(finite: Tensor) -> None:
@@ -322,49 +324,3 @@ class QuantizerStream(Stream[VectorQuantizer]):
 
     def _advance(self, x: Tensor) -> Tensor:
         return self.module._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
-
-
-# ---------------------------------------------------------------------- several processes
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _added_up(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Each tensor, summed over all processes, in one message."""
-    if _processes() == 1:
-        return tensors
-    packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    dist.all_reduce(packed)
-    parts = packed.split([tensor.numel() for tensor in tensors])
-    return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
-
-
-def _picked(x: Tensor, real: Tensor | None, how_many: int, turn: Tensor) -> Tensor:
-    """Real vectors spread over the batches of all processes, ``(how_many, dim)``, the same on all.
-
-    Vector k is number ``turn + k·0.618…·N`` of all N real ones, modulo N: a walk by the golden ratio visits a
-    sequence evenly whatever its length, without a random state, and without following its frequency axis.
-    """
-    batch, dim, length = x.shape
-    world, rank = _processes(), dist.get_rank() if _processes() > 1 else 0
-    mine = torch.zeros(world, dtype=torch.int64, device=x.device)
-    mine[rank] = _how_many(x, real)
-    (each,) = _added_up(mine)
-    total = each.sum()
-    stride = (total * 618_034).div(1_000_000, rounding_mode="floor").clamp_min(1)
-    numbers = (turn + torch.arange(how_many, device=x.device) * stride).remainder(total.clamp_min(1))
-    own = numbers - each[:rank].sum()
-    here = (own >= 0) & (own < each[rank])
-    words = torch.zeros(how_many, dim, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-    if batch * length:
-        own = own.clamp(0, batch * length - 1)
-        if real is not None:  # number i among the real ones: where their running count reaches i + 1
-            own = torch.searchsorted(real.reshape(-1).cumsum(0), own + 1).clamp_max(batch * length - 1)
-        row, place = own.div(length, rounding_mode="floor"), own.remainder(length)
-        words = torch.where(here[:, None], x[row, :, place].to(words.dtype), words)
-    return _added_up(words)[0]
-
-
-def _how_many(x: Tensor, real: Tensor | None) -> Tensor:
-    """Real vectors in ``(batch, dim, length)`` on this process, int64."""
-    return torch.tensor(x.shape[0] * x.shape[2], device=x.device) if real is None else real.sum()

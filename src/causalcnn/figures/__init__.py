@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .memory import MemoryExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
+    from .remembering import lines_back
     from .response import ResponseExplorer
     from .responses import AllOnes
     from .stacks import StackExplorer
@@ -44,6 +45,7 @@ _HOMES = {
     "heats": "plots",
     "intervals": "labels",
     "labels_over_time": "labels",
+    "lines_back": "remembering",
     "new_figure": "picture",
     "response_grid": "plots",
     "show": "picture",
@@ -71,6 +73,7 @@ __all__ = [
     "heats",
     "intervals",
     "labels_over_time",
+    "lines_back",
     "new_figure",
     "palette",
     "response_grid",

@@ -1,0 +1,248 @@
+"""Readers: how much of one thing can be told from another, by a linear map, by a small network, by a fixed code.
+
+A linear reader is found from second moments alone, and so is its error on speech that it has not met: what is
+kept of an hour is one matrix. :class:`Moments` gathers it, piece by piece.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LinearReader", "Moments", "TransformCode", "fit_linear", "fit_network"]
+
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Of the ridge, in units of the mean variance of what is read; the best on the validation speakers is taken."""
+
+
+class Moments:
+    """Sums and second moments of ``x`` (what is read) and ``y`` (what is asked), in float64.
+
+    Args:
+        x_mean, y_mean: about where the values lie, ``(d,)`` and ``(m,)``; they keep the sums small.
+    """
+
+    def __init__(self, x_mean: Tensor, y_mean: Tensor) -> None:
+        self.x_mean, self.y_mean = x_mean.double(), y_mean.double()
+        d, m = len(x_mean), len(y_mean)
+        zeros = {"dtype": torch.float64}
+        self.count = 0
+        self.x, self.y = torch.zeros(d, **zeros), torch.zeros(m, **zeros)  # type: ignore[call-overload]
+        self.xx, self.xy = torch.zeros(d, d, **zeros), torch.zeros(d, m, **zeros)  # type: ignore[call-overload]
+        self.yy = torch.zeros(m, **zeros)  # type: ignore[call-overload]
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Some more rows: ``(rows, d)`` and ``(rows, m)``, float32."""
+        x, y = x - self.x_mean.to(x), y - self.y_mean.to(y)
+        self.count += len(x)
+        self.x += x.sum(0).double()
+        self.y += y.sum(0).double()
+        self.xx += x.T @ x  # a piece in float32, the sum of the pieces in float64
+        self.xy += x.T @ y
+        self.yy += y.double().square().sum(0)
+
+    def part(self, columns: slice) -> Moments:
+        """The moments of some of the columns of ``x``."""
+        part = Moments(self.x_mean[columns], self.y_mean)
+        part.count, part.y, part.yy = self.count, self.y, self.yy
+        part.x, part.xx, part.xy = self.x[columns], self.xx[columns, columns], self.xy[columns]
+        return part
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """The means of ``x`` and ``y``."""
+        return self.x_mean + self.x / self.count, self.y_mean + self.y / self.count
+
+    def about(self, x0: Tensor, y0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean products of ``x − x0`` with itself, of ``x − x0`` with ``y − y0``, and mean squares of ``y − y0``."""
+        n, dx, dy = self.count, self.x_mean - x0, self.y_mean - y0
+        x, y = self.x / n, self.y / n
+        xx = self.xx / n + torch.outer(x, dx) + torch.outer(dx, x) + torch.outer(dx, dx)
+        xy = self.xy / n + torch.outer(x, dy) + torch.outer(dx, y) + torch.outer(dx, dy)
+        return xx, xy, self.yy / n + 2 * y * dy + dy.square()
+
+    def variance(self, groups: int) -> Tensor:
+        """Mean square of ``y`` about its own mean, summed over each of ``groups`` equal groups of columns."""
+        _, y_mean = self.means()
+        return self.about(self.x_mean, y_mean)[2].reshape(groups, -1).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearReader:
+    """``y ≈ (x − x_mean) @ weight + y_mean``.
+
+    Attributes:
+        weight: ``(d, m)`` float64. x_mean, y_mean: of the training rows. groups: of columns of ``y``.
+        penalties: the penalty that was chosen for each group.
+    """
+
+    weight: Tensor
+    x_mean: Tensor
+    y_mean: Tensor
+    groups: int
+    penalties: tuple[float, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Read rows ``(rows, d)``, in their precision."""
+        return (x - self.x_mean.to(x)) @ self.weight.to(x) + self.y_mean.to(x)
+
+    def errors(self, unheard: Moments) -> Tensor:
+        """For each group: the squared error on other rows, as a share of their variance about their own mean."""
+        xx, xy, yy = unheard.about(self.x_mean, self.y_mean)
+        return _residual(self.weight, xx, xy, yy, self.groups) / unheard.variance(self.groups)
+
+
+def _residual(weight: Tensor, xx: Tensor, xy: Tensor, yy: Tensor, groups: int) -> Tensor:
+    squares = yy - 2 * (weight * xy).sum(0) + (weight * (xx @ weight)).sum(0)
+    return squares.reshape(groups, -1).sum(1)
+
+
+def fit_linear(heard: Moments, choose: Moments, *, groups: int, penalties: Sequence[float] = PENALTIES) -> LinearReader:
+    """Ridge regression in closed form; each group of outputs takes the penalty that is best on other rows.
+
+    Args:
+        heard: training rows. choose: the rows that the penalties are chosen on.
+        groups: equal groups of columns of ``y``, for example one for each frame that is asked.
+        penalties: to choose from, in units of the mean variance of the columns of ``x``.
+    """
+    x_mean, y_mean = heard.means()
+    xx, xy, _ = heard.about(x_mean, y_mean)
+    values, basis = torch.linalg.eigh(xx)
+    values, turned = values.clamp(min=0), basis.T @ xy
+    other_xx, other_xy, other_yy = choose.about(x_mean, y_mean)
+    other_xx, other_xy = basis.T @ other_xx @ basis, basis.T @ other_xy
+    unit = float(values.mean().clamp(min=1e-12))
+    best = torch.full((groups,), math.inf, dtype=torch.float64)
+    chosen, found = [0.0] * groups, torch.zeros_like(turned)
+    wide = turned.shape[1] // groups
+    for penalty in penalties:
+        weight = turned / (values + penalty * unit)[:, None]
+        errors = _residual(weight, other_xx, other_xy, other_yy, groups)
+        for group in (errors < best).nonzero().flatten().tolist():
+            columns = slice(group * wide, (group + 1) * wide)
+            best[group], chosen[group], found[:, columns] = errors[group], penalty, weight[:, columns]
+    return LinearReader(basis @ found, x_mean, y_mean, groups, tuple(chosen))
+
+
+def fit_network(
+    linear: LinearReader,
+    heard: tuple[Tensor, Tensor],
+    choose: tuple[Tensor, Tensor],
+    *,
+    hidden: int = 256,
+    epochs: int = 8,
+    rows: int = 256,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> tuple[nn.Module, list[float]]:
+    """One hidden layer, trained on what a linear reader leaves over; the best epoch on other rows is kept.
+
+    Args:
+        linear: it reads first, and the network adds to it. heard, choose: ``x`` and ``y``; ``y`` has the linear
+            reader's columns. hidden: units. epochs: over the training rows. seed: of weights and order.
+
+    Returns:
+        A module from ``x`` to what is added to ``linear(x)``, and the error on ``choose`` after each epoch, in
+        squares of ``y``'s unit (before the first epoch first).
+    """
+    scale = float((heard[0][:4096] - linear.x_mean.to(heard[0])).square().mean().sqrt().clamp(min=1e-6))
+    unit = float((heard[1][:4096] - linear(heard[0][:4096])).square().mean().sqrt().clamp(min=1e-6))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _Residual(linear.x_mean.float(), scale, unit, hidden, heard[1].shape[1])
+    draw = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
+    steps = epochs * math.ceil(len(heard[0]) / rows)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
+    history = [_mean_square(linear, None, *choose)]
+    best = {name: value.clone() for name, value in network.state_dict().items()}
+    for _ in range(epochs):
+        for some in torch.randperm(len(heard[0]), generator=draw).split(rows):
+            x, y = heard[0][some], heard[1][some]
+            loss = ((network(x) - (y - linear(x))) / unit).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            plan.step()
+        history.append(_mean_square(linear, network, *choose))
+        if history[-1] <= min(history):
+            best = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(best)
+    return network.eval(), history
+
+
+class _Residual(nn.Module):
+    def __init__(self, mean: Tensor, scale: float, unit: float, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.mean, self.scale, self.unit = mean, scale, unit
+        self.layers = nn.Sequential(nn.Linear(len(mean), hidden), nn.GELU(), nn.Linear(hidden, outputs))
+        nn.init.zeros_(self.layers[2].weight)  # type: ignore[arg-type]  # it begins as the linear reader
+        nn.init.zeros_(self.layers[2].bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.unit * self.layers((x - self.mean) / self.scale)
+
+
+@torch.no_grad()
+def _mean_square(linear: LinearReader, network: nn.Module | None, x: Tensor, y: Tensor) -> float:
+    total = 0.0
+    for a, b in zip(x.split(4096), y.split(4096), strict=True):
+        read = linear(a) if network is None else linear(a) + network(a)
+        total += float((b - read).double().square().sum())
+    return total / y.numel()
+
+
+class TransformCode:
+    """A code that is made for remembering: principal components of a window, each rounded to a few levels.
+
+    The bits go, one after the other, to the component whose rounding hurts most (reverse water-filling); the
+    levels are Lloyd's, from the training rows. At equal bits it is what classical coding would do.
+
+    Args:
+        windows: training rows ``(rows, d)``. bits: for one row. most: bits of one component.
+
+    Source: Goyal, Theoretical foundations of transform coding, 2001, doi 10.1109/79.952802.
+    """
+
+    def __init__(self, windows: Tensor, *, bits: int, most: int = 8) -> None:
+        self.mean = windows.mean(0)
+        centred = windows - self.mean
+        values, basis = torch.linalg.eigh((centred.T @ centred / len(windows)).double())
+        remaining, given = values.clamp(min=0).flip(0).tolist(), [0] * len(values)
+        for _ in range(bits):
+            most_left = max((i for i in range(len(given)) if given[i] < most), key=lambda i: remaining[i])
+            remaining[most_left] /= 4
+            given[most_left] += 1
+        used = sum(count > 0 for count in given)
+        self.bits = tuple(given[:used])  # the variances fall, so the used components are the first ones
+        self.basis = basis.flip(1)[:, :used].float()
+        self.levels = [
+            _lloyd(column, 2**count) for column, count in zip((centred @ self.basis).T, self.bits, strict=True)
+        ]
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """The rounded components, ``(rows, components)``."""
+        columns = ((windows - self.mean) @ self.basis).T
+        return torch.stack([_rounded(column, levels) for column, levels in zip(columns, self.levels, strict=True)], 1)
+
+
+def _lloyd(values: Tensor, levels: int, rounds: int = 20) -> Tensor:
+    """Levels that the values are near: Lloyd's algorithm from the quantiles, ``(levels,)``, rising."""
+    ordered = values.sort().values
+    at = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels * len(ordered)
+    centres = ordered[at.long()].clone()
+    sums = torch.cat([torch.zeros(1, dtype=torch.float64), ordered.double().cumsum(0)])
+    for _ in range(rounds):
+        edges = torch.searchsorted(ordered, ((centres[1:] + centres[:-1]) / 2).contiguous())
+        edges = torch.cat([torch.zeros(1, dtype=torch.long), edges, torch.tensor([len(ordered)])])
+        inside = edges.diff()
+        means = (sums[edges[1:]] - sums[edges[:-1]]) / inside.clamp(min=1)
+        centres = torch.where(inside > 0, means.to(centres), centres)
+    return centres
+
+
+def _rounded(values: Tensor, levels: Tensor) -> Tensor:
+    return levels[torch.searchsorted(((levels[1:] + levels[:-1]) / 2).contiguous(), values.contiguous())]

@@ -129,6 +129,7 @@ def _run(options: argparse.Namespace) -> int:
             f"--rows is {options.rows}; it must be a multiple of the {machine.world} processes that share it"
         )
     say: Callable[..., None] = print if machine.is_first else lambda *words, **how: None
+    say(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
     data = _data(options)
     _introduce(say, options, model, data, budget, machine)
     history = train(
@@ -201,33 +202,27 @@ def _model(name: str, preset: str, changes: list[str]) -> Any:
 
 
 def _data(options: argparse.Namespace) -> Data:
-    from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+    from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, Folder, SpokenDigits
 
     if options.corpus == "embedded":
+        voices = 40 if options.speakers is None else options.speakers
         seconds = 3600.0 if options.seconds_of_speech is None else options.seconds_of_speech
-        source = EmbeddedSpeech("train", speakers=options.speakers or 40, seconds=seconds, seed=0)
+        source = EmbeddedSpeech("train", speakers=voices, seconds=seconds, seed=0)
         other = EmbeddedSpeech("validation", speakers=10, seconds=min(120.0, max(20.0, seconds / 10)), seed=0)
         return _described(FeatureCorpus.of(source), FeatureCorpus.of(other), repr(source))
+    folder = Path(options.corpus).expanduser()
+    if options.corpus != "fsdd" and not folder.is_dir():
+        raise ValueError(f"--corpus is {options.corpus!r}; it is embedded, fsdd, or a folder, and there is none here")
     if options.speakers is not None or options.seconds_of_speech is not None:
         raise ValueError("--speakers and --seconds-of-speech are for --corpus embedded; a recorded corpus has its own")
-    whole, name = _recorded(options.corpus)
+    recorded: Any = SpokenDigits() if options.corpus == "fsdd" else Folder(folder, on_bad="skip")
+    whole = FeatureCorpus.of(recorded)
+    name = "Free Spoken Digit Dataset" if options.corpus == "fsdd" else f"folder {folder.name!r}"
     speakers = whole.speaker_names
     if len(speakers) < 2:
         return _described(whole, None, name)
     apart = speakers[-max(1, len(speakers) // 10) :]  # the last tenth, at least one: never trained on
     return _described(whole.only(speakers[: -len(apart)]), whole.only(apart), name)
-
-
-def _recorded(corpus: str) -> tuple[Any, str]:
-    speech: Any = importlib.import_module("causalcnn.speech")
-    if corpus == "fsdd":
-        return speech.FeatureCorpus.of(speech.SpokenDigits()), "Free Spoken Digit Dataset"
-    if not Path(corpus).expanduser().is_dir():
-        raise ValueError(
-            f"--corpus is {corpus!r}; it is embedded, fsdd, or a folder of recordings, and there is none here"
-        )
-    source = speech.Folder(corpus, on_bad="skip")
-    return speech.FeatureCorpus.of(source), f"folder {Path(corpus).expanduser().name!r}"
 
 
 def _described(training: Any, held_out: Any | None, name: str) -> Data:
@@ -249,8 +244,7 @@ def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, in
     def batches(step: int, rank: int, world: int) -> Any:
         rows = options.rows // world
         batch = corpus.batch(step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world=world)
-        # Every process varies its own rows in a way of its own.
-        return batch if vary is None else vary(batch, seed=options.seed, step=step * world + rank)
+        return batch if vary is None else vary(batch, seed=options.seed, step=step, rank=rank)
 
     return batches
 
@@ -272,7 +266,7 @@ def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callab
 
 def _introduce(say: Callable[..., None], options: Any, model: Any, data: Data, budget: Any, machine: Any) -> None:
     size = data.description
-    say(f"corpus    {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
+    say(f"          {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
     if held := size["held_out"]:
         say(f"held out  {held['clips']} clips, {held['seconds']:.0f} s, {held['speakers']} other speakers")
     else:
@@ -285,4 +279,4 @@ def _introduce(say: Callable[..., None], options: Any, model: Any, data: Data, b
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.5g}") for name, value in values.items()}
+    return {name: value if isinstance(value, int) else float(f"{value:.5g}") for name, value in values.items()}

@@ -117,7 +117,7 @@ def _loop(
         with prefetched(lambda s: batches(s, machine.rank, machine.world), machine.device, first=run.step) as data:
             while not run.spent and not run.interrupted:
                 batch, frames = data.take()
-                run.advance(batch, frames, time.perf_counter() - began, interrupted())
+                run.advance(batch, frames, lambda: time.perf_counter() - began, interrupted)
                 history.waiting_seconds = waited + data.waiting_seconds
                 line.update(_share(run), _line(run))
                 if evaluate is not None and _share(run) * evaluations >= len(history.evaluations) + 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +78,11 @@ class Machine:
         if self.world > 1:  # DDP sends the parameters of the first process, and with them we send its buffers
             for buffer in objective.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        return self._accelerator.prepare_model(objective)
+        with (
+            warnings.catch_warnings()
+        ):  # torch 2.13 renames the setting; Accelerate knows the old name, as does torch 2.6
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+            return self._accelerator.prepare_model(objective)
 
     def sum(self, values: Tensor) -> Tensor:
         """``values`` summed over the processes."""

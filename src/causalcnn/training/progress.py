@@ -56,7 +56,7 @@ class Progress:
         elif self._form == "notebook":
             full = round(WIDTH * share)
             self._write(f"{'█' * full}{'·' * (WIDTH - full)} {text}")
-        elif last or int(10 * share) > self._tenth:
+        elif last or self._tenth < int(10 * share) < 10:
             self._tenth = int(10 * share)
             print(f"{share:4.0%} {text}", file=sys.stderr, flush=True)
 

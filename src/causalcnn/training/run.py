@@ -142,11 +142,11 @@ class Run:
         return self.budget.spent(self.step, self.history.seconds)
 
     # ------------------------------------------------------------------------------------------- one step
-    def advance(self, batch: Any, frames: int, seconds: float, interrupted: bool) -> None:
+    def advance(self, batch: Any, frames: int, clock: Callable[[], float], interrupted: Callable[[], bool]) -> None:
         """One update of the weights.
 
         Args:
-            batch: for the loss. frames: real ones in it. seconds: of training up to now. interrupted: whether
+            batch: for the loss. frames: real ones in it. clock: seconds of training up to now. interrupted: whether
                 somebody asks this process to stop; the processes tell each other.
         Raises:
             NonFiniteLoss: the loss or the length of its gradient is not a finite number.
@@ -159,7 +159,7 @@ class Run:
         loss, metrics = self._objective(batch)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.plan.clip)
-        told = [frames, float(interrupted), seconds if self.machine.is_first else 0.0]
+        told = [frames, float(interrupted()), clock() if self.machine.is_first else 0.0]
         self._pending.append(self._report(loss, norm, metrics, learning_rate, told))
         self.read(self.machine.lag)
         self._optimiser.step()

@@ -1,0 +1,137 @@
+"""The command, as a newcomer meets it: what it says, what it leaves, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from causalcnn.__main__ import main
+from causalcnn.training import Interrupted, load_model
+
+SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]
+SPEECH = ["--seconds-of-speech", "6", "--speakers", "2"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader", reason="needs the extra speech")
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _a_folder_to_work_in(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAUSALCNN_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+
+
+def train(*words: str, model: str = "vqvae2", speech: list[str] = SPEECH) -> int:
+    return main(
+        ["train", model, "--device", "cpu", "--budget", "3 steps", "--out", "made/first", *SMALL, *speech, *words]
+    )
+
+
+def test_it_trains_and_says_what_with_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train() == 0
+    said = capsys.readouterr().out
+    for words in ("2 speakers", "other speakers", "parameters", "frames", "CPU", "3 steps", "made/first.safetensors"):
+        assert words in said
+    model, card = load_model("made/first")
+    assert model.config.channels == 8
+    assert card["command"].startswith("causalcnn train vqvae2 --device cpu")
+    assert card["training"]["steps"] == 3
+    assert card["corpus"]["speakers"] == 2
+    assert card["metrics"]["held_out"]["step"] == 3
+    assert card["metrics"]["training"]["loss"] > 0
+    assert len(card["loss_curve"]) == 3
+    assert sorted(file.name for file in (tmp_path / "made").iterdir()) == ["first.json", "first.safetensors"]
+
+
+def test_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
+    train("--vary")
+    first = json.loads(Path("made/first.json").read_text())
+    train("--vary")
+    assert json.loads(Path("made/first.json").read_text())["sha256"] == first["sha256"]
+    train("--vary", "--seed", "1")
+    assert json.loads(Path("made/first.json").read_text())["sha256"] != first["sha256"]
+
+
+def test_interrupted_it_says_how_to_go_on_and_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib
+
+    loop = importlib.import_module("causalcnn.training.loop")
+    whole = loop._loop
+
+    def stopped(run: Any, *rest: Any) -> Any:
+        whole(run, *rest)
+        raise Interrupted("interrupted after step 3; use --resume", run.history)
+
+    train()
+    unbroken = json.loads(Path("made/first.json").read_text())["sha256"]
+    monkeypatch.setattr(loop, "_loop", stopped)
+    assert train() == 130
+    assert "--resume" in capsys.readouterr().err
+    assert (tmp_path / "made" / "first.resume.safetensors").exists()
+    monkeypatch.setattr(loop, "_loop", whole)
+    assert train() == 2  # not unasked
+    assert "--resume" in capsys.readouterr().err
+    assert train("--resume", "--seed", "7") == 2
+    assert "seed: 0 there, 7 now" in capsys.readouterr().err
+    assert train("--resume") == 0
+    assert json.loads(Path("made/first.json").read_text())["sha256"] == unbroken
+    assert not (tmp_path / "made" / "first.resume.safetensors").exists()
+
+
+def test_a_folder_of_recordings_is_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import soundfile
+
+    draw = np.random.default_rng(0)
+    for who in ("ann", "bob"):
+        (tmp_path / "mine" / who).mkdir(parents=True)
+        soundfile.write(tmp_path / "mine" / who / "one.wav", draw.normal(0, 0.1, 8000).astype(np.float32), 16_000)
+    assert train("--corpus", "mine", speech=[]) == 0
+    said = capsys.readouterr().out
+    assert "folder 'mine': 1 clips" in said
+    assert "1 other speaker" in said
+    assert load_model("made/first")[1]["corpus"]["held_out"]["speakers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--budget", "500"], "'500' is no budget: it has no unit"),
+        (["--set", "colour=3"], "'colour=3' changes nothing; write NAME=VALUE"),
+        (["--set", "channels=7"], "channels is 7; it must be even"),
+        (["--preset", "huge"], "no preset 'huge'; try tiny or base"),
+        (["--corpus", "nowhere"], "'nowhere'; it is embedded, fsdd, or a folder"),
+        (["--corpus", "."], "--speakers and --seconds-of-speech are for --corpus embedded"),
+        (["--rows", "0"], "--rows is 0"),
+        (["--learning-rate", "-1"], "learning_rate is -1"),
+        (["--speakers", "0"], "speakers is 0"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(*words) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not Path("made/first.safetensors").exists()
+
+
+def test_an_unknown_model_lists_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(model="which") == 2
+    assert "no model is called 'which'; there are vqvae2, vqvae2-noncausal" in capsys.readouterr().err
+
+
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    assert 'causalcnn train vqvae2 --budget "5 min"' in said
+    assert "--resume" in said
+    assert "torchrun" in said

@@ -1,0 +1,88 @@
+"""Several processes train what one would, hold the same weights, and resume together."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from causalcnn.training import Checkpoint, CheckpointError, train
+from tests.training.processes import STEPS
+from tests.training.toy import Toy, ToyConfig, batches
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def launched(launcher: str, out: Path, run: str) -> subprocess.CompletedProcess[str]:
+    port = str(free_port())
+    launchers = {
+        "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", port],
+        "accelerate": [
+            "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port,
+        ],
+    }  # fmt: skip
+    command = [sys.executable, "-m", *launchers[launcher], "-m", "tests.training.processes", str(out), run]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_two_processes_train_what_one_would_and_only_the_first_writes(tmp_path: Path) -> None:
+    done = launched("torchrun", tmp_path, "whole")
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path)
+    assert first["digest"] == second["digest"]
+    assert first["loss"] == second["loss"]
+    assert first["processes"] == 2
+    assert first["evaluations"] == [{"step": STEPS // 2, "rank": 0}, {"step": STEPS, "rank": 0}]
+    assert first["frames"] == STEPS * 8 * 12
+    assert first["seen"] == STEPS  # the buffers of the first process count, too
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rank0.json", "rank1.json", "run.safetensors"]
+    alone = train(
+        Toy(ToyConfig(dropout=0.0)), batches, f"{STEPS} steps", learning_rate=0.02, device="cpu", progress=False
+    )
+    assert first["loss"] == pytest.approx(alone.loss, rel=1e-5)
+
+
+def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    for folder in (unbroken, broken):
+        folder.mkdir()
+    assert launched("torchrun", unbroken, "whole").returncode == 0
+    assert launched("torchrun", broken, "dies").returncode != 0
+    assert Checkpoint.read(broken / "run.safetensors").facts["step"] == 5
+    again = launched("torchrun", broken, "whole")
+    assert again.returncode == 0, again.stderr
+    assert results(broken) == results(unbroken)
+    with pytest.raises(CheckpointError, match="processes: 2 there, 1 now"):
+        train(
+            Toy(ToyConfig(dropout=0.0)), batches, f"{STEPS} steps", learning_rate=0.02, device="cpu", progress=False,
+            checkpoint=broken / "run.safetensors", resume=True,
+        )  # fmt: skip
+
+
+def test_accelerate_launch_starts_two_processes(tmp_path: Path) -> None:
+    done = launched("accelerate", tmp_path, "whole")
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path)
+    assert first["processes"] == 2
+    assert first["digest"] == second["digest"]

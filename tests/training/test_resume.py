@@ -110,12 +110,64 @@ def test_ctrl_c_finishes_the_step_and_says_how_to_go_on(
         training(path, STEPS, batches=pressed, checkpoint_every="1 h")
     assert isinstance(stop.value, KeyboardInterrupt)
     assert signal.getsignal(number) == handler
-    assert "Once more stops at once" in capsys.readouterr().err
+    assert "once more stops at once" in capsys.readouterr().err
     assert 8 < stop.value.history.steps < STEPS
     assert Checkpoint.read(path).facts["step"] == stop.value.history.steps
     model, history = training(path, STEPS, resume=True)
     assert history.loss == unbroken["loss"]
     assert digest(model) == unbroken["digest"]
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+
+    def hangs(step: int, rank: int, world: int) -> Batch:
+        if step == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # as torchrun passes it on: it is the same one
+            time.sleep(1.2)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return batches(step, rank, world)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        training(path, STEPS, batches=hangs)
+    assert not isinstance(stop.value, Interrupted)
+    assert Checkpoint.read(path).facts["step"] == 7
+
+
+def test_losses_that_are_read_a_step_late_as_on_a_gpu_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("causalcnn.training.machine.Machine.lag", 1)
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(RuntimeError, match="accident"):
+        training(path, STEPS, batches=stopped_after(17))
+    model, history = training(path, STEPS, resume=True, evaluate=lambda model: {})
+    assert history.loss == unbroken["loss"]
+    assert history.metrics == unbroken["metrics"]
+    assert digest(model) == unbroken["digest"]
+
+    def poisoned(step: int, rank: int, world: int) -> Batch:
+        batch = batches(step, rank, world)
+        return Batch(batch.features * (torch.nan if step == 13 else 1.0), batch.mask)
+
+    other = tmp_path / "other.safetensors"  # step 13 is the last before the checkpoint of step 14 would be written
+    with pytest.raises(NonFiniteLoss, match=r"at step 13.*after step 7"):
+        training(other, STEPS, batches=poisoned)
+    assert Checkpoint.read(other).facts["step"] == 7
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_it_trains_in_bf16_and_resumes(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(RuntimeError, match="accident"):
+        training(path, STEPS, batches=stopped_after(17), device="auto")
+    model, history = training(path, STEPS, resume=True, device="auto")
+    _, whole = training(None, STEPS, device="auto")
+    assert next(model.parameters()).device.type == "cuda"
+    assert history.precision == ("bf16" if torch.cuda.is_bf16_supported() else "fp32")
+    assert history.loss == pytest.approx(whole.loss, rel=1e-3)
 
 
 def test_without_a_checkpoint_an_interruption_says_so() -> None:

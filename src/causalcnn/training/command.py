@@ -104,6 +104,9 @@ def _train(options: argparse.Namespace) -> int:
     except Interrupted as stop:
         print(f"causalcnn train: {stop}", file=sys.stderr)
         return INTERRUPTED
+    except KeyboardInterrupt:
+        print("causalcnn train: stopped at once; --resume goes on from the last checkpoint, if any", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, ImportError, NonFiniteLoss) as problem:  # CheckpointError is a ValueError
         print(f"causalcnn train: {problem}", file=sys.stderr)
         return STOPPED

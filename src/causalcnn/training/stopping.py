@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,25 +35,27 @@ class NonFiniteLoss(ArithmeticError):
 def interruptible() -> Iterator[threading.Event]:
     """Within the block Ctrl-C, and the SIGTERM by which a cluster takes its machine back, only set an event.
 
-    So a step is finished, not torn: half of the weights would be newer than the others. A second Ctrl-C stops at
-    once. Outside the main thread nothing can be caught, and nothing changes.
+    So a step is finished, not torn: half of the weights would be newer than the others. Another Ctrl-C stops at once,
+    when it comes a second later: ``torchrun`` passes on a Ctrl-C that its processes have already got. Outside the main
+    thread nothing can be caught, and nothing changes.
     """
     asked = threading.Event()
-    before: dict[int, Any] = {}
-
-    def restore() -> None:
-        while before:
-            signal.signal(*before.popitem())
+    first = 0.0
 
     def note(number: int, frame: Any) -> None:
-        asked.set()
-        restore()
-        print("\nStopping after this step. Once more stops at once.", file=sys.stderr, flush=True)
+        nonlocal first
+        if not asked.is_set():
+            asked.set()
+            first = time.monotonic()
+            print("\nStopping after this step. Ctrl-C once more stops at once.", file=sys.stderr, flush=True)
+        elif number == signal.SIGINT and time.monotonic() - first > 1:
+            raise KeyboardInterrupt
 
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -46,7 +46,7 @@ from causalcnn.experiments.telling import (
 from causalcnn.models import CausalVQVAE2
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
 
-__all__ = ["BACK", "horizon", "main", "pictures", "read_back", "run"]
+__all__ = ["BACK", "horizon", "main", "pictures", "read_back", "run", "spread"]
 
 BACK: tuple[int, ...] = (-AHEAD, -2, -1, *range(FURTHEST + 1))
 """The frames that are asked for, counted back from the present one; −1 is the next frame."""
@@ -68,8 +68,8 @@ def read_back(
         told: what stands for the frames of train, validation and test clips. clips: these clips.
 
     Returns:
-        Squared error on the test clips as a share of the variance about the mean frame, ``(len(back),)``; the reader;
-        the moments that it comes from.
+        Squared error on the test clips as a share of their variance about the mean training frame,
+        ``(len(back),)``; the reader; the moments that it comes from.
     """
     moments = [gather(rows, some, back) for rows, some in zip(told, clips, strict=True)]
     reader = fit_linear(moments[0], moments[1], groups=len(back))
@@ -100,27 +100,27 @@ def _network_errors(reader: LinearReader, told: Sequence[Told], clips: Sequence[
     network, _ = fit_network(linear, (train_x, train_y), (choose_x, choose_y), seed=seed)
     with torch.no_grad():
         read = torch.cat([linear(some) + network(some) for some in x.split(4096)])
-    return _share(read, y, asked)
+    return _share(read, y, linear.y_mean, asked)
 
 
-def _share(read: Tensor, y: Tensor, groups: int) -> Tensor:
-    """Squared error as a share of the variance of ``y`` about its mean, for each group of columns."""
+def _share(read: Tensor, y: Tensor, mean: Tensor, groups: int) -> Tensor:
+    """Squared error as a share of the variance of ``y`` about ``mean``, for each group of columns."""
     wrong = (read - y).double().square().sum(0).reshape(groups, -1).sum(1)
-    return wrong / (y.double() - y.double().mean(0)).square().sum(0).reshape(groups, -1).sum(1)
+    return wrong / (y.double() - mean).square().sum(0).reshape(groups, -1).sum(1)
 
 
-def _copied(clips: Clips) -> Tensor:
+def _copied(clips: Clips, mean: Tensor) -> Tensor:
     """The error of saying that the asked frame is like the present one."""
     x, y = (torch.cat(part) for part in zip(*rows_of(clips.features, clips, BACK), strict=True))
-    return _share(x.repeat(1, len(BACK)), y, len(BACK))
+    return _share(x.repeat(1, len(BACK)), y, mean, len(BACK))
 
 
 @torch.no_grad()
-def _decoded(model: CausalVQVAE2, clips: Clips) -> float:
+def _decoded(model: CausalVQVAE2, clips: Clips, mean: Tensor) -> float:
     """The error of the model's own decoder at the present frame: it reads the codes of several frames."""
     pairs = zip(clips.features, clips.asked, strict=True)
     read, y = zip(*((model(clip[None, None])[0, 0][at], clip[at]) for clip, at in pairs), strict=True)
-    return float(_share(torch.cat(read), torch.cat(y), 1))
+    return float(_share(torch.cat(read), torch.cat(y), mean, 1))
 
 
 # ----------------------------------------------------------------------------------------------- the table
@@ -155,8 +155,9 @@ def _seed(
     narrow = Narrow(some, top, SEVERAL_DIRECTIONS)
     told = [[window(narrow(vectors(model, x)[0]), SEVERAL) for x in c.features] for c in clips]
     found["linear"]["several"] = read_back(told, clips)[0].tolist()
-    found["linear"]["copy"] = _copied(clips[2]).tolist()
-    found["decoder"] = {"now": [_decoded(model, clips[2])]}
+    mean = readers["frame"].y_mean
+    found["linear"]["copy"] = _copied(clips[2], mean).tolist()
+    found["decoder"] = {"now": [_decoded(model, clips[2], mean.reshape(len(BACK), -1)[NOW])]}
     mixed = [c.shuffled(seed) for c in clips]
     for name in ("codes", "before", "untrained"):
         told = [[compared[name](x) for x in c.features] for c in mixed]
@@ -168,7 +169,7 @@ def _seed(
     return found, pictures(compared, readers, clips[2])
 
 
-def _spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
+def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Mean and half of the 95 % interval over seeds, for each frame that is asked, and the seeds themselves."""
     columns = list(zip(*runs, strict=True))
     half = [T_95[len(c) - 1] * statistics.stdev(c) / math.sqrt(len(c)) if len(c) > 1 else None for c in columns]
@@ -214,7 +215,7 @@ def run(
         drawn = drawn or pictured
         table = {
             "what": "squared error of the frame k frames back, read from what stands for one frame, as a share of the "
-            "variance about the mean frame; embedded speech, unheard speakers, speaking frames",
+            "variance about the mean training frame; embedded speech, unheard speakers, speaking frames",
             "command": "run() of causalcnn.experiments.memory",
             "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
             "seeds": list(seeds[: len(results)]),
@@ -232,7 +233,7 @@ def run(
             "network_back": list(NETWORK_BACK),
             "shuffled_back": list(SHUFFLED_BACK),
             **{
-                kind: {name: _spread([r[kind][name] for r in results]) for name in results[0][kind]}
+                kind: {name: spread([r[kind][name] for r in results]) for name in results[0][kind]}
                 for kind in results[0]
             },
         }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 __all__ = ["LinearReader", "Moments", "TransformCode", "fit_linear", "fit_network"]
 
-PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Of the ridge, in units of the mean variance of what is read; the best on the validation speakers is taken."""
 
 
@@ -64,11 +64,6 @@ class Moments:
         xy = self.xy / n + torch.outer(x, dy) + torch.outer(dx, y) + torch.outer(dx, dy)
         return xx, xy, self.yy / n + 2 * y * dy + dy.square()
 
-    def variance(self, groups: int) -> Tensor:
-        """Mean square of ``y`` about its own mean, summed over each of ``groups`` equal groups of columns."""
-        _, y_mean = self.means()
-        return self.about(self.x_mean, y_mean)[2].reshape(groups, -1).sum(1)
-
 
 @dataclass(frozen=True, eq=False)
 class LinearReader:
@@ -90,9 +85,9 @@ class LinearReader:
         return (x - self.x_mean.to(x)) @ self.weight.to(x) + self.y_mean.to(x)
 
     def errors(self, unheard: Moments) -> Tensor:
-        """For each group: the squared error on other rows, as a share of their variance about their own mean."""
+        """For each group: the squared error on other rows, as a share of what saying the training mean would cost."""
         xx, xy, yy = unheard.about(self.x_mean, self.y_mean)
-        return _residual(self.weight, xx, xy, yy, self.groups) / unheard.variance(self.groups)
+        return _residual(self.weight, xx, xy, yy, self.groups) / yy.reshape(self.groups, -1).sum(1)
 
 
 def _residual(weight: Tensor, xx: Tensor, xy: Tensor, yy: Tensor, groups: int) -> Tensor:

@@ -19,7 +19,7 @@ __all__ = ["Clips", "Narrow", "Source", "Told", "field_frames", "gather", "rows_
 FURTHEST, AHEAD = 20, 5
 """Frames back and ahead that are asked for, at most."""
 DIRECTIONS = 24
-"""Principal directions of a level's 64 numbers that readers read; all codewords stay apart in them."""
+"""Principal directions of a level's 64 numbers that readers of codewords read; all codewords stay apart in them."""
 _ROWS = 4096
 
 Told = list[Tensor]
@@ -141,17 +141,18 @@ def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[
         "fixed": lambda x: fixed(window(x, reach)),
     }
     some = train.features[: max(1, len(train.features) // 4)]
-    for name, network, which in (("codes", model, 0), ("before", model, 1), ("untrained", fresh, 0)):
+    for name, network in (("codes", model), ("untrained", fresh)):
         if network is not None:
-            found[name] = _told_by(network, which, some, top)
+            found[name] = _told_by(network, some, top)
+    found["before"] = lambda x: vectors(model, x)[1].flatten(1)  # all of it: the past may lie in small directions
     return found
 
 
-def _told_by(network: CausalVQVAE2, which: int, some: list[Tensor], top: int) -> Source:
-    narrow = Narrow(torch.cat([vectors(network, x)[which] for x in some]), top)
+def _told_by(network: CausalVQVAE2, some: list[Tensor], top: int) -> Source:
+    narrow = Narrow(torch.cat([vectors(network, x)[0] for x in some]), top)
 
     def told(clip: Tensor) -> Tensor:
-        return narrow(vectors(network, clip)[which])
+        return narrow(vectors(network, clip)[0])
 
     told.narrow = narrow  # type: ignore[attr-defined]
     return told

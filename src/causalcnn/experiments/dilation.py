@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from causalcnn.nn import CausalConv1d, CausalSequential, Residual
 from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
+from causalcnn.training.checkpoints import write_whole
 
 __all__ = ["SETTINGS", "TASKS", "Recordings", "accuracy", "load", "main", "stack", "train"]
 
@@ -190,9 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "score": "percent of frames with speech whose class is named right",
         "rows": rows,
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_whole(asked.to, (json.dumps(table, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from causalcnn.experiments.dilation import SETTINGS, TASKS, Recordings, load, stack, train
 from causalcnn.speech import PHONES
+from causalcnn.training.checkpoints import write_whole
 
 __all__ = ["DILATIONS", "ROWS", "effective_size", "influence", "load", "main", "measure", "network", "train"]
 
@@ -105,9 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "unit": "latest frames of 10 ms that hold 95 or 50 % of the gradient on held-out speech",
         "tasks": tasks,
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_whole(asked.to, (json.dumps(table, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

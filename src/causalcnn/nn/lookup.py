@@ -10,8 +10,8 @@ from torch import Tensor
 
 __all__ = ["LookUp", "nearest", "nearest_reference"]
 
-SCORES = {"cpu": 2**18}
-"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (1 MB), elsewhere enough to fill a GPU."""
+SCORES = {"cpu": 2**20}
+"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (4 MB), elsewhere enough to fill a GPU."""
 
 SCORES_ELSEWHERE = 2**25
 
@@ -24,16 +24,17 @@ def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
     return (vectors[:, None] - codebook).square().sum(2).argmin(1)
 
 
-def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor) -> Tensor:
+def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tensor | None = None) -> Tensor:
     """Index of the nearest codeword: argmin |x − e|² is argmin ½|e|² − x·e, one matrix product with the norms inside.
 
     Args:
         vectors: ``(vectors, dim)``. codebook: ``(codes, dim)``. half_norms: ``(codes,)``, ½|e|².
+        scores: room for ``(vectors, codes)`` numbers, where the caller has it: new memory costs more than the product.
 
     Returns:
         ``(vectors,)`` int64; of equally near codewords the first.
     """
-    scores = torch.addmm(half_norms, vectors, codebook.T, alpha=-1)
+    scores = torch.addmm(half_norms, vectors, codebook.T, alpha=-1, out=scores)
     groups = _groups(codebook.shape[0])
     if groups == 1 or scores.device.type != "cpu":
         return scores.argmin(1)
@@ -84,12 +85,15 @@ class LookUp(torch.autograd.Function):
         counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
         errors = [codebook.new_zeros(())]
         most = max(1, SCORES.get(x.device.type, SCORES_ELSEWHERE) // max(codes, dim))
+        room = min(most, batch * length)  # taken once: fresh pages for every piece would cost more than the work
+        scores, vectors_, words_ = (codebook.new_empty(room, size) for size in (codes, dim, dim))
         for rows, columns in _pieces(batch, length, most):
             part = x[rows, :, columns]
-            vectors = part.transpose(1, 2).reshape(-1, dim).to(kind)
-            index = nearest(vectors, codebook, half_norms)
-            words = codebook.index_select(0, index)
             shape = (part.shape[0], part.shape[2])
+            vectors, words = vectors_[: shape[0] * shape[1]], words_[: shape[0] * shape[1]]
+            vectors.view(*shape, dim).copy_(part.transpose(1, 2))
+            index = nearest(vectors, codebook, half_norms, scores[: len(vectors)])
+            torch.index_select(codebook, 0, index, out=words)
             found[rows, columns] = index.view(shape)
             values[rows, :, columns] = words.view(*shape, dim).transpose(1, 2)
             padded = None if real is None else ~real[rows, columns].reshape(-1)
@@ -98,10 +102,10 @@ class LookUp(torch.autograd.Function):
                 counts.index_add_(0, place, torch.ones_like(place, dtype=kind))
                 sums.index_add_(0, place, vectors)
             if error:
-                gap = words.sub_(vectors)
+                gap = words.sub_(vectors).view(-1)
                 if padded is not None:
-                    gap.masked_fill_(padded[:, None], 0)
-                errors.append(gap.square().sum())
+                    words.masked_fill_(padded[:, None], 0)
+                errors.append(gap.dot(gap))
         ctx.save_for_backward(x, values, *(() if real is None else (real,)))
         ctx.mark_non_differentiable(found, counts, sums)
         ctx.set_materialize_grads(False)

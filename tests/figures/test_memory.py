@@ -87,6 +87,22 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         MemoryExplorer.of(tmp_path / "memory.json")
 
 
+def test_lines_over_the_past_put_the_present_at_the_right() -> None:
+    pytest.importorskip("matplotlib")
+    from causalcnn.figures import lines_back, palette
+
+    picture = lines_back(
+        {"a": [0, 0.5, 1], "b": [0, 0.2]}, halves={"a": [0.1, None, 0.1]}, edges={"top": 2}, y_label="error", alt="Up."
+    )
+    html = picture._repr_html_()
+    assert len(picture.drawings) == 2
+    assert html.count("edge of top") == 2
+    assert palette.LIGHT["top"] in html
+    wide = picture.drawings[max(picture.drawings)]
+    ticks = [wide.index(f">{label}<") for label in ("−2", "−1", "0")]
+    assert ticks == sorted(ticks)
+
+
 @pytest.mark.skipif(not TABLE.exists(), reason="the measurements are not here")
 def test_the_books_figure_shows_the_measured_numbers() -> None:
     figure, table = MemoryExplorer.of(TABLE), json.loads(TABLE.read_text("utf8"))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .palette import LIGHT
 from .picture import Picture, show
-from .plots import _array
+from .plots import _array, _locator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +65,7 @@ def lines_back(
         last = -max(len(values) - 1 for values in data.values()) if back is None else -float(_array(back).max())
         axes.set(xlabel=x_label, xlim=(last - 0.5, 0.5 if back is None else 0.5 - float(_array(back).min())))
         axes.set_ylim(0, most)
+        axes.xaxis.set_major_locator(_locator(width))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}".replace("-", "−"))
         axes.grid(axis="y", linewidth=0.8)
         note: dict[str, Any] = {"fontweight": "normal", "color": LIGHT["muted"], "pad": 8 + 17 * len(edges or {})}

@@ -206,23 +206,20 @@ function bars(s, f, width, beside, bottom) {
 /** What a key or a finger has hold of: a codeword or a point, and where it is. */
 export function chosen(s) {
   const f = read(s), j = s.chosen, p = j < s.codes ? f.words[j] : f.points[j - s.codes], spot = `${p[0].toFixed(1)}, ${p[1].toFixed(1)}`;
-  if (j >= s.codes) return `Point ${j - s.codes + 1} of ${f.points.length} at ${spot}, in the cell of codeword ${nearest(p, f.words) + 1}.`;
-  return `Codeword ${j + 1} of ${s.codes} at ${spot} wins ${plural(f.wins[j], "point")}.`;
+  return j < s.codes ? `Codeword ${j + 1} at (${spot}) wins ${f.wins[j]}.` : `Point ${j - s.codes + 1} at (${spot}) goes to codeword ${nearest(p, f.words) + 1}.`;
 }
 
 export function sentence(s) {
-  const f = read(s), dead = s.codes - f.used, when = s.steps ? `After ${plural(s.steps, "step")}` : "Before the first step";
-  const state = dead ? `${f.used} of ${s.codes} codewords carry all ${f.points.length} points; ${dead} ${dead === 1 ? "wins" : "win"} nothing` : `all ${s.codes} codewords are in use`;
-  return `${when}, ${state}. ${chosen(s)}`;
+  const f = read(s), some = `${f.used} of ${s.codes} codewords ${f.used === 1 ? "carries" : "carry"} all ${f.points.length} points`;
+  return `Step ${s.steps}: ${f.used < s.codes ? some : `all ${s.codes} codewords are in use`}. ${chosen(s)}`;
 }
 
 export function stats(s) {
   const f = read(s);
   return [
     { key: "error", label: "Mean squared distance", value: f.error, text: f.error.toFixed(2), note: `${((100 * f.error) / f.variance).toFixed(0)} % of the variance` },
-    { key: "used", label: "Codewords in use", value: f.used, text: `${f.used} of ${s.codes}`, note: "" },
+    { key: "used", label: "Codewords in use", value: f.used, text: `${f.used} of ${s.codes}`, note: plural(f.restarts, "restart") },
     { key: "perplexity", label: "Perplexity", value: f.perplexity, text: f.perplexity.toFixed(2), note: `${f.bits.toFixed(2)} of ${Math.log2(s.codes).toFixed(2)} bits` },
-    { key: "restarts", label: "Restarts so far", value: f.restarts, text: String(f.restarts), note: "" },
   ];
 }
 
@@ -256,9 +253,9 @@ function render({ model, el }) {
     { type: "slider", key: "steps", label: "Step", stops: upto(0, LAST), say: String },
     { type: "slider", key: "codes", label: "Codewords", stops: upto(2, MOST), say: String },
     { type: "slider", key: "decay", label: "Decay: kept of the past", stops: DECAYS, say: (v) => `${v} %` },
-    { type: "choice", key: "start", label: "Start", options: [["corner", "corner"], ["points", "on points"], ["kmeans", "k-means"]] },
+    { type: "choice", key: "start", label: "Start", options: [["corner", "corner"], ["points", "points"], ["kmeans", "k-means"]] },
     { type: "toggle", key: "restart", label: "Restart dead codewords" },
-    { type: "clock", key: "play", label: "Let it learn", everyMs: 130, step: () => { model.set("steps", (state().steps + 1) % (LAST + 1)); model.save_changes(); } },
+    { type: "clock", key: "play", label: "Learn", everyMs: 130, step: () => { model.set("steps", (state().steps + 1) % (LAST + 1)); model.save_changes(); } },
   ];
   const draw = (w) => {
     width = w;
@@ -309,7 +306,7 @@ function render({ model, el }) {
   const anew = make("button", { type: "button", "data-key": "anew", onclick: () => {
     for (const [key, value] of [["placed", ""], ["moved", ""], ["steps", 0]]) model.set(key, value);
     model.save_changes();
-  } }, "Start again");
+  } }, "Reset");
   el.querySelector(".cc-buttons")?.append(anew);
   return () => { for (const key of ["start", "codes"]) model.off("change:" + key, again); done(); };
 }

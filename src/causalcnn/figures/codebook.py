@@ -21,7 +21,7 @@ CONTROLS = {
     "restart": "switch",
     "play": "buttons",
 }
-READS = ("error", "used", "perplexity", "restarts")
+READS = ("error", "used", "perplexity")
 
 
 class CodebookExplorer(Figure):
@@ -38,7 +38,7 @@ class CodebookExplorer(Figure):
         chosen: what the keys move: a codeword, counted from 0, or after them a point.
         placed, moved: codewords and points where a reader has put them, as text.
         controls: any of ``steps, codes, decay, start, restart, play``; default: all.
-        reads: any of ``error, used, perplexity, restarts``; default: all.
+        reads: any of ``error, used, perplexity``; default: all.
         name, caption, alt: see :class:`Figure`.
 
     Example:
@@ -147,22 +147,19 @@ class CodebookExplorer(Figure):
     def says(self) -> str:
         """See :meth:`Figure.says`."""
         f = self.read()
-        dead, every = self.codes - f["used"], len(f["points"])
-        when = f"After {plural(self.steps, 'step')}" if self.steps else "Before the first step"
-        state = f"all {self.codes} codewords are in use"
-        if dead:
-            wins = f"{dead} {'wins' if dead == 1 else 'win'} nothing"
-            state = f"{f['used']} of {self.codes} codewords carry all {every} points; {wins}"
-        return f"{when}, {state}. {self._chosen(f)}"
+        used, every = f["used"], len(f["points"])
+        some = f"{used} of {self.codes} codewords {'carries' if used == 1 else 'carry'} all {every} points"
+        state = some if used < self.codes else f"all {self.codes} codewords are in use"
+        return f"Step {self.steps}: {state}. {self._chosen(f)}"
 
     def _chosen(self, f: dict[str, Any]) -> str:
-        j, every = self.chosen, len(f["points"])
+        j = self.chosen
         if j < self.codes:
-            (x, y), wins = f["words"][j], plural(f["wins"][j], "point")
-            return f"Codeword {j + 1} of {self.codes} at {_fixed(x, 1)}, {_fixed(y, 1)} wins {wins}."
-        i = min(j - self.codes, every - 1)
+            x, y = f["words"][j]
+            return f"Codeword {j + 1} at ({_fixed(x, 1)}, {_fixed(y, 1)}) wins {f['wins'][j]}."
+        i = min(j - self.codes, len(f["points"]) - 1)
         (x, y), owner = f["points"][i], nearest(f["points"][i], f["words"]) + 1
-        return f"Point {i + 1} of {every} at {_fixed(x, 1)}, {_fixed(y, 1)}, in the cell of codeword {owner}."
+        return f"Point {i + 1} at ({_fixed(x, 1)}, {_fixed(y, 1)}) goes to codeword {owner}."
 
     def stats(self) -> list[tuple[str, str, str, str]]:
         """See :meth:`Figure.stats`."""
@@ -171,9 +168,8 @@ class CodebookExplorer(Figure):
         bits = f"{_fixed(f['bits'], 2)} of {_fixed(math.log2(self.codes), 2)} bits"
         return [
             ("error", "Mean squared distance", _fixed(f["error"], 2), of_variance),
-            ("used", "Codewords in use", f"{f['used']} of {self.codes}", ""),
+            ("used", "Codewords in use", f"{f['used']} of {self.codes}", plural(f["restarts"], "restart")),
             ("perplexity", "Perplexity", _fixed(f["perplexity"], 2), bits),
-            ("restarts", "Restarts so far", str(f["restarts"]), ""),
         ]
 
 

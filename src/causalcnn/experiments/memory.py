@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import statistics
 import sys
@@ -45,6 +44,7 @@ from causalcnn.experiments.telling import (
 )
 from causalcnn.models import CausalVQVAE2
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+from causalcnn.training.checkpoints import write_whole
 
 __all__ = ["BACK", "horizon", "main", "pictures", "read_back", "run", "spread"]
 
@@ -275,9 +275,7 @@ def pictures(compared: dict[str, Source], readers: dict[str, LinearReader], clip
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:
-    new = path.with_name(path.name + ".part")
-    new.write_text(json.dumps(table, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(new, path)
+    write_whole(path, (json.dumps(table, ensure_ascii=False) + "\n").encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -296,6 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model, card = load_model(asked.checkpoint)
     seen = FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120))
     fresh = untrained(model, seen)
+    if not isinstance(model, CausalVQVAE2) or not isinstance(fresh, CausalVQVAE2):
+        raise TypeError(f"{asked.checkpoint} holds a {card['model']!r}; this asks the causal model, 'vqvae2'")
     chosen = {"seeds": asked.seeds, "seconds": asked.seconds, "network": not asked.no_network}
     table, drawn = run(model, fresh, **chosen, out=asked.to, say=lambda line: print(line, flush=True))
     command = " ".join(["python -m causalcnn.experiments.memory", *(arguments or sys.argv[1:])])

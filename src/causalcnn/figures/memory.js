@@ -50,10 +50,9 @@ export function memoryPicture(s, width, id) {
   const { right, dx, x, at, step, second, top, height } = places(width), wide = width >= 560, k = s.back;
   const first = HEAD + TITLE, y = (n) => top + CURVE * (1 - Math.min(1100, n) / 1100), image = (text, from) =>
     `<image x="${LEFT}" y="${from}" width="${tidy(right - LEFT)}" height="${PANEL}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${bitmap(text, s.frames, s.bands)}"/>`;
-  const later = k ? `told by the ${NAMES[s.source]} ${plural(k, "frame")} later` : `told by the ${NAMES[s.source]} of each frame`;
+  const who = `${wide ? "told by the " : ""}${NAMES[s.source]}`, later = k ? `${who} ${plural(k, "frame")} later` : `${who} of each frame`;
   let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
   out += `<text class="cc-title" x="${LEFT}" y="${first - 8}">what was said</text>`;
-  out += `<text class="cc-title" x="${LEFT}" y="${second - 8}">${later}</text>`;
   out += image(s.truth, first) + image(s.said[s.source][k], second);
   for (const from of [first, second]) out += `<text class="cc-quiet" x="${LEFT - 8}" y="${from + PANEL / 2 + 4}" text-anchor="end">bands</text>`;
   const now = x(NOW + 0.5), told = x(NOW - k + 0.5);
@@ -61,6 +60,7 @@ export function memoryPicture(s, width, id) {
   out += `<path class="cc-now cc-bright" d="M${tidy(now)} ${first}v${PANEL}"/><path class="cc-now" d="M${tidy(now)} ${HEAD - 4}V${first}"/>`;
   out += `<path class="cc-now cc-bright" d="M${tidy(told - dx / 2)} ${second}v${PANEL}h${tidy(dx)}v-${PANEL}z"/>`;
   out += `<path class="cc-now" d="M${tidy(now)} ${first + PANEL}L${tidy(told)} ${second}"/>`;
+  out += `<text class="cc-title" style="paint-order:stroke;stroke:var(--cc-paper);stroke-width:5px" x="${LEFT}" y="${second - 8}">${later}</text>`;
   for (let t = 0; t < s.frames; t += wide ? 10 : 20) {
     out += `<path class="cc-tick" d="M${tidy(x(t))} ${second + PANEL}v5"/>`;
     out += `<text class="cc-digits cc-quiet" x="${tidy(x(t))}" y="${second + PANEL + 19}" text-anchor="middle">${duration(t, RATE)}</text>`;

@@ -117,10 +117,7 @@ class MemoryExplorer(Figure):
     def _pictures(self, right: int, first: int, second: int, wide: bool) -> str:
         dx, k, said = (right - LEFT) / 60, self.back, self.said[self.source][self.back]
         when = f"{plural(k, 'frame')} later" if k else "of each frame"
-        out = (
-            f'<text class="cc-title" x="{LEFT}" y="{first - 8}">what was said</text>'
-            f'<text class="cc-title" x="{LEFT}" y="{second - 8}">told by the {NAMES[self.source]} {when}</text>'
-        )
+        out = f'<text class="cc-title" x="{LEFT}" y="{first - 8}">what was said</text>'
         for text, y in ((self.truth, first), (said, second)):
             out += (
                 f'<image x="{LEFT}" y="{y}" width="{tidy(right - LEFT)}" height="{PANEL}" preserveAspectRatio="none" '
@@ -135,6 +132,8 @@ class MemoryExplorer(Figure):
             f'<path class="cc-now" d="M{tidy(now)} {HEAD - 4}V{first}"/>'
             f'<path class="cc-now cc-bright" d="M{tidy(told - dx / 2)} {second}v{PANEL}h{tidy(dx)}v-{PANEL}z"/>'
             f'<path class="cc-now" d="M{tidy(now)} {first + PANEL}L{tidy(told)} {second}"/>'
+            '<text class="cc-title" style="paint-order:stroke;stroke:var(--cc-paper);stroke-width:5px" '
+            f'x="{LEFT}" y="{second - 8}">{"told by the " if wide else ""}{NAMES[self.source]} {when}</text>'
         )
         for t in range(0, self.frames, 10 if wide else 20):
             x = tidy(LEFT + t * dx)

@@ -72,6 +72,6 @@ def lines_back(
         axes.set_title(y_label, **note)
         legend = {"handlelength": 1.8, "labelcolor": "linecolor", "borderpad": 0.1}
         if width <= 400 or len(data) > 1:
-            axes.legend(loc="lower left", **legend)
+            axes.legend(loc="lower left", frameon=True, facecolor=LIGHT["paper"], edgecolor="none", **legend)
 
     return show(draw, alt=alt, caption=caption, height=height)

@@ -17,6 +17,8 @@ of its own, above what it holds before the call.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -134,9 +136,11 @@ def check() -> None:
 
 
 def megabytes(name: str, layout: str, training: bool) -> float:
-    """The peak of one call above what was held before, MB; run in a process of its own (Linux)."""
+    """The peak of one call above what was held before, MB; run in a process of its own (Linux, glibc)."""
     warm = call(name, layout, training)
     warm()  # what is loaded or allocated once
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back to the system, so that it counts again
     status = Path("/proc/self/status")
     before = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far

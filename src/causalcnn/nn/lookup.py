@@ -10,8 +10,8 @@ from torch import Tensor
 
 __all__ = ["LookUp", "nearest", "nearest_reference"]
 
-SCORES = {"cpu": 2**20}
-"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (4 MB), elsewhere enough to fill a GPU."""
+SCORES = {"cpu": 2**19}
+"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (2 MB), elsewhere enough to fill a GPU."""
 
 SCORES_ELSEWHERE = 2**25
 

@@ -77,9 +77,9 @@ def in_a_process(path: Path, *words: str, **how: Any) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path: Path, unbroken: dict[str, Any]) -> None:
     path = tmp_path / "run.safetensors"
-    for kill in range(4):
+    for kill in range(3):
         process = in_a_process(path, "slow")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # a machine under load takes its time to import
         before = path.stat().st_mtime_ns if path.exists() else 0
         while (not path.exists() or path.stat().st_mtime_ns == before) and process.poll() is None:
             assert time.monotonic() < deadline

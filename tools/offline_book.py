@@ -23,6 +23,7 @@ from sphinx.util import logging
 
 import api_page
 import html_checks
+import page_parts
 
 log = logging.getLogger(__name__)
 TEX = math_core.LatexToMathML()
@@ -137,14 +138,24 @@ def add_launch_links(app: Sphinx, doctree: nodes.document, docname: str) -> None
 FONT_AWESOME = re.compile(r'\s*<script[^>]* src="[^"]*fontawesome\.js[^"]*"></script>')
 PRELOAD_SCRIPT = re.compile(r'<link rel="preload" as="script"[^>]*>\s*')
 BLOCKING_SCRIPT = re.compile(r'<script (?![^>]*(?:\b(?:defer|async|type)\b|documentation_options))([^>]*\bsrc=")')
+# In a signature each word has a span of its own inside the one that colours it: a third of the reference's elements.
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
+SPAN = re.compile(r'<span class="(?:pre|w)">([^<]*)</span>')
 CODE = re.compile(r'(<div class="highlight">)<pre>')
 
 
 # Without a choice of the reader's, the system's theme counts from the first paint on, not after the scripts.
-THEME = re.compile(r'(dataset\.theme = localStorage\.getItem\("theme"\)) \|\| ""')
-SYSTEM_THEME = r'\1 || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
+# A choice that has not been made is no theme: "auto" in the storage counts as none.
+THEME = re.compile(r'document\.documentElement\.dataset\.theme = localStorage\.getItem\("theme"\) \|\| "\w*";')
+SYSTEM_THEME = (
+    "document.documentElement.dataset.theme = /^(light|dark)$/.test(document.documentElement.dataset.mode) "
+    '? document.documentElement.dataset.mode : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";'
+)
 SEARCH_SCRIPT = re.compile(r'\s*<script[^>]* src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
+
+SCRIPTS = ("reader.js", "figure-host.js", "searchtools.js", "sphinx_highlight.js", "togglebutton.js")
+"""Scripts whose words may name a class: the style sheet keeps its rules for them."""
 
 # What the theme and its companions get wrong for readers who use a screen reader (axe finds each of them).
 ACCESS = (
@@ -171,6 +182,7 @@ def trim(page: str, searches: bool = False) -> str:
     page = PRELOAD_SCRIPT.sub("", page)
     page = BLOCKING_SCRIPT.sub(r"<script defer \1", page)
     page = CODE.sub(r'\1<pre tabindex="0">', page)
+    page = SIGNATURE.sub(lambda m: SPAN.sub(r"\1", m.group()), page)
     page = THEME.sub(SYSTEM_THEME, page)
     if not searches:
         page = SEARCH_SCRIPT.sub("", page)
@@ -201,12 +213,22 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     icons = out / "_static" / "vendor" / "fontawesome" / "webfonts" / "fa-solid-900.woff2"
     if icons.exists():  # the icons that the theme draws here, 4 KB of 156
         shutil.copyfile(out / "_static" / "fonts" / "icons.woff2", icons)
+    site, pages, before = page_parts.Site(out), {}, {}
     for page in html_checks.site_pages(out):
-        text = page.read_text("utf8")
-        trimmed = trim(text, searches=page.name == "search.html")
-        if trimmed != text:
-            page.write_text(trimmed, "utf8")
-        for problem in html_checks.page_problems(trimmed):
+        before[page] = page.read_text("utf8")
+        searches, root = page.name == "search.html", "../" * (len(page.relative_to(out).parts) - 1)
+        pages[page] = trim(before[page], searches)
+        if page.relative_to(out).as_posix() != "index.html" or app.config.root_doc == "index":
+            pages[page] = page_parts.lighten(pages[page], site, root, searches)
+    everything = "".join(pages.values())
+    scripts = [out / "_static" / n for n in SCRIPTS if n in everything or n == "sphinx_highlight.js"]
+    parts = [out / "_static" / name for name in site.wanted if name.endswith(".js")]
+    pages = page_parts.bind(pages, site, [file for file in scripts + parts if file.exists()])
+    site.sweep()
+    for page, text in pages.items():
+        if text != before[page]:
+            page.write_text(text, "utf8")
+        for problem in html_checks.page_problems(text):
             log.warning("%s: %s", page.relative_to(out), problem, type="offline")
     for docname in app.env.found_docs:
         source = Path(app.env.doc2path(docname))

@@ -78,19 +78,28 @@
   }
 
   /* --- mounting */
-  function load(esm) { // one Blob per distinct source, so that figures share a module
-    if (!modules.has(esm)) {
-      const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
-      modules.set(esm, import(url).then(async (m) => (typeof m.default === "function" ? m.default() : m.default)));
-    }
-    return modules.get(esm);
+  const made = async (module) => (typeof module === "function" ? module() : module);
+  function script(src, name) { // a file of the book's, shared by its pages; it puts its module under its name
+    return new Promise((done, fail) => {
+      const onload = () => done(window.causalcnnModules[name]), onerror = () => fail(new Error(`${src} did not load`));
+      document.head.append(Object.assign(document.createElement("script"), { src, onload, onerror }));
+    }).then(made);
+  }
+  function blob(esm) {
+    const url = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+    return import(url).then((m) => made(m.default));
+  }
+  function load(model) { // each distinct source once, so that figures share a module
+    const src = model.get("_src"), key = src ?? model.get("_esm");
+    if (!modules.has(key)) modules.set(key, src ? script(src, model.get("_module")) : blob(key));
+    return modules.get(key);
   }
 
   async function mount(script, model) {
     const box = script.closest(".cc-host"), el = document.createElement("div");
     if (!box) script.after(el); // another anywidget, without a static picture
     try {
-      const widget = await load(model.get("_esm"));
+      const widget = await load(model);
       if (!box && model.get("_css")) el.append(Object.assign(document.createElement("style"), { textContent: model.get("_css") }));
       const experimental = { invoke: () => Promise.reject(new Error("no kernel behind this page")) };
       model.ready ??= Promise.resolve(widget.initialize?.({ model, signal, experimental }));

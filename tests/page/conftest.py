@@ -49,6 +49,8 @@ def visit(site: str, browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda m: page.errors.append(m.text) if m.type in ("error", "warning") else None)
         page.goto(site + path, wait_until="load")
         page.evaluate("document.fonts.ready.then(() => true)")
+        page.mouse.move(width / 2, 400)  # a reader is there: from now on the page is laid out to its end
+        page.wait_for_selector("html[data-settled]", state="attached", timeout=60_000)
         for host in page.query_selector_all(".cc-host"):
             host.scroll_into_view_if_needed()
             host.wait_for_selector("[data-ready]", timeout=10_000)

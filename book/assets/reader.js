@@ -105,7 +105,7 @@
     box.after(button);
   }
   const BOXES = ".bd-article pre, .cell_output > .output, .pst-scrollable-table-container";
-  const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 30));
+  const idle = (task) => (window.requestIdleCallback ? requestIdleCallback(task, { timeout: 1000 }) : setTimeout(task, 30));
   let round = 0;
   function watch() { // one box at a time, whenever the page has nothing else to do; what is near comes first
     const mine = ++round, rest = [...all(BOXES)];
@@ -127,8 +127,9 @@
   let finished;
   const settled = new Promise((done) => (finished = done));
   function lay() {
-    const rest = [...all(".bd-article section section, .bd-article div.cell, .bd-article section > dl.py")];
+    let rest = null;
     const next = () => {
+      rest ??= [...all(".bd-article section section, .bd-article div.cell, .bd-article section > dl.py")];
       const part = rest.shift();
       if (!part) { root.dataset.settled = ""; return finished(); }
       part.dataset.laid = "";
@@ -204,8 +205,9 @@
     () => drawer($(".secondary-toggle"), $("#pst-secondary-sidebar"), $("#pst-secondary-sidebar-modal")),
     () => $("#pst-search-dialog")?.addEventListener("click", outside),
     () => mac && all(".search-button__kbd-shortcut").forEach((keys) => (keys.querySelector("kbd").textContent = "⌘")),
-    lay, spy, sides, words, watch, chapters,
+    spy, sides, words, watch, chapters,
   ];
   const next = () => { tasks.shift()?.(); if (tasks.length) setTimeout(next); };
+  lay();
   next();
 })();

@@ -265,7 +265,10 @@ class Field:
             ValueError: the set is endless (a recurrent layer) and ``within`` is missing.
         """
         phase, move = self._locate(output)
-        cells = {_add(cell, move) for cell in self.cells[phase]}
+        if len(move) == 1:
+            cells: set[Cell] = {(t + move[0],) for (t,) in self.cells[phase]}
+        else:  # the fields of deep 2D networks have thousands of cells
+            cells = {(t + move[0], f + move[1]) for t, f in self.cells[phase]}
         before, after = _move(self.history[phase], move[0]), _move(self.future[phase], move[0])
         endless = before is not None or after is not None
         if endless and (within is None or len(self.axes) > 1):

@@ -17,13 +17,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand"]
+__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand", "union"]
 
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
 """What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
 
 MASK_VALUE = -1e4
 """A constant at or below this, before a softmax, is taken for −∞: people write −1e9 and mean it."""
+
+
+def union(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
+    """``dep.any(dims)``, as a maximum over bytes: on a CPU torch finds that 25 times faster."""
+    if dep.numel() == 0:
+        for dim in sorted([dims] if isinstance(dims, int) else [d % dep.dim() for d in dims], reverse=True):
+            dep = dep.any(dim, keepdim=keepdim)
+        return dep
+    return dep.view(torch.uint8).amax(dims, keepdim=keepdim).view(torch.bool)
 
 
 @dataclass
@@ -168,7 +177,7 @@ class Ledger:
         fresh = not self.knows(tensor)
         record = self._record(tensor, UNKNOWN)
         kinds = kind if isinstance(kind, Tensor) else torch.full((), kind, dtype=torch.uint8)
-        if dep is None or not dep.any():
+        if dep is None or not union(dep, list(range(dep.dim()))):
             if record.dep is not None:
                 self._view(record.dep, record, tensor).fill_(False)
         else:
@@ -204,12 +213,12 @@ class Ledger:
         dim = dim % dep.dim()
         length = dep.shape[dim]
         others = [d for d in range(1, dep.dim()) if d != dim]
-        seen = dep[: self.cells].any(dim=others) if others else dep[: self.cells]
+        seen = union(dep[: self.cells], others) if others else dep[: self.cells]
         if not seen.any():
             return [], []
         first, second = (length // 3, 2 * length // 3) if length > 2 else (0, length - 1)
         grid = seen.view(*self.shape, length)
-        times, rows_and_cells = grid.any(2).any(0), grid.any(1).any(0)
+        times, rows_and_cells = union(grid, [0, 2]), union(grid, [0, 1])
         alone = length == 1
         low, high = [], []
         if alone or (times[:, first] != times[:, second]).any():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, Operand
+from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, Operand, union
 from causalcnn.causality.rules import Call, broadcast, either, rule
 
 __all__: list[str] = []
@@ -32,7 +32,7 @@ def _sweep(dep: Tensor, kernel: Tensor, groups: int, ledger: Ledger, **options: 
     outs = kernel.shape[1] * groups if transposed else kernel.shape[0]
     whole = bool(kernel.all())
     if whole:  # every output of a group reads every channel of it: one channel a group is enough
-        dep = dep.unflatten(2, (groups, channels // groups)).any(3)
+        dep = union(dep.unflatten(2, (groups, channels // groups)), 3)
         kernel = kernel.new_ones(groups, 1, *kernel.shape[2:])
     move = (TRANSPOSED if transposed else CONV)[axes]
 
@@ -109,13 +109,13 @@ def _product(a: Operand, b: Operand, ledger: Ledger) -> Tensor | None:
             weight = (~b.zero).float()
             parts.append(ledger.in_parts(lambda part: torch.matmul(part, weight), a.dep))
         else:
-            parts.append(a.dep.any(-1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
+            parts.append(union(a.dep, -1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
     if b.dep is not None:
         if a.zero.any():
             left = (~a.zero).float()
             parts.append(ledger.in_parts(lambda part: torch.matmul(left, part), b.dep))
         else:
-            parts.append(b.dep.any(-2, keepdim=True).expand(*b.dep.shape[:-2], a.value.shape[-2], b.dep.shape[-1]))
+            parts.append(union(b.dep, -2, keepdim=True).expand(*b.dep.shape[:-2], a.value.shape[-2], b.dep.shape[-1]))
     return either(*parts)
 
 
@@ -155,6 +155,6 @@ def vectors(call: Call) -> None:
 def distances(call: Call) -> None:
     """Every pair of points, over all of their features."""
     a, b = call.operand("x1"), call.operand("x2")
-    left = None if a.dep is None else a.dep.any(-1).unsqueeze(-1)
-    right = None if b.dep is None else b.dep.any(-1).unsqueeze(-2)
+    left = None if a.dep is None else union(a.dep, -1).unsqueeze(-1)
+    right = None if b.dep is None else union(b.dep, -1).unsqueeze(-2)
     call.put(either(broadcast(left, call.outs[0].shape), broadcast(right, call.outs[0].shape)))

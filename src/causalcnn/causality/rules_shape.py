@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN
+from causalcnn.causality.dependence import KNOWN, UNKNOWN, union
 from causalcnn.causality.rules import Call, Untraceable, broadcast, either, elementwise, rule
 
 __all__: list[str] = []
@@ -147,7 +147,7 @@ def pick(call: Call) -> None:
     dim = dim % max(1, source.value.dim())
     table = source.dep
     if table is not None:
-        table = table.any(dim + 1, keepdim=True)
+        table = union(table, dim + 1, keepdim=True)
         if call.func._schema.name == "aten::gather":
             for axis, size in enumerate(shape):
                 table = table if axis == dim else table.narrow(axis + 1, 0, size)
@@ -240,7 +240,7 @@ def reduce(call: Call) -> None:
         dep = x.dep
         if dep is not None:
             for axis in reversed(_axes(call, x.value)):
-                dep = dep.any(axis + 1, keepdim=True)
+                dep = union(dep, axis + 1, keepdim=True)
             dep = dep.reshape(dep.shape[0], *out.shape)
         call.put(dep, kind, i)
 
@@ -255,7 +255,7 @@ def along(call: Call) -> None:
     dep = x.dep
     if dep is not None:
         for axis in axes:
-            dep = dep.any(axis + 1, keepdim=True)
+            dep = union(dep, axis + 1, keepdim=True)
     for i, out in enumerate(call.outs):
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
@@ -320,7 +320,7 @@ def _normalised(call: Call, dep: Tensor | None, axes: list[int]) -> None:
     own = dep
     if dep is not None:
         for axis in axes:
-            dep = dep.any(axis + 1, keepdim=True)
+            dep = union(dep, axis + 1, keepdim=True)
         assert own is not None
         dep = dep.expand_as(own)
     call.put(dep)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from torch import Tensor, nn
 
-from causalcnn.causality.dependence import Ledger
+from causalcnn.causality.dependence import Ledger, union
 from causalcnn.causality.fitting import CannotFit, explains, fit_field, with_frames
 from causalcnn.causality.tracing import CannotTrace, Trace, Visit, time_axis_of, trace
 from causalcnn.field import Field
@@ -179,7 +179,7 @@ def _take_away(tensor: Tensor, ledger: Ledger, frames: int, convention: Conventi
     dep = ledger.dep(tensor)
     if dep is None:
         return
-    grid = dep[: ledger.cells].unflatten(0, ledger.shape).any(2).any(0)
+    grid = union(dep[: ledger.cells].unflatten(0, ledger.shape), [0, 2])
     axis = time_axis_of(grid, tensor)
     stride = rate_of(frames, tensor.shape[axis])
     allowed = allowance(stride, convention)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
+from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, union
 from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
 
 __all__ = ["CannotTrace", "Trace", "Visit", "trace"]
@@ -111,7 +111,7 @@ def _last_frames(ledger: Ledger, tensor: Tensor) -> tuple[int, ...] | None:
     dep = ledger.dep(tensor) if ledger.knows(tensor) else None
     if dep is None or tensor.dim() < 2:
         return None
-    grid = dep[: ledger.cells].unflatten(0, ledger.shape).any(2).any(0)  # (times, *shape)
+    grid = union(dep[: ledger.cells].unflatten(0, ledger.shape), [0, 2])  # (times, *shape)
     times = over_time(grid, time_axis_of(grid, tensor))
     frames = times.shape[0]
     last = frames - 1 - times.flip(0).to(torch.uint8).argmax(0)
@@ -121,7 +121,7 @@ def _last_frames(ledger: Ledger, tensor: Tensor) -> tuple[int, ...] | None:
 def over_time(grid: Tensor, axis: int) -> Tensor:
     """``(times, *shape)`` → ``(times, length of axis)``."""
     others = [d for d in range(1, grid.dim()) if d != axis + 1]
-    return grid.any(others) if others else grid
+    return union(grid, others) if others else grid
 
 
 def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
@@ -186,15 +186,15 @@ def _result(
     mix = False
     batch, times, frequencies = ledger.shape
     if rows and batch > 1:
-        by_row = dep[: ledger.cells].unflatten(0, ledger.shape).flatten(1, 2).any(1)  # (rows, *shape)
+        by_row = union(dep[: ledger.cells].unflatten(0, ledger.shape), [1, 2])  # (rows, *shape)
         by_row = by_row.flatten(2).any(2)  # (rows read, rows written)
         mix = bool((by_row & ~torch.eye(batch, dtype=torch.bool)).any())
     joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
     keep = (time_axis + 1, 4) if joint else (time_axis + 1,)
     gone = [d for d in range(1, dep.dim()) if d not in keep]
-    dep = dep.any(gone) if gone else dep
+    dep = union(dep, gone) if gone else dep
     dep = dep.unsqueeze(-1) if not joint else dep  # (width, time', frequency')
-    cells = dep[: ledger.cells].unflatten(0, (batch, times * frequencies)).any(0)
+    cells = union(dep[: ledger.cells].unflatten(0, (batch, times * frequencies)), 0)
     low, high, side = (dep[m] for m in (ledger.LOW, ledger.HIGH, ledger.SIDE))
     return Trace(
         cells.permute(1, 2, 0).contiguous(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -86,3 +87,24 @@ def test_accelerate_launch_starts_two_processes(tmp_path: Path) -> None:
     first, second = results(tmp_path)
     assert first["processes"] == 2
     assert first["digest"] == second["digest"]
+
+
+def test_the_command_trains_a_model_with_codebooks_in_two_processes(tmp_path: Path) -> None:
+    """On whatever device there is: Accelerate must join the processes also where there is no GPU."""
+    pytest.importorskip("espeakng_loader")
+    words = shlex.split(
+        "causalcnn train vqvae2 --set channels=8 --set residual_channels=4 --set codes=16 --budget '4 steps' "
+        "--rows 4 --frames 32 --seconds-of-speech 20 --speakers 4 --out"
+    )
+    launcher = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    cards = []
+    for name, start in (("two", [*launcher, "-m"]), ("one", [])):
+        command = [sys.executable, "-m", *start, *words, str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("use it") == 1, "only the first process speaks"
+        cards.append(json.loads((tmp_path / f"{name}.json").read_text("utf8")))
+    two, one = cards
+    assert two["training"]["processes"] == 2
+    assert two["training"]["frames"] == one["training"]["frames"]
+    assert two["metrics"]["training"]["loss"] == pytest.approx(one["metrics"]["training"]["loss"], rel=1e-2)

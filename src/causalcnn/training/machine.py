@@ -48,7 +48,7 @@ class Machine:
         require("accelerate.state", extra="train").AcceleratorState._reset_state(not distributed)
         self._accelerator: Any = accelerate.Accelerator(
             mixed_precision="bf16" if self.precision == "bf16" else "no",
-            cpu=device == "cpu",
+            cpu=gpu == "cpu",  # with "auto" on a machine without a GPU, Accelerate would leave the processes unjoined
             # Buffers are not sent from process to process at every step: a quantiser adds its statistics up itself.
             kwargs_handlers=[accelerate.DistributedDataParallelKwargs(broadcast_buffers=False)],
         )

@@ -132,7 +132,7 @@ export function stats(s) {
     { key: "cells", label: "Values that it can read", value: f.cells, text: plural(f.cells, "value"), note: "" },
     { key: "only", label: "Only through the tops", value: f.only, text: plural(f.only, "value"), note: "" },
     { key: "ahead", label: "Look-ahead", value: 0, text: "0 frames", note: "0 ms" },
-    { key: "half", label: "Trained: 9 tenths within", value: known ? known.within : -1, text: known ? plural(known.within, "frame") : "not measured", note: known ? duration(known.within, RATE_HZ) : "" },
+    { key: "half", label: "Trained: 99 % within", value: known ? known.within : -1, text: known ? plural(known.within, "frame") : "not measured", note: known ? duration(known.within, RATE_HZ) : "" },
   ];
 }
 

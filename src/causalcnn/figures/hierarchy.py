@@ -32,7 +32,7 @@ NIGHT = "#0b0d16"
 CONTROLS = {"level": "choice", "band": "slider", "frame": "slider", "blocks": "slider", "kernel": "choice"}
 CONTROLS |= {"weights": "switch"}
 READS = ("past", "bands", "cells", "only", "ahead", "half")
-SHARE = 0.9
+SHARE = 0.99
 
 Interval = tuple[int, int]
 
@@ -264,7 +264,7 @@ class HierarchyExplorer(Figure):
             ("cells", "Values that it can read", plural(f["cells"], "value"), ""),
             ("only", "Only through the tops", plural(f["only"], "value"), ""),
             ("ahead", "Look-ahead", "0 frames", "0 ms"),
-            ("half", "Trained: 9 tenths within", within, duration(known["within"], RATE_HZ) if known else ""),
+            ("half", "Trained: 99 % within", within, duration(known["within"], RATE_HZ) if known else ""),
         ]
 
 
@@ -280,7 +280,7 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
 
     Returns:
         ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
-        0 where nothing is read, 9 the largest), and ``within``: the last frames that hold 9 tenths of the square.
+        0 where nothing is read, 9 the largest), and ``within``: the last frames that hold 99 % of the square.
     """
     import torch
 

@@ -1,0 +1,193 @@
+"""What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice on another's bottoms.
+
+    python -m causalcnn.experiments.levels book/measurements/levels.json
+
+On speakers that the model has never met. An error is a share of the variance, as in
+:mod:`causalcnn.experiments.reconstruction`: 1 is what saying the mean frame all the time would cost. The voice of a
+clip is found by its long-term mean spectrum, level removed: the nearest one among all speakers, each known from its
+*other* clips. What is said is compared frame by frame with what the model makes of each of the two donors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causalcnn.experiments.phones import summary
+from causalcnn.models import CausalVQVAE2, Codes
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d
+from causalcnn.training import load_model
+
+__all__ = ["entropy_bits", "error_of_levels", "flips", "main", "measure", "swapped", "voice"]
+
+LEVELS = ("both", "top", "bottom")
+
+
+def _clip(corpus: FeatureCorpus, which: int, floor_db: float) -> tuple[Tensor, Tensor]:
+    """The frames ``(80, time)`` at the model's floor, and which of them speak."""
+    features = corpus[which].float()
+    return features.clamp(min=floor_db), speaking(features)
+
+
+def _of_speaker(corpus: FeatureCorpus) -> dict[str, list[int]]:
+    return {name: [i for i, c in enumerate(corpus.clips) if c.speaker == name] for name in corpus.speaker_names}
+
+
+@torch.no_grad()
+def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, list[float]]:
+    """Squared error of both levels and of each alone, as a share of the variance: one value a speaker.
+
+    Alone means that the other level says its average codeword at every cell.
+    """
+    floor_db, out = model.config.floor_db, {level: [] for level in LEVELS}  # type: dict[str, list[float]]
+    for clips in _of_speaker(corpus).values():
+        squared, kept = dict.fromkeys(LEVELS, 0.0), []
+        for i in clips:
+            x, real = _clip(corpus, i, floor_db)
+            codes = model.encode(x.T[None, None])
+            kept.append(x[:, real].double())
+            for level in LEVELS:
+                y = to_1d(model.decode(codes, only=None if level == "both" else level))[0]  # type: ignore[arg-type]
+                squared[level] += float((y - x)[:, real].double().square().sum())
+        frames = torch.cat(kept, dim=1)
+        whole = float((frames - frames.mean(1, keepdim=True)).square().sum())
+        for level in LEVELS:
+            out[level].append(squared[level] / whole)
+    return out
+
+
+def entropy_bits(codes: Tensor, book: int) -> float:
+    """The empirical entropy of codes, in bits a code: what a coder that knows how frequent each is would send."""
+    share = torch.bincount(codes.flatten(), minlength=book).double() / codes.numel()
+    return float(torch.special.entr(share).sum() / math.log(2))
+
+
+def voice(features: Tensor, real: Tensor) -> Tensor:
+    """The long-term mean spectrum of the speaking frames, its own mean removed: ``(80,)``."""
+    mean = features[:, real].double().mean(1)
+    return mean - mean.mean()
+
+
+@torch.no_grad()
+def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """Bottoms of one speaker, tops of another: whose voice is it, and who says what?
+
+    Every ordered pair of speakers, the first clip of each, cut to the shorter.
+    """
+    floor_db = model.config.floor_db
+    voices = {
+        name: [(i, voice(*_clip(corpus, i, floor_db))) for i in clips] for name, clips in _of_speaker(corpus).items()
+    }
+
+    def found(spectrum: Tensor, without: Sequence[int]) -> str:
+        known = {name: torch.stack([v for i, v in all_ if i not in without]).mean(0) for name, all_ in voices.items()}
+        return min(known, key=lambda name: float((known[name] - spectrum).square().sum()))
+
+    first = {name: clips[0] for name, clips in _of_speaker(corpus).items()}
+    pieces = {name: _clip(corpus, i, floor_db) for name, i in first.items()}
+    codes = {name: model.encode(x.T[None, None]) for name, (x, _) in pieces.items()}
+    right = {"recording": 0, "reconstruction": 0}
+    for name, (x, real) in pieces.items():
+        right["recording"] += found(voice(x, real), [first[name]]) == name
+        right["reconstruction"] += found(voice(to_1d(model.decode(codes[name]))[0], real), [first[name]]) == name
+    whose = {"bottoms": 0, "tops": 0, "neither": 0}
+    nearer = {"voice": 0, "frames": 0}
+    pairs = list(permutations(first, 2))
+    for low, high in pairs:
+        time = min(codes[low].top.shape[1], codes[high].top.shape[1])
+        real = (pieces[low][1][:time] & pieces[high][1][:time]).clone()
+        y = to_1d(model.decode(Codes(codes[high].top[:, :time], codes[low].bottom[:, :time])))[0]
+        spectrum, without = voice(y, real), [first[low], first[high]]
+        name = found(spectrum, without)
+        whose["bottoms" if name == low else "tops" if name == high else "neither"] += 1
+        away = {n: torch.stack([v for i, v in voices[n] if i not in without]).mean(0) - spectrum for n in (low, high)}
+        nearer["voice"] += bool(away[low].square().sum() < away[high].square().sum())
+        said = {n: to_1d(model.decode(Codes(*(c[:, :time] for c in codes[n]))))[0] for n in (low, high)}
+        apart = {n: float((y - said[n])[:, real].square().mean()) for n in (low, high)}
+        nearer["frames"] += apart[low] < apart[high]
+    return {
+        "pairs": len(pairs),
+        "speakers": len(first),
+        "voice_found": {key: count / len(first) for key, count in right.items()},
+        "voice_after_swap": {key: count / len(pairs) for key, count in whose.items()},
+        "voice_nearer_to_bottoms": nearer["voice"] / len(pairs),
+        "frames_nearer_to_bottoms": nearer["frames"] / len(pairs),
+    }
+
+
+@torch.no_grad()
+def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[str, Any]:
+    """Frame by frame in float32 against the whole recording at once: how many codes are others?
+
+    Args:
+        rows: so many clips are streamed side by side, each cut to the shortest of them.
+    """
+    time = min(clip.frames for clip in corpus.clips[:rows])
+    x = torch.stack([corpus[i][:, :time].T for i in range(rows)])[:, None]
+    whole, stream = model.encode(x), model.stream(rows)
+    live = [stream.encode(x[:, :, t : t + 1]) for t in range(time)]
+    other = [int((a != torch.cat(b, dim=1)).sum()) for a, b in zip(whole, zip(*live, strict=True), strict=True)]
+    return {
+        "codes": {"top": whole.top.numel(), "bottom": whole.bottom.numel()},
+        "flipped": dict(zip(("top", "bottom"), other, strict=True)),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over the speakers, half of its 95 % interval, and each."""
+    one = summary(values)
+    return {"mean": one["mean"], "half_interval": one["half_interval"], "by_speaker": one["by_seed"]}
+
+
+def measure(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """Everything, on one corpus."""
+    codes = [model.encode(corpus[i].T[None, None])._asdict() for i in range(len(corpus))]
+    book = model.config.codes
+    bits = {level: entropy_bits(torch.cat([c[level].flatten() for c in codes]), book) for level in ("top", "bottom")}
+    cells = {"top": model.config.mels // 8, "bottom": model.config.mels // 4}
+    return {
+        "error": {level: _spread(values) for level, values in error_of_levels(model, corpus).items()},
+        "entropy_bits": {level: round(value, 3) for level, value in bits.items()},
+        "bits_per_second": {level: round(100 * cells[level] * bits[level]) for level in bits},
+        "swap": swapped(model, corpus),
+        "frame_by_frame": flips(model, corpus),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the table as JSON: whole, or not at all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("to", type=Path, help="the JSON file to write")
+    parser.add_argument("--model", type=Path, default=Path("book/checkpoints/vqvae2-tiny"), help="what to measure")
+    parser.add_argument("--speakers", type=int, default=8, choices=range(2, 9), help="of the embedded test speech")
+    parser.add_argument("--seconds", type=float, default=100, help="of it")
+    asked = parser.parse_args(arguments)
+    model, card = load_model(asked.model)
+    source = EmbeddedSpeech("test", speakers=asked.speakers, seconds=asked.seconds)
+    corpus = FeatureCorpus.of(source)
+    table = {
+        "command": f"python -m causalcnn.experiments.levels book/measurements/{asked.to.name}",
+        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
+        "data": repr(source),
+        "seeds": [card.get("seed", 0)],
+        "spread": "95 % interval of the mean over the speakers; the model was trained once",
+        "sha256": card["sha256"],
+        **measure(model, corpus),
+    }
+    new = asked.to.with_suffix(".new")
+    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
+    os.replace(new, asked.to)
+
+
+if __name__ == "__main__":
+    main()

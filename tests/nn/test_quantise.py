@@ -463,3 +463,12 @@ def test_usage_and_perplexity_count_real_vectors():
 def test_errors_name_the_value_the_rule_and_the_way_out(call, message):
     with pytest.raises(ValueError, match=message):
         call(VectorQuantizer(8, 3))
+
+
+def test_without_memory_a_code_that_wins_nothing_keeps_its_place():
+    quantiser = VectorQuantizer(2, 1, decay=0, restart_below=0)
+    quantiser.quantise(torch.tensor([[[0.0, 0.0, 10.0, 10.0]]]))
+    before = quantiser.codebook.sort(0)[0]
+    quantiser.quantise(torch.tensor([[[9.0, 11.0, 11.0, 9.0]]]))
+    torch.testing.assert_close(before, torch.tensor([[0.0], [10.0]]))
+    torch.testing.assert_close(quantiser.codebook.sort(0)[0], torch.tensor([[0.0], [10.0]]))

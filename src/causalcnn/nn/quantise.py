@@ -236,7 +236,7 @@ class VectorQuantizer(CausalModule):
         self._refuse_unless(finite)
         vectors = counts.sum()
         moves = finite & (vectors > 0)
-        stays = (self.count < SMALLEST) & (counts == 0) | ~moves
+        stays = (self.count * self.decay < SMALLEST) & (counts == 0) | ~moves  # also at decay 0: it keeps its place
         weight = torch.full_like(self.count, 1 - self.decay).masked_fill(stays, 0)
         count = self.count.lerp(torch.where(moves, counts, self.count), weight)
         sum_ = self.sum.lerp(torch.where(moves, sums, self.sum), weight[:, None])

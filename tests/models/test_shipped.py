@@ -1,0 +1,54 @@
+"""The models in book/checkpoints: whole, causal, better than asked, and the same live as offline."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("safetensors")
+pytest.importorskip("espeakng_loader")
+
+from causalcnn import audit
+from causalcnn.causality import Verdict
+from causalcnn.experiments.reconstruction import score
+from causalcnn.models import CausalVQVAE2
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, to_2d
+from causalcnn.training import load_model
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def unheard():
+    return FeatureCorpus.of(EmbeddedSpeech("test", speakers=3, seconds=9))
+
+
+@pytest.mark.parametrize("name", ["vqvae2-tiny", "vqvae2-noncausal-tiny"])
+def test_a_shipped_model_is_small_has_a_card_and_generalises(name, unheard):
+    assert (CHECKPOINTS / f"{name}.safetensors").stat().st_size <= 4_000_000
+    model, card = load_model(CHECKPOINTS / name)
+    assert card["command"].endswith(f"--out book/checkpoints/{name}")
+    found = score(model.eval(), unheard)
+    assert found.error <= 0.10
+    assert min(found.usage) >= 0.5
+
+
+def test_live_codes_are_the_codes_of_the_recording(unheard):
+    model = load_model(CHECKPOINTS / "vqvae2-tiny")[0].eval()
+    x = to_2d(unheard[0][None, :, :60])
+    whole, stream = model.encode(x), model.stream(1)
+    frames = [stream.encode(x[:, :, t : t + 1]) for t in range(x.shape[2])]
+    for level in ("top", "bottom"):
+        live = torch.cat([getattr(codes, level) for codes in frames], 1)
+        assert (live != getattr(whole, level)).float().mean() <= 0.001, "rounding flips hardly a code"
+
+
+def test_the_audit_certifies_the_shipped_weights():
+    """Convolutions over frequency do not know how many bands there are: sixteen show the same wiring."""
+    trained = load_model(CHECKPOINTS / "vqvae2-tiny")[0]
+    model = CausalVQVAE2(trained.config.with_(mels=16))
+    model.load_state_dict(trained.state_dict())
+    report = audit(model.eval(), (1, 1, 24, 16))
+    assert report.passed, report
+    assert report.verdict is Verdict.CAUSAL
+    assert report.lookahead == 0

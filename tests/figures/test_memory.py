@@ -84,7 +84,7 @@ def test_who_reads_a_frame_changes_at_the_edges_of_the_fields() -> None:
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"memory\.json.*experiments\.memory"):
-        MemoryExplorer.of(tmp_path / "memory.json")
+        MemoryExplorer(tmp_path / "memory.json")
 
 
 def test_lines_over_the_past_put_the_present_at_the_right() -> None:
@@ -105,7 +105,7 @@ def test_lines_over_the_past_put_the_present_at_the_right() -> None:
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the measurements are not here")
 def test_the_books_figure_shows_the_measured_numbers() -> None:
-    figure, table = MemoryExplorer.of(TABLE), json.loads(TABLE.read_text("utf8"))
+    figure, table = MemoryExplorer(TABLE), json.loads(TABLE.read_text("utf8"))
     for figure.source in NAMES:
         for figure.back in range(FURTHEST + 1):
             at = table["back"].index(figure.back)

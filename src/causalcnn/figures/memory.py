@@ -25,9 +25,10 @@ READS = ("error", "age", "read")
 class MemoryExplorer(Figure):
     """What was said; below it, column by column, what is told of it k frames later; and the error over k.
 
-    It draws what ``causalcnn.experiments.memory`` measured; :meth:`of` reads its files.
+    It draws what ``causalcnn.experiments.memory`` measured.
 
     Args:
+        table: what that wrote, for example ``"measurements/memory.json"``; ``memory-pictures.json`` lies beside it.
         back: how many frames later, 0 … 18.
         source: who tells: ``"codes"`` (trained), ``"untrained"``, or ``"fixed"``, a code made for remembering.
         frames, bands: size of the pictures. truth: the picture of what was said, a letter for each cell.
@@ -36,6 +37,9 @@ class MemoryExplorer(Figure):
         top, bottom: frames that a top code and a bottom code read.
         controls: any of ``back, source``; default: both. reads: any of ``error, age, read``; default: all.
         name, caption, alt: see :class:`Figure`.
+
+    Raises:
+        FileNotFoundError: one of the two files is not there.
     """
 
     _module: ClassVar[str] = "memory"
@@ -61,36 +65,8 @@ class MemoryExplorer(Figure):
         "it. Below, the error of a frame over how far back it lies; it rises from the present to the left."
     ).tag(sync=True)
 
-    @classmethod
-    def of(cls, table: str | Path, **state: Any) -> MemoryExplorer:
-        """The figure of a measured table, for example ``"measurements/memory.json"``.
-
-        Args:
-            table: what ``causalcnn.experiments.memory`` wrote; ``NAME-pictures.json`` lies beside it.
-            state: any other argument of the figure.
-
-        Raises:
-            FileNotFoundError: one of the two is not there.
-        """
-        table = Path(table)
-        beside = table.with_name(f"{table.stem}-pictures.json")
-        for file in (table, beside):
-            if not file.is_file():
-                raise FileNotFoundError(
-                    f"there is no {str(file)!r} (looked from {Path.cwd()}); "
-                    "python -m causalcnn.experiments.memory writes both"
-                )
-        measured, drawn = (json.loads(file.read_text("utf8")) for file in (table, beside))
-        start = measured["back"].index(0)
-        lines = {
-            key: {
-                name: [round(1000 * (v or 0.0)) for v in measured["linear"][name][part][start : start + FURTHEST + 1]]
-                for name in NAMES
-            }
-            for key, part in (("errors", "mean"), ("halves", "half_interval"))
-        }
-        picture = {key: drawn[key] for key in ("frames", "bands", "truth", "said")}
-        return cls(**picture, **lines, **measured["field"], **state)
+    def __init__(self, table: str | Path | None = None, **state: Any) -> None:
+        super().__init__(**({} if table is None else _measured(Path(table))) | state)
 
     def error(self) -> tuple[int, int]:
         """The error of the chosen frame and half of its interval, in thousandths of the variance."""
@@ -217,6 +193,27 @@ class MemoryExplorer(Figure):
             ("age", "Looking back", duration(self.back, RATE_HZ), plural(self.back, "frame")),
             ("read", "Codes that read it", self.read_by(), ""),
         ]
+
+
+def _measured(table: Path) -> dict[str, Any]:
+    """The traits that a measured table and the pictures beside it give."""
+    beside = table.with_name(f"{table.stem}-pictures.json")
+    for file in (table, beside):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"there is no {str(file)!r} (looked from {Path.cwd()}); "
+                "python -m causalcnn.experiments.memory writes both"
+            )
+    measured, drawn = (json.loads(file.read_text("utf8")) for file in (table, beside))
+    start = measured["back"].index(0)
+    lines = {
+        key: {
+            name: [round(1000 * (v or 0.0)) for v in measured["linear"][name][part][start : start + FURTHEST + 1]]
+            for name in NAMES
+        }
+        for key, part in (("errors", "mean"), ("halves", "half_interval"))
+    }
+    return {key: drawn[key] for key in ("frames", "bands", "truth", "said")} | lines | measured["field"]
 
 
 def _half(y: int) -> str:

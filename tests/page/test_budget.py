@@ -21,9 +21,6 @@ pytestmark = pytest.mark.budget
 CHAPTER_SECONDS, MEAN_SECONDS = 90, 40
 SCORES = {"accessibility": 95, "best-practices": 95, "seo": 95}
 PERFORMANCE = {"mobile": 85, "desktop": 95}
-"""What a page should reach. Long chapters miss it on a simulated phone; that is shown as an expected failure."""
-MOBILE_FLOOR = 50
-"""What no page may fall below on a phone; on a desktop the target itself is asserted."""
 
 
 def two_of_three(measure: Callable[[], float], good: Callable[[float], bool]) -> tuple[bool, list[float]]:
@@ -86,6 +83,4 @@ def test_lighthouse(site: str, path: str, preset: str, tmp_path: Path) -> None:
     print(f"{path} {preset}: performance {values}, {reports[-1]['scores']}, {reports[-1]['times']}")
     for category, least in SCORES.items():
         assert reports[-1]["scores"][category] >= least, (category, reports[-1]["failed"])  # type: ignore[index]
-    if preset == "mobile" and not good and max(values) >= MOBILE_FLOOR:
-        pytest.xfail(f"performance {values} on {preset}; the target is {PERFORMANCE[preset]}")
     assert good, reports

@@ -11,7 +11,8 @@ import torch
 pytest.importorskip("anywidget")
 
 from causalcnn import Field
-from causalcnn.figures.hierarchy import BANDS, MELS, HierarchyExplorer, influence
+from causalcnn.experiments.levels import influence
+from causalcnn.figures.hierarchy import BANDS, MELS, HierarchyExplorer
 from causalcnn.models import CausalVQVAE2, VQVAE2Config
 
 KEYS = ("level", "band", "frame", "blocks", "kernel", "weights", "frames", "image", "influence", "trained")

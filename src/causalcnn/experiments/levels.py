@@ -20,17 +20,21 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from causalcnn.experiments.phones import summary
 from causalcnn.models import CausalVQVAE2, Codes
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d, to_2d
 from causalcnn.training import load_model
 
-__all__ = ["entropy_bits", "error_of_levels", "flips", "main", "measure", "swapped", "voice"]
+__all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]
 
 LEVELS = ("both", "top", "bottom")
+SHARE = 0.99
+"""Of the squared gradient: how many frames hold so much of it?"""
 
 
 def _clip(corpus: FeatureCorpus, which: int, floor_db: float) -> tuple[Tensor, Tensor]:
@@ -149,6 +153,65 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": one["mean"], "half_interval": one["half_interval"], "by_speaker": one["by_seed"]}
 
 
+def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """How strongly each code of a model answers to each value that it reads, straight through the quantisers.
+
+    The root of the mean squared gradient of a codeword's numbers, over the clips, with random signs: an estimate of
+    the Jacobian's norm. The codes are those of the clips' last frame.
+
+    Args:
+        model: in eval mode. x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
+        draws: of the signs. seed: of these.
+
+    Returns:
+        ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
+        0 where nothing is read, 9 the largest); ``by_age``: the shares of the square, the present first; and
+        ``within``: the last frames that hold 99 % of it. This is what a ``HierarchyExplorer`` shows.
+    """
+    sizes = {"top": int(model.top_field.axis("time").size), "bottom": int(model.bottom_field.axis("time").size)}
+    if x.dim() != 4 or x.shape[2] < sizes["bottom"]:
+        raise ValueError(
+            f"the clips have the shape {tuple(x.shape)}; give (clips, 1, time, 80), at least {sizes['bottom']} frames"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    squares: dict[str, NDArray[np.float64]] = {}
+    for level, cells in (("top", model.config.mels // 8), ("bottom", model.config.mels // 4)):
+        cell = torch.arange(cells).repeat_interleave(len(x))
+        rows = x[:, :, -sizes[level] :].repeat(cells, 1, 1, 1).requires_grad_()
+        values = model.reconstruct(rows)[1 + (level == "bottom")].values
+        words = values[torch.arange(len(rows)), :, -1, cell]
+        total = torch.zeros(cells, sizes[level], x.shape[3], dtype=torch.float64)
+        for _ in range(draws):
+            signs = torch.randint(0, 2, words.shape, generator=generator) * 2 - 1
+            (gradient,) = torch.autograd.grad((words * signs).sum(), rows, retain_graph=True)
+            total += gradient[:, 0].double().square().unflatten(0, (cells, len(x))).mean(1)
+        squares[level] = total.flip(1).numpy()
+    return {level: [_digits(one) for one in found] for level, found in squares.items()}
+
+
+def _digits(square: NDArray[np.float64]) -> dict[str, Any]:
+    strength = np.sqrt(square / (square.max() or 1.0))
+    digits = np.where(square > 0, np.minimum(9, 1 + np.floor(9 * strength)), 0).astype(int)
+    by_age = square.sum(1) / (square.sum() or 1.0)
+    within = min(len(by_age), int(np.searchsorted(np.cumsum(by_age), SHARE)) + 1)
+    return {
+        "table": "".join(map(str, digits.ravel())),
+        "by_age": [round(float(s), 5) for s in by_age],
+        "within": within,
+    }
+
+
+def _looks_at(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """The squared gradient by age, the mean over the codes of a level, and the frames that hold 99 % of it."""
+    clips = corpus.batch(0, rows=8, frames=32).features
+    out = {}
+    for level, codes in influence(model, to_2d(clips)).items():
+        shares = np.mean([code["by_age"] for code in codes], axis=0)
+        within = [code["within"] for code in codes]
+        out[level] = {"by_age": [round(float(s), 4) for s in shares], "within": [min(within), max(within)]}
+    return out
+
+
 def measure(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
     """Everything, on one corpus."""
     codes = [model.encode(corpus[i].T[None, None])._asdict() for i in range(len(corpus))]
@@ -161,6 +224,7 @@ def measure(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
         "bits_per_second": {level: round(100 * cells[level] * bits[level]) for level in bits},
         "swap": swapped(model, corpus),
         "frame_by_frame": flips(model, corpus),
+        "looks_at": _looks_at(model, corpus),
     }
 
 

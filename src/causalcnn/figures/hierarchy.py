@@ -6,7 +6,7 @@ import base64
 import math
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import palette
 from .figure import Figure, duration, plural, tidy, time_axis, traitlets
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..models import CausalVQVAE2
-
-__all__ = ["HierarchyExplorer", "influence"]
+__all__ = ["HierarchyExplorer"]
 
 GUTTER, TOP, BAND, MELS, CELLS, EDGE = 54, 34, 3, 80, 14, 12
 FLOOR = TOP + MELS * BAND
@@ -32,7 +27,6 @@ NIGHT = "#0b0d16"
 CONTROLS = {"level": "choice", "band": "slider", "frame": "slider", "blocks": "slider", "kernel": "choice"}
 CONTROLS |= {"weights": "switch"}
 READS = ("past", "bands", "cells", "only", "ahead", "half")
-SHARE = 0.99
 
 Interval = tuple[int, int]
 
@@ -62,7 +56,8 @@ class HierarchyExplorer(Figure):
         band: 0 … 79; the code is the one that lies over it. frame: of the code.
         blocks: residual blocks of each stack, 1 … 3. kernel: 3 or 5.
         weights: show what the trained weights do read, where ``influence`` says so.
-        influence: what :func:`influence` found. trained: blocks and kernel of the model that it was found on.
+        influence: what :func:`causalcnn.experiments.levels.influence` found.
+        trained: blocks and kernel of the model that it was found on.
         controls: any of ``level, band, frame, blocks, kernel, weights``; default: all.
         reads: any of ``past, bands, cells, only, ahead, half``; default: all.
         name, caption, alt: see :class:`Figure`.
@@ -266,53 +261,6 @@ class HierarchyExplorer(Figure):
             ("ahead", "Look-ahead", "0 frames", "0 ms"),
             ("half", "Trained: 99 % within", within, duration(known["within"], RATE_HZ) if known else ""),
         ]
-
-
-def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """How strongly each code of a model answers to each value that it reads, straight through the quantisers.
-
-    The root of the mean squared gradient of a codeword's numbers, over the clips, with random signs: an estimate of
-    the Jacobian's norm. The codes are those of the clips' last frame.
-
-    Args:
-        model: in eval mode. x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
-        draws: of the signs. seed: of these.
-
-    Returns:
-        ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
-        0 where nothing is read, 9 the largest), and ``within``: the last frames that hold 99 % of the square.
-    """
-    import torch
-
-    sizes = {"top": model.top_field.axis("time").size, "bottom": model.bottom_field.axis("time").size}
-    if x.dim() != 4 or x.shape[2] < sizes["bottom"]:
-        raise ValueError(
-            f"the clips have the shape {tuple(x.shape)}; give (clips, 1, time, 80), at least {sizes['bottom']} frames"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    squares: dict[str, NDArray[np.float64]] = {}
-    for level, cells in (("top", model.config.mels // 8), ("bottom", model.config.mels // 4)):
-        cell = torch.arange(cells).repeat_interleave(len(x))
-        rows = x[:, :, -sizes[level] :].repeat(cells, 1, 1, 1).requires_grad_()
-        values = model.reconstruct(rows)[1 + (level == "bottom")].values
-        words = values[torch.arange(len(rows)), :, -1, cell]
-        total = torch.zeros(cells, sizes[level], x.shape[3], dtype=torch.float64)
-        for _ in range(draws):
-            signs = torch.randint(0, 2, words.shape, generator=generator) * 2 - 1
-            (gradient,) = torch.autograd.grad((words * signs).sum(), rows, retain_graph=True)
-            total += gradient[:, 0].double().square().unflatten(0, (cells, len(x))).mean(1)
-        squares[level] = total.flip(1).numpy()
-    return {level: [_digits(one) for one in found] for level, found in squares.items()}
-
-
-def _digits(square: NDArray[np.float64]) -> dict[str, Any]:
-    strength = np.sqrt(square / (square.max() or 1.0))
-    digits = np.where(square > 0, np.minimum(9, 1 + np.floor(9 * strength)), 0).astype(int)
-    so_far = np.cumsum(square.sum(1)) / (square.sum() or 1.0)
-    return {
-        "table": "".join(map(str, digits.ravel())),
-        "within": min(len(so_far), int(np.searchsorted(so_far, SHARE)) + 1),
-    }
 
 
 def _area(r: dict[str, Any] | None) -> int:

@@ -162,8 +162,8 @@ def speech_codes(
         for axes, (name, codes) in zip(every[1:], rows.items(), strict=True):
             shades = LinearSegmentedColormap.from_list(name, ["#ffffff", LIGHT[name], "#0c0c12"])
             axes.imshow(
-                orders[name][codes.astype(int)], shades, origin="lower", aspect="auto", extent=(0, end_ms, 0, len(codes)),
-                vmin=0, vmax=len(orders[name]),
+                orders[name][codes.astype(int)], shades, origin="lower", aspect="auto", vmin=0, vmax=len(orders[name]),
+                extent=(0, end_ms, 0, len(codes)),
             )  # fmt: skip
             axes.set(yticks=[], ylabel=f"{len(codes)} {name}")
             for span in spans:

@@ -53,7 +53,8 @@ def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, lis
 
     Alone means that the other level says its average codeword at every cell.
     """
-    floor_db, out = model.config.floor_db, {level: [] for level in LEVELS}  # type: dict[str, list[float]]
+    floor_db = model.config.floor_db
+    out: dict[str, list[float]] = {level: [] for level in LEVELS}
     for clips in _of_speaker(corpus).values():
         squared, kept = dict.fromkeys(LEVELS, 0.0), []
         for i in clips:
@@ -178,7 +179,8 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
     for level, cells in (("top", model.config.mels // 8), ("bottom", model.config.mels // 4)):
         cell = torch.arange(cells).repeat_interleave(len(x))
         rows = x[:, :, -sizes[level] :].repeat(cells, 1, 1, 1).requires_grad_()
-        values = model.reconstruct(rows)[1 + (level == "bottom")].values
+        _, *found = model.reconstruct(rows)
+        values = found[level == "bottom"].values
         words = values[torch.arange(len(rows)), :, -1, cell]
         total = torch.zeros(cells, sizes[level], x.shape[3], dtype=torch.float64)
         for _ in range(draws):

@@ -124,7 +124,7 @@ class HierarchyExplorer(Figure):
         else:
             bottoms, back = _same(_up(_up((c, c))), half), 4 * once
             tops = _same(_up(bottoms), half)
-        through = {"back": back, "bands": list(_clip(bands(_down(_same(tops, half))), MELS - 1))}
+        through: dict[str, Any] = {"back": back, "bands": list(_clip(bands(_down(_same(tops, half))), MELS - 1))}
         if bottoms:
             by_itself = 2 * once if self.level == "output" else once
             direct = {"back": by_itself, "bands": list(_clip(bands(bottoms), MELS - 1))}
@@ -190,7 +190,8 @@ class HierarchyExplorer(Figure):
         found = self.found() if self.weights else None
         if not found:
             return ""
-        energy, paths, table = palette.energy(33), {}, found["table"]
+        energy, table = palette.energy(33), found["table"]
+        paths: dict[str, str] = {}
         for age in range(min(len(table) // MELS, self.frame + 1)):
             band = 0
             while band < MELS:

@@ -52,7 +52,7 @@ def _draw_wiring(figure: Figure, width: int) -> None:
 
     wide = width > 400
     axes = figure.subplots()
-    places = [(u, 1.5 * lane) if wide else (1.7 * lane, -u) for u, lane, *_ in PARTS]
+    places: list[tuple[float, float]] = [(u, 1.5 * lane) if wide else (1.7 * lane, -u) for u, lane, *_ in PARTS]
     half_w, half_h = (0.41, 0.42) if wide else (0.62, 0.31)
 
     def arrow(start: tuple[float, float], end: tuple[float, float], bend: str = "arc3") -> None:
@@ -79,14 +79,14 @@ def _draw_wiring(figure: Figure, width: int) -> None:
             arrow((a + up * across[0], b + up * across[1]), (c - along[0], d - along[1]), bend)
     _over(axes, places, wide, half_w, half_h)
     for (x, y), (_, _, name, size, colour) in zip(places, PARTS, strict=True):
-        box = {"boxstyle": "round,pad=0,rounding_size=0.08", "mutation_aspect": 1.0}
         filled = colour in ("top", "bottom")
         axes.add_patch(
             FancyBboxPatch(
                 (x - half_w, y - half_h),
                 2 * half_w,
                 2 * half_h,
-                **box,
+                boxstyle="round,pad=0,rounding_size=0.08",
+                mutation_aspect=1.0,
                 facecolor=LIGHT[colour] if filled else LIGHT["raised"],
                 edgecolor=LIGHT[colour],
                 linewidth=1.4,

@@ -86,7 +86,7 @@ export function memoryPicture(s, width, id) {
   }
   for (let i = 0; i <= FURTHEST; i += wide ? 2 : 6) {
     out += `<text class="cc-digits" x="${tidy(at(i))}" y="${top + CURVE + 60}" text-anchor="middle">${count(-i)}</text>`;
-    if (step * (wide ? 2 : 6) >= 44 || i % 4 === 0) out += `<text class="cc-digits cc-quiet" x="${tidy(at(i))}" y="${top + CURVE + 77}" text-anchor="middle">${duration(-i, RATE)}</text>`;
+    if (step * (wide ? 2 : 6) >= 72 || i % 4 === 0) out += `<text class="cc-digits cc-quiet" x="${tidy(at(i))}" y="${top + CURVE + 77}" text-anchor="middle">${duration(-i, RATE)}</text>`;
   }
   return out + `<text class="cc-quiet" x="${LEFT - 8}" y="${top + CURVE + 60}" text-anchor="end">frames</text>`;
 }

@@ -162,7 +162,7 @@ class MemoryExplorer(Figure):
         for i in range(0, FURTHEST + 1, each):
             out += f'<text class="cc-digits" x="{tidy(at(i))}" y="{top + CURVE + 60}" text-anchor="middle">'
             out += f"{count(-i)}</text>"
-            if step * each >= 44 or i % 4 == 0:
+            if step * each >= 72 or i % 4 == 0:
                 out += (
                     f'<text class="cc-digits cc-quiet" x="{tidy(at(i))}" y="{top + CURVE + 77}" text-anchor="middle">'
                     f"{duration(-i, RATE_HZ)}</text>"

@@ -54,13 +54,23 @@ def check(repository: str, branch: str) -> str:
     return plain
 
 
-def fill_notebook(notebook: dict[str, Any], pip_requirement: str) -> bool:
+def files_read(notebook: dict[str, Any]) -> list[str]:
+    """Return the measurements and models that a notebook's code names; a model is its weights and its card."""
+    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    named = sorted(set(re.findall(r"""["']((?:measurements|checkpoints)/[\w.-]+)["']""", code)))
+    return [
+        file for name in named for file in ([name] if Path(name).suffix else [f"{name}.safetensors", f"{name}.json"])
+    ]
+
+
+def fill_notebook(notebook: dict[str, Any], pip_requirement: str, files_at: str = "") -> bool:
     """Put the published set-up cell into a notebook; say whether it had one."""
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and cell.get("id") == setup_cell.SETUP_ID:
             if "".join(cell["source"]) != setup_cell.IN_GIT:
                 raise ValueError("the set-up cell is not the one of tools/setup_cell.py; publish from a clean tree")
-            cell["source"] = setup_cell.published(pip_requirement).splitlines(keepends=True)
+            text = setup_cell.published(pip_requirement, files_read(notebook), files_at)
+            cell["source"] = text.splitlines(keepends=True)
             return True
     return False
 
@@ -91,10 +101,11 @@ def publish(root: Path, out: Path, repository: str, branch: str, pip_requirement
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     text = yaml.safe_dump(fill_config(config, repository, branch), sort_keys=False, allow_unicode=True)
     (out / "_config.yml").write_text(text, "utf8")
+    files_at = f"{repository}/raw/{branch}/book/"
     filled = []
     for path in sorted((out / "book").glob("*.ipynb")):
         notebook = json.loads(path.read_text("utf8"))
-        if fill_notebook(notebook, pip_requirement or requirement(repository, branch)):
+        if fill_notebook(notebook, pip_requirement or requirement(repository, branch), files_at):
             chapter.write(notebook, path)
             filled.append(path)
     return filled

@@ -56,6 +56,26 @@ def test_every_chapter_gets_the_address(published: Path) -> None:
     assert config["sphinx"]["config"]["book_repository"] == ADDRESS
 
 
+def test_the_setup_cell_fetches_what_the_chapter_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colab opens the notebook alone: measurements and models come from beside it, once, whole."""
+    chapters = [json.loads(path.read_text("utf8")) for path in sorted((build_book.ROOT / "book").glob("*.ipynb"))]
+    named = {file for notebook in chapters for file in publish.files_read(notebook)}
+    assert "checkpoints/vqvae2-tiny.safetensors" in named
+    assert all((build_book.ROOT / "book" / file).is_file() for file in named)
+
+    there = tmp_path / "there"
+    (there / "measurements").mkdir(parents=True)
+    (there / "measurements" / "one.json").write_text("{}", "utf8")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    cell = setup_cell.published("causalcnn", ["measurements/one.json"], there.as_uri() + "/")
+    for _ in range(2):
+        exec(compile(cell.replace("%pip", "pass  # %pip"), "cell", "exec"), {})
+    assert [path.name for path in (here / "measurements").iterdir()] == ["one.json"]
+    assert setup_cell.published("causalcnn").count("\n") == 4
+
+
 def test_launch_links_are_well_formed() -> None:
     urls = offline_book.launch_urls(ADDRESS, "launch", "book/causality")
     for url in urls.values():

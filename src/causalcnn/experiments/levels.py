@@ -166,8 +166,8 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
 
     Returns:
         ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
-        0 where nothing is read, 9 the largest); ``by_age``: the shares of the square, the present first; and
-        ``within``: the last frames that hold 99 % of it. This is what a ``HierarchyExplorer`` shows.
+        0 where nothing is read, 9 the largest, by the root of its size); ``by_age``: the shares of the square, the
+        present first; and ``within``: the last frames that hold 99 % of it. A ``HierarchyExplorer`` shows it.
     """
     sizes = {"top": int(model.top_field.axis("time").size), "bottom": int(model.bottom_field.axis("time").size)}
     if x.dim() != 4 or x.shape[2] < sizes["bottom"]:
@@ -192,7 +192,7 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
 
 
 def _digits(square: NDArray[np.float64]) -> dict[str, Any]:
-    strength = np.sqrt(square / (square.max() or 1.0))
+    strength = (square / (square.max() or 1.0)) ** 0.25  # the root of the gradient's size: faint ones are seen, too
     digits = np.where(square > 0, np.minimum(9, 1 + np.floor(9 * strength)), 0).astype(int)
     by_age = square.sum(1) / (square.sum() or 1.0)
     within = min(len(by_age), int(np.searchsorted(np.cumsum(by_age), SHARE)) + 1)

@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--preset", choices=("tiny", "base"), default="tiny")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="on a CPU (default: 1 2)")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     device, config = torch.device(asked.device), getattr(VQVAE2Config, asked.preset)()
@@ -212,18 +213,21 @@ def main() -> None:
         "live": {},
     }
     print(f"{result['device']}: {result['causality']}")
-    for threads in (1, 2) if device.type == "cpu" else (1,):
+    for threads in asked.threads if device.type == "cpu" else [1]:
         torch.set_num_threads(threads)
         title = f"{threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else "GPU"
         result["live"][title] = live(config, device)
         result["training"][title] = grid(config, device, asked.rounds)
         print(f"\n{title}: {result['live'][title]}")
         for name, row in result["training"][title].items():
-            print(f"  {name:24} {row['frames_per_second']:9,} frames/s   {row['times_fp32']:7.3f} × the time of fp32")
-    if asked.out:
-        new = asked.out.with_suffix(".new")
-        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-        os.replace(new, asked.out)
+            print(
+                f"  {name:24} {row['frames_per_second']:9,} frames/s   {row['times_fp32']:7.3f} × the time of fp32",
+                flush=True,
+            )
+        if asked.out:
+            new = asked.out.with_suffix(".new")
+            new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+            os.replace(new, asked.out)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,11 @@ ACCESS = (
     (re.compile(r'(<div id="pst-primary-sidebar")'), r'\1 role="navigation" aria-label="Book"'),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r' role="doc-biblioentry"'), ""),
+    # A wide table scrolls in its box on a phone: by keyboard, too.
+    (
+        re.compile(r'<div class="pst-scrollable-table-container">'),
+        r'<div class="pst-scrollable-table-container" tabindex="0">',
+    ),
     # The empty corner of a table heads nothing.
     (re.compile(r'<th class="head">(?:<p></p>)?</th>'), "<td></td>"),
 )

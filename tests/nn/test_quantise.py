@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalcnn import VectorQuantizer
-from causalcnn.nn.lookup import SCORES, nearest, nearest_reference
+from causalcnn.nn import lookup
+from causalcnn.nn.lookup import nearest, nearest_reference
 
 
 def plain(codes=8, dim=3, **options):
@@ -63,7 +64,7 @@ def test_many_pieces_are_found_alike(monkeypatch):
     other = copy.deepcopy(quantizer)
     whole = quantizer.quantise(x, mask)
     for most in (1, 16, 160, 1600, 4000):
-        monkeypatch.setitem(SCORES, "cpu", most)
+        monkeypatch.setattr(lookup, "SCORES_PER_THREAD", most)
         pieces = copy.deepcopy(other).quantise(x, mask)
         assert torch.equal(whole.codes, pieces.codes)
         assert torch.equal(whole.values, pieces.values)

@@ -10,10 +10,9 @@ from torch import Tensor
 
 __all__ = ["LookUp", "nearest", "nearest_reference"]
 
-SCORES = {"cpu": 2**19}
-"""Scores (vectors × codes) computed at once: on a CPU what its cache holds (2 MB), elsewhere enough to fill a GPU."""
-
-SCORES_ELSEWHERE = 2**25
+SCORES_PER_THREAD, SCORES_ELSEWHERE = 2**19, 2**25
+"""Scores (vectors × codes) computed at once: on a CPU 2 MB for each thread, so that every one of them has as much work
+as the cache holds (with less they wait for each other); elsewhere enough to fill a GPU."""
 
 
 def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -51,6 +50,11 @@ def _groups(codes: int) -> int:
     return next((groups for groups in (16, 8, 4) if codes % groups == 0 and codes // groups >= 32), 1)
 
 
+def _scores(device: torch.device) -> int:
+    """How many scores to compute at once on this device."""
+    return SCORES_PER_THREAD * torch.get_num_threads() if device.type == "cpu" else SCORES_ELSEWHERE
+
+
 def _pieces(batch: int, length: int, most: int) -> Iterator[tuple[slice, slice]]:
     """Cut ``batch × length`` vectors into pieces of about ``most``: several rows at once, or parts of a row."""
     if not batch or not length:
@@ -84,7 +88,7 @@ class LookUp(torch.autograd.Function):
         # One place more than codes: padded vectors are counted there, and it is thrown away.
         counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
         errors = [codebook.new_zeros(())]
-        most = max(1, SCORES.get(x.device.type, SCORES_ELSEWHERE) // max(codes, dim))
+        most = max(1, _scores(x.device) // max(codes, dim))
         room = min(most, batch * length)  # taken once: fresh pages for every piece would cost more than the work
         scores, vectors_, words_ = (codebook.new_empty(room, size) for size in (codes, dim, dim))
         for rows, columns in _pieces(batch, length, most):
@@ -118,7 +122,9 @@ class LookUp(torch.autograd.Function):
         if error is None:
             return through, None, None, None, None
         x, values, *real = ctx.saved_tensors
-        pull = (x - values).mul_((2 * error).to(x.dtype))
+        gap, scale = x - values, (2 * error).to(x.dtype)
         if real:
-            pull.masked_fill_(~real[0][:, None], 0)
-        return (pull if through is None else pull.add_(through)), None, None, None, None
+            gap.masked_fill_(~real[0][:, None], 0)
+        # One pass over memory for the product and the sum, into memory that is there.
+        pull = gap.mul_(scale) if through is None else torch.addcmul(through, gap, scale, out=gap)
+        return pull, None, None, None, None

@@ -13,6 +13,7 @@ imports it when it is used and names the extra ``speech`` where it is missing.
 
 from __future__ import annotations
 
+from causalcnn.speech.bins import UniformBins
 from causalcnn.speech.conversations import Conversation, Turn, conversation
 from causalcnn.speech.digits import SpokenDigits
 from causalcnn.speech.downloads import (
@@ -79,6 +80,7 @@ __all__ = [
     "Speaker",
     "SpokenDigits",
     "Turn",
+    "UniformBins",
     "UnreadableRecording",
     "Utterance",
     "Variation",

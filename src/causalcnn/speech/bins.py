@@ -1,0 +1,166 @@
+"""Spectrograms in whole numbers: every value in dB becomes the number of a bin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from causalcnn.speech.front_end import FLOOR_DB
+
+__all__ = ["UniformBins"]
+
+SPAN_DB = 90.0
+"""How far below the loudest of a corpus its range ends: what a recording of 16 bits can hold, and more than a listener
+hears in a room. Below it lies digital silence, which is then the lowest bin."""
+
+LOUDEST_SHARE = 0.9999
+"""The share of a corpus's values that lie below the upper end of its range: a rare click is not what sets it."""
+
+MOST_BITS = 16
+
+
+@dataclass(frozen=True)
+class UniformBins:
+    """``2**bits`` equal bins between two levels that are known before a recording begins.
+
+    Bin ``n`` holds ``low_db + n·step_db`` up to the next bin's beginning, and stands for its centre: what lies in the
+    range comes back within half a step. What lies outside goes to the nearest bin, the first or the last, infinities
+    too (−∞ dB is no power at all). The range of a training corpus is found by :meth:`fitted`.
+
+    A level of ``b`` bits is the level of 8 bits, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> 8 - b``.
+
+    Args:
+        low_db, high_db: the ends of the range. bits: 1 to 16.
+
+    Raises:
+        ValueError: a range that is empty or not finite; bits that cannot be.
+
+    Example:
+        >>> bins = UniformBins(-70.0, 20.0, bits=8)
+        >>> levels = bins.encode(torch.tensor([-100.0, -30.0, 19.9, 25.0]))
+        >>> levels.tolist(), round(bins.step_db, 3)
+        ([0, 113, 255, 255], 0.352)
+        >>> [round(value, 2) for value in bins.decode(levels).tolist()]
+        [-69.82, -30.1, 19.82, 19.82]
+    """
+
+    low_db: float
+    high_db: float
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _check_bits(self.bits)
+        if not (math.isfinite(self.low_db) and math.isfinite(self.high_db) and self.low_db < self.high_db):
+            raise ValueError(
+                f"the range is {self.low_db} to {self.high_db} dB; it must be finite and end above its beginning. "
+                "A constant recording has no range of its own: give it the range of a corpus"
+            )
+
+    @classmethod
+    def fitted(cls, corpus: Iterable[Tensor], bits: int = 8, *, span_db: float = SPAN_DB) -> UniformBins:
+        """The range of a training corpus: up to where 99.99 % of its values lie, from ``span_db`` below that.
+
+        The upper end is rounded up to 0.1 dB; the lower is never below digital silence, −100 dB. The order of the
+        clips does not matter, and a corpus larger than memory is read one clip at a time.
+
+        Args:
+            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB.
+            bits: of the bins. span_db: from the upper end to the lower.
+
+        Raises:
+            ValueError: no values; values that are not finite; nothing but digital silence.
+        """
+        if not (math.isfinite(span_db) and span_db > 0):
+            raise ValueError(f"span_db is {span_db}; a range needs more than 0 dB")
+        per_db = 10  # a count for every tenth of a dB, so that one number holds for a corpus of any size
+        counts: dict[int, int] = {}
+        for clip, features in enumerate(corpus):
+            _check_features(features)
+            if not torch.isfinite(features).all():
+                raise ValueError(f"clip {clip} has values that are not finite; a range cannot be learned from them")
+            tenths = torch.ceil(features.double() * per_db).long().flatten()
+            for tenth, count in zip(*(found.tolist() for found in tenths.unique(return_counts=True)), strict=True):
+                counts[tenth] = counts.get(tenth, 0) + count
+        wanted, seen, high = LOUDEST_SHARE * sum(counts.values()), 0, FLOOR_DB
+        for tenth in sorted(counts):
+            seen, high = seen + counts[tenth], tenth / per_db
+            if seen >= wanted:
+                break
+        if not high > FLOOR_DB:
+            what = "has no values" if not counts else f"is nothing but digital silence, {FLOOR_DB:g} dB"
+            raise ValueError(f"the corpus {what}; a range is learned from speech")
+        return cls(max(FLOOR_DB, high - span_db), high, bits)
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are: ``2**bits``."""
+        return 2**self.bits
+
+    @property
+    def step_db(self) -> float:
+        """The width of a bin."""
+        return (self.high_db - self.low_db) / self.bins
+
+    def coarser(self, bits: int) -> UniformBins:
+        """The same range in fewer bins, each of ``2**(self.bits - bits)`` of ours.
+
+        Raises:
+            ValueError: more bits than ours; finer bins cannot be had from coarser ones.
+        """
+        _check_bits(bits)
+        if bits > self.bits:
+            raise ValueError(f"bits is {bits}; these bins have {self.bits}, and coarser ones have at most as many")
+        return replace(self, bits=bits)
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Values in dB, of any shape, to the numbers of their bins: int64, 0 to ``bins - 1``.
+
+        Computed in float32 at least, also for features of half precision.
+
+        Raises:
+            ValueError: NaN, which is in no bin; features that are no floating point.
+        """
+        _check_features(features)
+        if torch.isnan(features).any():
+            raise ValueError(
+                f"{int(torch.isnan(features).sum())} of {features.numel()} values are NaN, which is in no bin; mend "
+                "the recording, or say what they count as: bins.encode(features.nan_to_num(bins.low_db))"
+            )
+        x = features if features.dtype == torch.float64 else features.float()
+        # The share of the range first, then a power of two: exact, so that a coarser bin is a finer one, shifted.
+        share = ((x - self.low_db) / (self.high_db - self.low_db)).clamp(0, 1)
+        return (share * self.bins).long().clamp(max=self.bins - 1)
+
+    def decode(self, levels: Tensor) -> Tensor:
+        """The numbers of bins, of any shape, to the centres of the bins in dB, float32.
+
+        Raises:
+            ValueError: levels that are no integers, or below 0, or beyond the last bin.
+        """
+        _check_levels(levels, self.bins)
+        return ((levels.double() + 0.5) * self.step_db + self.low_db).float()
+
+
+def _check_bits(bits: int) -> None:
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= MOST_BITS:
+        raise ValueError(f"bits is {bits!r}; it must be a whole number from 1 to {MOST_BITS}")
+
+
+def _check_features(features: Tensor) -> None:
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(f"the features are {kind}; they must be a floating point tensor in dB")
+
+
+def _check_levels(levels: Tensor, bins: int) -> None:
+    if not isinstance(levels, Tensor) or levels.is_floating_point() or levels.dtype in (torch.bool, torch.complex64):
+        kind = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
+        raise ValueError(f"the levels are {kind}; they must be whole numbers, as encode() gives them")
+    if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < bins:
+        raise ValueError(
+            f"the levels are from {int(levels.min())} to {int(levels.max())}; with {bins} bins they are 0 to {bins - 1}"
+        )

@@ -1,0 +1,184 @@
+"""PixelCNN over a spectrogram: a value given earlier frames, and given what is below it in its own, by convolutions.
+
+Two stacks, so that nothing that may be read is out of reach (one stack of masked kernels has a blind spot above
+and beside a cell). The *vertical* stack convolves over (time, frequency) and reads earlier frames only, because its
+input comes one frame late. The *horizontal* stack convolves along the frequencies of one frame, from low to high,
+and reads lower ones only, because its input comes one cell late; each of its blocks is told what the vertical stack
+found at the same cell. Causal along frequency is what causal along time is, so the same layer does both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.models.values import Sampler, ValueConfig, ValueModel
+from causalcnn.nn.blocks import ResidualBlock2d
+from causalcnn.nn.conv import CausalConv1d, CausalConv2d
+from causalcnn.nn.law import State
+
+__all__ = ["PixelCNN", "PixelCNNConfig"]
+
+
+@dataclass(frozen=True)
+class PixelCNNConfig(ValueConfig):
+    """The sizes of a :class:`PixelCNN`.
+
+    Attributes:
+        channels: of both stacks. hidden: inside a block of the vertical stack.
+        first_kernel: (earlier frames, frequencies) that the first vertical layer reads. first_lower: lower cells that
+            the first horizontal layer reads.
+        dilations: of the blocks of the vertical stack, (time, frequency); its kernels are 2 × 3.
+        lower_dilations: of the blocks of the horizontal stack, as many; its kernels have 3 taps.
+        Others as for :class:`~causalcnn.models.ValueConfig`.
+    """
+
+    channels: int = 64
+    hidden: int = 64
+    first_kernel: tuple[int, int] = (4, 7)
+    first_lower: int = 9
+    dilations: tuple[tuple[int, int], ...] = ((2, 1), (4, 2), (8, 4), (16, 1))
+    lower_dilations: tuple[int, ...] = (1, 9, 27, 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_whole("channels", "hidden", "first_lower")
+        # A card is JSON, which has lists where this has tuples.
+        object.__setattr__(self, "first_kernel", tuple(self.first_kernel))
+        object.__setattr__(self, "dilations", tuple(tuple(pair) for pair in self.dilations))
+        object.__setattr__(self, "lower_dilations", tuple(self.lower_dilations))
+        if len(self.dilations) != len(self.lower_dilations) or not self.dilations:
+            raise ValueError(
+                f"there are {len(self.dilations)} vertical and {len(self.lower_dilations)} horizontal dilations; "
+                "the two stacks have the same number of blocks, at least 1"
+            )
+
+    @classmethod
+    def tiny(cls) -> PixelCNNConfig:
+        """For a chapter on a CPU: 18 earlier frames (180 ms), all lower frequencies."""
+        return cls(channels=32, hidden=16, dilations=((2, 1), (4, 2), (8, 4)), lower_dilations=(1, 9, 27))
+
+
+class LowerBlock(nn.Module):
+    """A block along frequency: ``h + mix(relu(conv(relu(h)) + what the vertical stack says of this cell))``.
+
+    Shape: ``(frames, channels, frequency)``, unchanged; frames are rows here.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = CausalConv1d(channels, channels, 3, dilation=dilation)
+        self.mix = CausalConv1d(channels, channels, 1)
+        self.before, self.between = nn.ReLU(), nn.ReLU()
+
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:  # noqa: D102
+        return h + self.mix(self.between(self.conv(self.before(h)) + told))
+
+
+class PixelCNN(ValueModel):
+    """A PixelCNN without blind spot: earlier frames at once, this frame from low to high frequency.
+
+    Args:
+        config: the sizes; ``PixelCNNConfig.tiny()`` by default.
+
+    Shape:
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the law, ``(batch, law.size, time, mels)``.
+
+    Source:
+        van den Oord et al., arXiv 1601.06759, and its two stacks, arXiv 1606.05328, §2.2; on a spectrogram, with
+        residual blocks whose kernels are dilated, and an embedding of the frequency, for which 'everywhere alike'
+        does not hold.
+
+    Example:
+        >>> model = PixelCNN(PixelCNNConfig.tiny())
+        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.law.size, 5, 80)
+        True
+        >>> model.field.reads((9, 40), (9, 39)), model.field.reads((9, 40), (9, 40)), model.field.reads((9, 40), (8, 45))
+        (True, False, True)
+    """
+
+    name: ClassVar[str] = "pixelcnn"
+    Config = PixelCNNConfig
+    config: PixelCNNConfig
+
+    def __init__(self, config: PixelCNNConfig | None = None) -> None:
+        super().__init__(config or PixelCNNConfig.tiny())
+        c = self.config
+        self.first_vertical = CausalConv2d(1, c.channels, c.first_kernel)
+        self.first_lower = CausalConv1d(1, c.channels, c.first_lower)
+        self.vertical = nn.ModuleList(
+            ResidualBlock2d(c.channels, (2, 3), dilation=dilation, hidden=c.hidden) for dilation in c.dilations
+        )
+        self.lower = nn.ModuleList(LowerBlock(c.channels, dilation) for dilation in c.lower_dilations)
+        self.links = nn.ModuleList(CausalConv2d(c.channels, c.channels, 1) for _ in c.dilations)
+        # A cell is told its frequency at the bottom of each stack and at each link between them.
+        self.where = nn.Parameter(torch.zeros(2 + len(c.dilations), c.channels, 1, c.mels))
+        self.last = nn.Sequential(nn.ReLU(), nn.Conv1d(c.channels, c.channels, 1), nn.ReLU())
+        self.parameters_of = nn.Conv1d(c.channels, self.law.size, 1)
+        with torch.no_grad():
+            self.parameters_of.weight.mul_(0.1)
+            self.parameters_of.bias.copy_(self.law.start())
+
+    # ---------------------------------------------------------------------------------------------- the law
+    @property
+    def field(self) -> Field:
+        """The cells that a value reads, ``(time, frequency)``: the two stacks, composed from their layers."""
+        one_frame_late = Field.product(Field.window([-1]), Field.identity(axis="frequency"))
+        found = one_frame_late.then(self.first_vertical.field)
+        lower = _along_frequency(Field.window([-1]).then(self.first_lower.field))
+        for vertical, block in zip(self.vertical, self.lower, strict=True):
+            found = found.then(vertical.field)
+            lower = lower.then(_along_frequency(block.conv.field)) | found | lower
+        return lower
+
+    def initial_state(self, batch: int, *frequency: int) -> State:
+        """A frame of zeros, which is read late, and the histories of the vertical layers."""
+        mels = self.config.mels
+        if frequency not in ((), (mels,)):
+            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {mels}")
+        layers = [self.first_vertical, *self.vertical]
+        return self.where.new_zeros(batch, 1, 1, mels), tuple(layer.initial_state(batch, mels) for layer in layers)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Continue from ``state``; see :meth:`CausalModule.step`."""
+        self._check(x)
+        before, histories = state
+        frames = torch.cat([before, x], dim=2)
+        told, histories = self._from_above(frames[:, :, :-1], histories)
+        return self._along(x, told), (frames[:, :, -1:].clone(), histories)
+
+    def _from_above(self, late: Tensor, histories: State) -> tuple[list[Tensor], State]:
+        """What the vertical stack tells each horizontal block, ``(batch, channels, time, mels)``."""
+        v, first = self.first_vertical.step(late, histories[0])
+        v = v + self.where[0]
+        told, new = [], [first]
+        for i, (block, link) in enumerate(zip(self.vertical, self.links, strict=True)):
+            v, history = block.step(v, histories[i + 1])
+            told.append(link(v) + self.where[2 + i])
+            new.append(history)
+        return told, tuple(new)
+
+    def _along(self, x: Tensor, told: list[Tensor]) -> Tensor:
+        """The horizontal stack on all frames at once: frames are rows of a batch, frequency is their time."""
+        batch, _, time, mels = x.shape
+        h = self.first_lower(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
+        for block, hint in zip(self.lower, told, strict=True):
+            h = block(h, _frames_as_rows(hint))
+        y = self.parameters_of(self.last(h))
+        return y.view(batch, time, self.law.size, mels).transpose(1, 2)
+
+
+def _frames_as_rows(x: Tensor) -> Tensor:
+    """``(batch, channels, time, mels)`` → ``(batch · time, channels, mels)``."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _along_frequency(field: Field) -> Field:
+    """The field of a layer that took frequency for its time: this frame, and those frequencies."""
+    offsets = field.inputs_of(0)
+    return Field.product(Field.identity(), Field.window(offsets, axis="frequency"))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.values import Sampler, ValueConfig, ValueModel
+from causalcnn.models.values import ValueConfig, ValueModel
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.law import State
@@ -76,7 +76,7 @@ class LowerBlock(nn.Module):
         self.mix = CausalConv1d(channels, channels, 1)
         self.before, self.between = nn.ReLU(), nn.ReLU()
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:
         return h + self.mix(self.between(self.conv(self.before(h)) + told))
 
 
@@ -98,8 +98,8 @@ class PixelCNN(ValueModel):
         >>> model = PixelCNN(PixelCNNConfig.tiny())
         >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.law.size, 5, 80)
         True
-        >>> model.field.reads((9, 40), (9, 39)), model.field.reads((9, 40), (9, 40)), model.field.reads((9, 40), (8, 45))
-        (True, False, True)
+        >>> [model.field.reads((9, 40), cell) for cell in ((9, 39), (9, 40), (8, 45))]
+        [True, False, True]
     """
 
     name: ClassVar[str] = "pixelcnn"

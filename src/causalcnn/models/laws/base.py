@@ -1,0 +1,129 @@
+"""What every output law is: a distribution over one value's level, on a grid of 256 levels that all laws share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LEVELS", "Law", "bits_per_dimension"]
+
+LEVELS = 256
+"""The levels of the grid on which all laws are compared: 8 bits."""
+
+
+class Law(nn.Module):
+    """A distribution over one value's level, 0 … 255, given by ``size`` numbers that a network puts out.
+
+    However a law is built, its 256 probabilities sum to one, so the bits of any two laws can be compared. Numbers
+    are read in float32, whatever their dtype.
+
+    Means and scales are in the unit in which a network sees a level (:meth:`seen`): the grid reaches from −1 to 1
+    and a level is 1/128 wide.
+
+    Attributes:
+        size: numbers that a network gives for one value.
+        draws: uniform numbers in (0, 1) that one sample takes.
+    """
+
+    size: int
+    draws: int
+
+    def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
+        """The log-probability of levels, in nats.
+
+        Shape: ``(…, size)`` and ``(…)`` int64 → ``(…)`` float32
+        """
+        raise NotImplementedError
+
+    def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """The probability of each of the 256 levels: slow and obvious, the reference of the other methods.
+
+        Shape: ``(…, size)`` → ``(…, 256)``
+        """
+        raise NotImplementedError
+
+    def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """Levels drawn with given uniform numbers: the same numbers, the same levels.
+
+        Shape: ``(…, size)`` and ``(…, draws)`` in (0, 1) → ``(…)`` int64
+        """
+        raise NotImplementedError
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """The expected level: a number between levels.
+
+        Shape: ``(…, size)`` → ``(…)`` float32
+        """
+        raise NotImplementedError
+
+    def seen(self, levels: Tensor) -> Tensor:
+        """What a network reads of levels: the centre of the bin, between −1 and 1.
+
+        Shape: ``(…)`` int64 → ``(…)`` float32
+        """
+        return (levels.to(torch.float32) + 0.5) * (2 / LEVELS) - 1
+
+    def start(self) -> Tensor:
+        """Where training begins, as the bias of a network's last layer: broad and symmetric, ``(size,)``."""
+        raise NotImplementedError
+
+    def _check(self, parameters: Tensor, levels: Tensor | None = None) -> None:
+        if parameters.shape[-1:] != (self.size,) or not parameters.is_floating_point():
+            raise ValueError(
+                f"the parameters are {parameters.dtype} of shape {tuple(parameters.shape)}; "
+                f"{type(self).__name__} takes {self.size} floating-point numbers for each value, in the last axis"
+            )
+        if levels is None:
+            return
+        if levels.dtype != torch.int64:
+            raise ValueError(f"the levels are {levels.dtype}; they must be int64, 0 to {LEVELS - 1}")
+        # A look at the values would make an accelerator wait, and cannot be compiled.
+        if levels.device.type == "cpu" and not torch.compiler.is_compiling() and levels.numel():
+            low, high = (int(value) for value in torch.aminmax(levels))
+            if low < 0 or high >= LEVELS:
+                raise ValueError(f"the levels reach from {low} to {high}; they must lie within 0 to {LEVELS - 1}")
+
+    @staticmethod
+    def _check_temperature(temperature: float) -> None:
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"temperature is {temperature}; it must be a finite number above 0 (1: as learned)")
+
+    def _check_uniform(self, uniform: Tensor) -> None:
+        if uniform.shape[-1:] != (self.draws,):
+            raise ValueError(
+                f"the uniform numbers have shape {tuple(uniform.shape)}; "
+                f"{type(self).__name__} takes {self.draws} for each value, in the last axis"
+            )
+
+
+def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Which of N events a uniform number in (0, 1) means: how many of the first N − 1 cumulative sums it reaches.
+
+    Shape: ``(…, N)`` and ``(…)`` → ``(…)`` int64
+    """
+    return (probabilities.cumsum(-1)[..., :-1] <= uniform[..., None]).sum(-1)
+
+
+def bits_per_dimension(log_prob: Tensor, mask: Tensor) -> Tensor:
+    """The mean price of a value in bits, over real frames only.
+
+    Args:
+        log_prob: in nats, ``(batch, time, mels)``. mask: which frames are real, ``(batch, time)`` bool.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Example:
+        >>> bits_per_dimension(torch.full((1, 3, 2), -math.log(2)), torch.tensor([[True, True, False]]))
+        tensor(1.)
+    """
+    if log_prob.dim() != 3 or mask.shape != log_prob.shape[:2]:
+        raise ValueError(
+            f"log_prob has shape {tuple(log_prob.shape)} and the mask {tuple(mask.shape)}; "
+            "they must be (batch, time, mels) and (batch, time)"
+        )
+    # where, not times: whatever padding was priced at, NaN included, must not count.
+    nats = torch.where(mask[..., None], log_prob, 0).sum() / (mask.sum() * log_prob.shape[2])
+    return -nats / math.log(2)

@@ -1,8 +1,30 @@
 """The models of the book, one file each. ``MODELS`` finds them by the name that is in a checkpoint's card."""
 
+from causalcnn.models.laws import (
+    Categorical,
+    Gaussian,
+    Gaussians,
+    Law,
+    Logistics,
+    bits_per_dimension,
+    law_of,
+)
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 
 MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2)}
 """Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
 
-__all__ = ["MODELS", "VQVAE2", "CausalVQVAE2", "Codes", "VQVAE2Config"]
+__all__ = [
+    "MODELS",
+    "VQVAE2",
+    "Categorical",
+    "CausalVQVAE2",
+    "Codes",
+    "Gaussian",
+    "Gaussians",
+    "Law",
+    "Logistics",
+    "VQVAE2Config",
+    "bits_per_dimension",
+    "law_of",
+]

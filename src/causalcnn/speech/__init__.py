@@ -43,9 +43,11 @@ from causalcnn.speech.front_end import (
 )
 from causalcnn.speech.inversion import griffin_lim
 from causalcnn.speech.level import RunningLevel, frame_level_db, speaking, speech_level_db
+from causalcnn.speech.minmax_bins import MinMaxBins
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import Folder, UnreadableRecording, read_recording
+from causalcnn.speech.running_bins import RunningBins
 from causalcnn.speech.sentences import READ_SENTENCES, sentence
 from causalcnn.speech.speakers import SPEAKERS_OF, Speaker
 from causalcnn.speech.utterance import Span, Utterance, labels_of_frames
@@ -71,9 +73,11 @@ __all__ = [
     "FeatureCorpus",
     "Folder",
     "LogMel",
+    "MinMaxBins",
     "NoNetworkError",
     "Player",
     "Players",
+    "RunningBins",
     "RunningLevel",
     "Source",
     "Span",

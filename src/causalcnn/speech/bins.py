@@ -21,6 +21,7 @@ LOUDEST_SHARE = 0.9999
 """The share of a corpus's values that lie below the upper end of its range: a rare click is not what sets it."""
 
 MOST_BITS = 16
+"""Bins are then far finer than what float32 features say."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class UniformBins:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        _check_bits(self.bits)
+        check_bits(self.bits)
         if not (math.isfinite(self.low_db) and math.isfinite(self.high_db) and self.low_db < self.high_db):
             raise ValueError(
                 f"the range is {self.low_db} to {self.high_db} dB; it must be finite and end above its beginning. "
@@ -79,7 +80,7 @@ class UniformBins:
         per_db = 10  # a count for every tenth of a dB, so that one number holds for a corpus of any size
         counts: dict[int, int] = {}
         for clip, features in enumerate(corpus):
-            _check_features(features)
+            check_features(features)
             if not torch.isfinite(features).all():
                 raise ValueError(f"clip {clip} has values that are not finite; a range cannot be learned from them")
             tenths = torch.ceil(features.double() * per_db).long().flatten()
@@ -111,7 +112,7 @@ class UniformBins:
         Raises:
             ValueError: more bits than ours; finer bins cannot be had from coarser ones.
         """
-        _check_bits(bits)
+        check_bits(bits)
         if bits > self.bits:
             raise ValueError(f"bits is {bits}; these bins have {self.bits}, and coarser ones have at most as many")
         return replace(self, bits=bits)
@@ -124,7 +125,7 @@ class UniformBins:
         Raises:
             ValueError: NaN, which is in no bin; features that are no floating point.
         """
-        _check_features(features)
+        check_features(features)
         if torch.isnan(features).any():
             raise ValueError(
                 f"{int(torch.isnan(features).sum())} of {features.numel()} values are NaN, which is in no bin; mend "
@@ -141,22 +142,25 @@ class UniformBins:
         Raises:
             ValueError: levels that are no integers, or below 0, or beyond the last bin.
         """
-        _check_levels(levels, self.bins)
-        return ((levels.double() + 0.5) * self.step_db + self.low_db).float()
+        check_levels(levels, self.bins)
+        return (levels.float() + 0.5) * self.step_db + self.low_db
 
 
-def _check_bits(bits: int) -> None:
+def check_bits(bits: int) -> None:
+    """Raise where there cannot be so many bits."""
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= MOST_BITS:
         raise ValueError(f"bits is {bits!r}; it must be a whole number from 1 to {MOST_BITS}")
 
 
-def _check_features(features: Tensor) -> None:
+def check_features(features: Tensor) -> None:
+    """Raise where these are no values in dB."""
     if not isinstance(features, Tensor) or not features.is_floating_point():
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"the features are {kind}; they must be a floating point tensor in dB")
 
 
-def _check_levels(levels: Tensor, bins: int) -> None:
+def check_levels(levels: Tensor, bins: int) -> None:
+    """Raise where these are no levels of so many bins."""
     if not isinstance(levels, Tensor) or levels.is_floating_point() or levels.dtype in (torch.bool, torch.complex64):
         kind = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
         raise ValueError(f"the levels are {kind}; they must be whole numbers, as encode() gives them")

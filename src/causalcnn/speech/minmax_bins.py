@@ -1,0 +1,85 @@
+"""Bins between the quietest and the loudest value of the recording itself: the usual way, and a leak."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.speech.bins import check_bits, check_features, check_levels
+
+__all__ = ["MinMaxBins"]
+
+
+class MinMaxBins(nn.Module):
+    """``2**bits`` equal bins between the minimum and the maximum of each recording.
+
+    **It reads the future**: the maximum of a recording is known when the recording is over, so a loud sound at its
+    end changes the level of its first frame. It is here to be compared with, and for recordings that lie on a disk.
+    Causal ways are :class:`UniformBins`, with a range known beforehand, and :class:`RunningBins`.
+
+    A decoder needs the two ends beside the levels, two numbers a recording. A constant recording, digital silence
+    for example, has level 0 throughout and comes back exactly.
+
+    Args:
+        bits: 1 to 16.
+
+    Shape: ``(batch, 80, time)`` in dB, one recording a row → the same, rounded to the centres of the bins
+
+    Example:
+        >>> x = torch.tensor([[[-100.0, -20.0, 0.0]]])
+        >>> levels, ends = MinMaxBins(bits=8).encode(x)
+        >>> levels.tolist(), ends.tolist()
+        ([[[0, 204, 255]]], [[-100.0, 0.0]])
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        check_bits(bits)
+        self.bits = bits
+
+    def extra_repr(self) -> str:
+        """How many bits."""
+        return f"bits={self.bits}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode and decode: what is left of the recordings."""
+        return self._values(*self._levels(x)).to(x.dtype)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
+
+        Raises:
+            ValueError: NaN or infinity, which leave a recording without a range; no frames; no floating point.
+        """
+        check_features(x)
+        if x.dim() < 2 or not x[:1].numel():
+            raise ValueError(f"the recordings have the shape {tuple(x.shape)}; a range needs at least one frame a row")
+        if not torch.isfinite(x).all():
+            count = int((~torch.isfinite(x)).sum())
+            raise ValueError(
+                f"{count} of {x.numel()} values are NaN or infinite, and a range from them would be, too; "
+                "mend the recording first: features.nan_to_num(-100.0, posinf=0.0, neginf=-100.0)"
+            )
+        return self._levels(x)
+
+    def decode(self, levels: Tensor, ends: Tensor) -> Tensor:
+        """Levels and ends, as :meth:`encode` gives them, to the centres of the bins in dB."""
+        check_levels(levels, 2**self.bits)
+        if ends.shape != (levels.shape[0], 2):
+            raise ValueError(f"the ends have the shape {tuple(ends.shape)}; it must be {(levels.shape[0], 2)}")
+        return self._values(levels, ends)
+
+    # No checks from here on: forward is for the audit, which follows operations and not decisions.
+    def _levels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x if x.dtype == torch.float64 else x.float()
+        flat = x.flatten(1)
+        low, high = flat.amin(1), flat.amax(1)
+        one = (x.shape[0], *(1,) * (x.dim() - 1))
+        width = (high - low).clamp(min=torch.finfo(x.dtype).tiny)
+        share = (x - low.reshape(one)) / width.reshape(one)
+        return (share * 2**self.bits).long().clamp(max=2**self.bits - 1), torch.stack([low, high], dim=1)
+
+    def _values(self, levels: Tensor, ends: Tensor) -> Tensor:
+        one = (levels.shape[0], *(1,) * (levels.dim() - 1))
+        low, high = ends[:, 0].reshape(one), ends[:, 1].reshape(one)
+        return (levels + 0.5) / 2**self.bits * (high - low) + low

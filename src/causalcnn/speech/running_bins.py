@@ -1,0 +1,198 @@
+"""Bins whose range follows what was decoded so far, so that a decoder follows it too, with nothing else to be sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from causalcnn.field import Field
+from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.speech.bins import UniformBins, check_features, check_levels
+from causalcnn.speech.front_end import FRAMES_PER_SECOND
+
+__all__ = ["RunningBins"]
+
+GRID = 2**20
+"""Into how many parts the range is cut for the bookkeeping, whatever its bits: the state is a whole number of them."""
+
+HIGHEST_DB = 100.0
+"""How far above its start the range may climb: louder than any microphone, but an infinity must not carry it off."""
+
+
+class RunningBins(CausalModule):
+    """Bins with a range that moves with the speaker: up at once, down slowly, by what has been decoded already.
+
+    A frame's bins are those of a :class:`UniformBins`, moved up or down by ``offset``. After every frame
+
+    - the range rises by ``rise_db`` if more than ``crowd`` of the frame's values are in the top bin: they lie in it
+      or above it, and who reads the levels only cannot tell;
+    - else it falls by ``fall_db_per_second`` if anything of the frame lies in the upper half of the range;
+    - else it stays: a pause, or silence before the first word, moves nothing.
+
+    These rules look at levels and at nothing else. So the decoder has the range without being sent it: it makes the
+    same steps, in whole numbers, on any machine. What jumps ``d`` dB above the range is cut off for
+    ``ceil(d / rise_db)`` frames. Speech so quiet that none of it reaches the upper half is left where it is.
+
+    Frames come in pieces of any length, see ``step`` for what is left of the values, ``encode_step`` and
+    ``decode_step`` for the two halves; their states are equal at every cut. Rounding has no gradient, so none passes.
+    :func:`~causalcnn.check_contract` proves it causal; :func:`~causalcnn.audit` cannot follow decisions that depend
+    on data, and says *unknown*.
+
+    Args:
+        bins: the range at the start, its width and the number of bins.
+        crowd: values of a frame that may be in the top bin. Few bins are wide, and loud frames have many values in
+            the top one: :meth:`fitted` counts them.
+        rise_db: a frame. fall_db_per_second: of frames that are no pause.
+
+    Shape: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins
+
+    Raises:
+        ValueError: NaN, which is in no bin; features of another shape or no floating point; numbers that cannot be.
+
+    Example:
+        >>> running = RunningBins(UniformBins(-70.0, 20.0))
+        >>> loud = torch.full((1, 80, 6), 40.0)                    # 20 dB above the range
+        >>> [round(value) for value in running(loud)[0, 0].tolist()]
+        [20, 26, 32, 38, 40, 40]
+
+    Source: the idea, a quantiser that adapts by its own output, is N. S. Jayant's (Adaptive quantization with a
+        one-word memory, Bell System Technical Journal 52, 1973); there the step adapts, here, in dB, the place.
+    """
+
+    _here: Tensor
+
+    def __init__(
+        self, bins: UniformBins, *, crowd: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 2.0
+    ) -> None:
+        super().__init__()
+        if not isinstance(crowd, int) or crowd < 0:
+            raise ValueError(f"crowd is {crowd!r}; it is a number of values, 0 or more")
+        span_db = bins.high_db - bins.low_db
+        if not 0 < rise_db <= span_db:
+            raise ValueError(f"rise_db is {rise_db}; it must be more than 0 and at most the range, {span_db:g} dB")
+        if not (math.isfinite(fall_db_per_second) and fall_db_per_second >= 0):
+            raise ValueError(f"fall_db_per_second is {fall_db_per_second}; it must be 0 or more")
+        self.bins, self.crowd, self.rise_db, self.fall_db_per_second = bins, crowd, rise_db, fall_db_per_second
+        self._rise = max(1, round(rise_db / span_db * GRID))
+        self._fall = round(fall_db_per_second / FRAMES_PER_SECOND / span_db * GRID)
+        self._highest = round(HIGHEST_DB / span_db * GRID)
+        self._width = GRID >> bins.bits
+        # Knows the module's device, for states made before the first frame; no part of a checkpoint.
+        self.register_buffer("_here", torch.zeros(0), persistent=False)
+
+    @classmethod
+    def fitted(cls, corpus: Iterable[Tensor], bits: int = 8) -> RunningBins:
+        """The range of a training corpus to start with, and how crowded its top bin gets in one frame of a thousand.
+
+        Args:
+            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB ``(80, time)``. bits: of the bins.
+        """
+        clips = corpus if isinstance(corpus, list | tuple) or hasattr(corpus, "clips") else list(corpus)
+        bins = UniformBins.fitted(clips, bits)
+        crowds = torch.cat([(bins.encode(clip) == bins.bins - 1).sum(-2).flatten() for clip in clips])
+        rank = max(1, math.ceil(0.999 * crowds.numel()))
+        return cls(bins, crowd=int(crowds.kthvalue(rank).values))
+
+    @property
+    def field(self) -> Field:
+        """All of the past."""
+        return Field.all_past()
+
+    @property
+    def convention(self) -> Convention:
+        """Strict; there is no stride."""
+        return Convention.STRICT
+
+    def extra_repr(self) -> str:
+        """Where it starts, and how it moves."""
+        return f"{self.bins}, crowd={self.crowd}, {self.rise_db:g} dB up, {self.fall_db_per_second:g} dB/s down"
+
+    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+        """How far the range has moved, in parts of :data:`GRID`: nowhere yet; int64 ``(batch, 1)``."""
+        return torch.zeros(batch, 1, dtype=torch.int64, device=self._here.device)
+
+    def offset_db(self, state: Tensor) -> Tensor:
+        """How far the range of the next frame has moved from its start, ``(batch,)`` in dB."""
+        return state[:, 0] * ((self.bins.high_db - self.bins.low_db) / GRID)
+
+    # ------------------------------------------------------------------ pieces
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left of the next frames, any number of them, and the new state; pure."""
+        levels, offsets = self._encode(x, state)
+        return self._values(levels, offsets).to(x.dtype), offsets[:, -1:]
+
+    def encode_step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The levels of the next frames, int64 in the shape of ``x``, and the new state; pure."""
+        levels, offsets = self._encode(x, state)
+        return levels, offsets[:, -1:]
+
+    def decode_step(self, levels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The values of the next frames in dB, float32, and the new state, which is the encoder's; pure."""
+        check_levels(levels, self.bins.bins)
+        self._check_shape(levels)
+        offsets = self._offsets(levels * self._width, state, moving=False)
+        return self._values(levels, offsets), offsets[:, -1:]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The levels of whole recordings, ``(batch, 80, time)`` int64."""
+        return self.encode_step(x, self.initial_state(x.shape[0]))[0]
+
+    def decode(self, levels: Tensor) -> Tensor:
+        """The values of whole recordings in dB, ``(batch, 80, time)``, from nothing but their levels."""
+        return self.decode_step(levels, self.initial_state(levels.shape[0]))[0]
+
+    # ------------------------------------------------------------------ how it is done
+    def _encode(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels, and the offset of every frame's range and of the next one's, ``(batch, time + 1)``."""
+        check_features(x)
+        self._check_shape(x)
+        if torch.isnan(x).any():
+            raise ValueError(
+                f"{int(torch.isnan(x).sum())} of {x.numel()} values are NaN, which is in no bin; mend the recording, "
+                "or say what they count as: features.nan_to_num(-100.0)"
+            )
+        x = x if x.dtype == torch.float64 else x.float()
+        # Where a value lies, in parts of the range: the share first, then a power of two, as UniformBins does it.
+        share = (x - self.bins.low_db) / (self.bins.high_db - self.bins.low_db)
+        furthest = 2 * (1 + self._highest / GRID)  # infinities become whole numbers, too
+        place = (share.clamp(-furthest, furthest) * GRID).floor().long()
+        offsets = self._offsets(place, state, moving=True)
+        levels = (place - offsets[:, None, :-1]).div(self._width, rounding_mode="floor")
+        return levels.clamp(0, self.bins.bins - 1), offsets
+
+    def _offsets(self, place: Tensor, state: Tensor, *, moving: bool) -> Tensor:
+        """Where the range is at every frame and after the last, from where the values lie.
+
+        Args:
+            place: in parts of the range, ``(batch, 80, time)``; ``moving``: counted from the start's lower end, so
+                that the range moves past them; else from the lower end of the range of their frame.
+        """
+        bands = place.shape[1]
+        peak = place.amax(1)
+        # More than `crowd` values lie above a line exactly if the (crowd + 1)th largest does.
+        never = torch.full_like(peak, -(2**62))
+        judge = place.kthvalue(bands - self.crowd, dim=1).values if self.crowd < bands else never
+        rows = []
+        for offset, peaks, judges in zip(state[:, 0].tolist(), peak.tolist(), judge.tolist(), strict=True):
+            row = [offset]
+            for high, crowded in zip(peaks, judges, strict=True):
+                lower_end = offset if moving else 0
+                if crowded - lower_end >= GRID - self._width:
+                    offset = min(offset + self._rise, self._highest)
+                elif high - lower_end >= GRID // 2:
+                    offset -= self._fall
+                row.append(offset)
+            rows.append(row)
+        return torch.tensor(rows, dtype=torch.int64, device=state.device).reshape(-1, place.shape[2] + 1)
+
+    def _values(self, levels: Tensor, offsets: Tensor) -> Tensor:
+        """Centres of bins in dB: one multiplication of a whole number, so that every machine says the same."""
+        place = levels * self._width + self._width // 2 + offsets[:, None, :-1]
+        return place.float() * ((self.bins.high_db - self.bins.low_db) / GRID) + self.bins.low_db
+
+    def _check_shape(self, x: Tensor) -> None:
+        if x.dim() != 3 or not x.shape[1]:
+            raise ValueError(f"RunningBins takes (batch, 80, time); this has the shape {tuple(x.shape)}")

@@ -1,6 +1,8 @@
 """The causal VQ-VAE-2: the law for the whole model, codes in and sound out, its fields, its twin."""
 
 import copy
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -189,3 +191,27 @@ def test_the_names_in_cards():
 
 def test_bits_per_second():
     assert CausalVQVAE2(VQVAE2Config.tiny()).bits_per_second == 30 * 9 * 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_equals_eager():
+    """Losses, gradients and codebooks over several updates. In float64: a code that flips by rounding flips others."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    eager = CausalVQVAE2(SMALL).double().train()
+    batches = [replace(batch, features=batch.features.double()) for batch in map(batch_of, (20,) * 4, (3,) * 4)]
+    batches = [replace(batch, features=batch.features + 3 * i) for i, batch in enumerate(batches)]
+    eager.loss(batches[0])  # the codebooks start by k-means, which decides in Python
+    twin = copy.deepcopy(eager)
+    compiled = torch.compile(lambda batch: twin.loss(batch)[0])
+    for batch in batches[1:]:
+        results = []
+        for model, run in ((eager, lambda batch: eager.loss(batch)[0]), (twin, compiled)):
+            model.zero_grad()
+            loss = run(batch)
+            loss.backward()
+            results.append((loss.detach(), [p.grad for p in model.parameters()], list(model.buffers())))
+        torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
+    x = speech_like()
+    torch.testing.assert_close(torch.compile(twin.eval())(x), eager.eval()(x), rtol=1e-9, atol=1e-9)

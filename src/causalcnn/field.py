@@ -251,12 +251,13 @@ class Field:
         move = tuple(n * a for (n, _), a in zip(turns, self.advance, strict=True))
         return self._phase_index(tuple(q for _, q in turns)), move
 
-    def inputs_of(self, output: Index, *, within: range | None = None) -> frozenset:
+    def inputs_of(self, output: Index, *, within: range | tuple[range, range] | None = None) -> frozenset:
         """The exact set of inputs that ``output`` reads.
 
         Args:
             output: an output frame, or ``(time, frequency)`` for a joint field.
-            within: frames to report, for example ``range(T)``; needed where the set is endless.
+            within: frames to report, for example ``range(T)``; needed where the set is endless. For a joint field
+                also a pair, frames and frequencies, which an endless one needs: its run holds every frequency.
 
         Returns:
             Input frames, or ``(time, frequency)`` cells. Not clipped unless ``within`` is given; negative = padding.
@@ -269,17 +270,20 @@ class Field:
             cells: set[Cell] = {(t + move[0],) for (t,) in self.cells[phase]}
         else:  # the fields of deep 2D networks have thousands of cells
             cells = {(t + move[0], f + move[1]) for t, f in self.cells[phase]}
-        before, after = _move(self.history[phase], move[0]), _move(self.future[phase], move[0])
-        endless = before is not None or after is not None
-        if endless and (within is None or len(self.axes) > 1):
+        endless = self.history[phase] is not None or self.future[phase] is not None
+        times, frequencies = within if isinstance(within, tuple) else (within, None)
+        if endless and (times is None or (frequencies is None and len(self.axes) > 1)):
             raise ValueError(
-                f"output {output} reads endlessly many inputs; ask .reads(output, input), or for one axis pass "
-                "within=range(frames)"
+                f"output {output} reads endlessly many inputs; ask .reads(output, input), or pass "
+                "within=range(frames), for a joint field within=(range(frames), range(frequencies))"
             )
-        if within is not None:
-            cells = {cell for cell in cells if cell[0] in within}
+        if times is not None:
+            cells = {cell for cell in cells if cell[0] in times}
+            if frequencies is not None:
+                cells = {cell for cell in cells if cell[1] in frequencies}
             if endless:
-                cells |= {(t,) for t in within if self.reads(output, t)}
+                whole = itertools.product(times) if frequencies is None else itertools.product(times, frequencies)
+                cells |= {cell for cell in whole if self.reads(output, cell)}
         return frozenset(cell[0] for cell in cells) if len(self.axes) == 1 else frozenset(cells)
 
     def reads(self, output: Index, source: Index) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -250,8 +251,11 @@ class _Check:
     def field_is_true(self) -> None:
         measured = measure_field(self.layer, self.x)
         sizes = self.x.shape[2:]
+        within: range | tuple[range, range] = range(sizes[0])
+        if len(sizes) > 1 and self.field.past == math.inf:  # an endless run holds every frequency there is
+            within = range(sizes[0]), range(sizes[1])
         for output, found in measured.items():
-            declared = self.field.inputs_of(output if len(output) > 1 else output[0], within=range(sizes[0]))
+            declared = self.field.inputs_of(output if len(output) > 1 else output[0], within=within)
             inside = declared
             if len(sizes) > 1:
                 inside = frozenset(cell for cell in declared if 0 <= cell[1] < sizes[1])

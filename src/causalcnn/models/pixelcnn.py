@@ -131,7 +131,7 @@ class PixelCNN(ValueModel):
         one_frame_late = Field.product(Field.window([-1]), Field.identity(axis="frequency"))
         found = one_frame_late.then(self.first_vertical.field)
         lower = _along_frequency(Field.window([-1]).then(self.first_lower.field))
-        for vertical, block in zip(self.vertical, self.lower, strict=True):
+        for (vertical, _), block in zip(self._vertical(), self._lower(), strict=True):
             found = found.then(vertical.field)
             lower = lower.then(_along_frequency(block.conv.field)) | found | lower
         return lower
@@ -141,7 +141,7 @@ class PixelCNN(ValueModel):
         mels = self.config.mels
         if frequency not in ((), (mels,)):
             raise ValueError(f"the frequency axis has {frequency} cells; this model takes {mels}")
-        layers = [self.first_vertical, *self.vertical]
+        layers = [self.first_vertical, *(block for block, _ in self._vertical())]
         return self.where.new_zeros(batch, 1, 1, mels), tuple(layer.initial_state(batch, mels) for layer in layers)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -152,12 +152,18 @@ class PixelCNN(ValueModel):
         told, histories = self._from_above(frames[:, :, :-1], histories)
         return self._along(x, told), (frames[:, :, -1:].clone(), histories)
 
+    def _vertical(self) -> list[tuple[ResidualBlock2d, CausalConv2d]]:
+        return list(zip(self.vertical, self.links, strict=True))  # type: ignore[arg-type]
+
+    def _lower(self) -> list[LowerBlock]:
+        return list(self.lower)  # type: ignore[arg-type]
+
     def _from_above(self, late: Tensor, histories: State) -> tuple[list[Tensor], State]:
         """What the vertical stack tells each horizontal block, ``(batch, channels, time, mels)``."""
         v, first = self.first_vertical.step(late, histories[0])
         v = v + self.where[0]
         told, new = [], [first]
-        for i, (block, link) in enumerate(zip(self.vertical, self.links, strict=True)):
+        for i, (block, link) in enumerate(self._vertical()):
             v, history = block.step(v, histories[i + 1])
             told.append(link(v) + self.where[2 + i])
             new.append(history)
@@ -167,7 +173,7 @@ class PixelCNN(ValueModel):
         """The horizontal stack on all frames at once: frames are rows of a batch, frequency is their time."""
         batch, _, time, mels = x.shape
         h = self.first_lower(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
-        for block, hint in zip(self.lower, told, strict=True):
+        for block, hint in zip(self._lower(), told, strict=True):
             h = block(h, _frames_as_rows(hint))
         y = self.parameters_of(self.last(h))
         return y.view(batch, time, self.law.size, mels).transpose(1, 2)

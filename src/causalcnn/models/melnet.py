@@ -1,0 +1,207 @@
+"""A small MelNet: recurrent layers along time, along the frequencies of earlier frames, and up this frame.
+
+The *time-delayed* stack reads earlier frames only, because its input comes one frame late: in each layer a GRU runs
+over the frequencies of a frame in both directions, then another along time, for each frequency alike. Beside it the
+*central* GRU reads whole frames. The *frequency-delayed* stack runs up the frequencies of the present frame, whose
+values come one cell late, and is told at each cell what the other two found there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.models.values import ValueConfig, ValueModel, ordered_field
+from causalcnn.nn.law import State
+
+__all__ = ["MelNet", "MelNetConfig"]
+
+
+@dataclass(frozen=True)
+class MelNetConfig(ValueConfig):
+    """The sizes of a :class:`MelNet`; the paper's law is a mixture of Gaussians.
+
+    Attributes:
+        channels: of a cell, in both stacks. layers: of both stacks.
+        central: size of the state of the GRU that reads whole frames.
+        Others as for :class:`~causalcnn.models.ValueConfig`.
+    """
+
+    law: str = "gaussians-4"
+    channels: int = 64
+    layers: int = 2
+    central: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_whole("channels", "layers", "central")
+
+    @classmethod
+    def tiny(cls) -> MelNetConfig:
+        """For a chapter on a CPU: one layer."""
+        return cls(channels=24, layers=1, central=128)
+
+
+class Recurrent(nn.GRU):
+    """A GRU over axis 1 of ``(rows, steps, features)``."""
+
+    def __init__(self, inputs: int, hidden: int, *, both: bool = False) -> None:
+        super().__init__(inputs, hidden, batch_first=True, bidirectional=both)
+
+    def linear_twin(self) -> nn.Module:
+        """The same wiring without gates, for those who measure a field: a gate that is shut hides what it keeps."""
+        return _Linear(self.input_size, self.hidden_size, both=self.bidirectional).to(next(self.parameters()))
+
+
+class _Linear(nn.Module):
+    """``h' = w x + u h``, called as :class:`Recurrent` is."""
+
+    def __init__(self, inputs: int, hidden: int, *, both: bool) -> None:
+        super().__init__()
+        ways = 2 if both else 1
+        self.w = nn.ModuleList(nn.Linear(inputs, hidden) for _ in range(ways))
+        self.u = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(ways))
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outs, state = [], x
+        for way, (w, u) in enumerate(zip(self.w, self.u, strict=True)):
+            state = torch.zeros_like(w(x[:, 0])) if h is None else h[way]
+            written = []
+            for step in (x.flip(1) if way else x).unbind(1):
+                state = w(step) + u(state)
+                written.append(state)
+            out = torch.stack(written, 1)
+            outs.append(out.flip(1) if way else out)
+        return torch.cat(outs, 2), state[None]
+
+
+class TimeDelayedLayer(nn.Module):
+    """``h + mix(both ways along frequency)``, then ``h + mix(along time)``, on ``(batch, time, mels, channels)``.
+
+    One after the other and not side by side as in the paper, so that a single layer reads all that was before.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.along_frequency = Recurrent(channels, channels, both=True)
+        self.along_time = Recurrent(channels, channels)
+        self.mix_frequency = nn.Linear(2 * channels, channels)
+        self.mix_time = nn.Linear(channels, channels)
+
+    def forward(self, h: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """``state``: of the GRU along time, ``(batch, channels, 1, mels)``."""
+        batch, time, mels, channels = h.shape
+        found, _ = self.along_frequency(h.flatten(0, 1))
+        h = h + self.mix_frequency(found).view_as(h)
+        start = state.permute(2, 0, 3, 1).reshape(1, batch * mels, channels)
+        kept, last = self.along_time(h.transpose(1, 2).reshape(batch * mels, time, channels), start)
+        kept = kept.view(batch, mels, time, channels).transpose(1, 2)
+        return h + self.mix_time(kept), last.view(batch, mels, 1, channels).permute(0, 3, 2, 1)
+
+
+class FrequencyDelayedLayer(nn.Module):
+    """``h + mix(GRU(h + what the time-delayed stack found))``, up the frequencies of a frame.
+
+    Shape: ``(frames, mels, channels)``, unchanged; frames are rows here.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.up = Recurrent(channels, channels)
+        self.mix = nn.Linear(channels, channels)
+
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+        return h + self.mix(self.up(h + told)[0])
+
+
+class MelNet(ValueModel):
+    """A small MelNet: all earlier frames, then this frame from low to high frequency, by recurrent layers.
+
+    Args:
+        config: the sizes; ``MelNetConfig.tiny()`` by default.
+
+    Shape:
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the law, ``(batch, law.size, time, mels)``.
+
+    Source:
+        Vasquez and Lewis, arXiv 1906.01083, §4: one tier, without conditioning, GRUs of a few dozen cells; the
+        directions of a time-delayed layer follow each other, and a cell is told its frequency by an embedding.
+
+    Example:
+        >>> model = MelNet(MelNetConfig.tiny())
+        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.law.size, 5, 80)
+        True
+        >>> [model.field.reads((900, 40), cell) for cell in ((900, 39), (900, 40), (0, 79))]
+        [True, False, True]
+    """
+
+    name: ClassVar[str] = "melnet"
+    Config = MelNetConfig
+    config: MelNetConfig
+
+    def __init__(self, config: MelNetConfig | None = None) -> None:
+        super().__init__(config or MelNetConfig.tiny())
+        c = self.config
+        self.read_late = nn.Linear(1, c.channels)
+        self.read_lower = nn.Linear(1, c.channels)
+        # A cell is told its frequency at the bottom of each stack.
+        self.where = nn.Parameter(torch.randn(2, c.mels, c.channels) * 0.1)
+        self.delayed = nn.ModuleList(TimeDelayedLayer(c.channels) for _ in range(c.layers))
+        self.central = Recurrent(c.mels, c.central)
+        self.tell = nn.Linear(c.central, c.channels)
+        self.upward = nn.ModuleList(FrequencyDelayedLayer(c.channels) for _ in range(c.layers))
+        self.parameters_of = nn.Linear(c.channels, self.law.size)
+        with torch.no_grad():
+            self.parameters_of.weight.mul_(0.1)
+            self.parameters_of.bias.copy_(self.law.start())
+
+    # ---------------------------------------------------------------------------------------------- the law
+    @property
+    def field(self) -> Field:
+        """Every frame before, all frequencies, and the lower frequencies of this one."""
+        return ordered_field(None, self.config.mels)
+
+    def initial_state(self, batch: int, *frequency: int) -> State:
+        """A frame of zeros, which is read late, and the states of the GRUs that run along time."""
+        c = self.config
+        if frequency not in ((), (c.mels,)):
+            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {c.mels}")
+        zeros = self.where.new_zeros
+        along_time = tuple(zeros(batch, c.channels, 1, c.mels) for _ in range(c.layers))
+        return zeros(batch, 1, 1, c.mels), along_time, zeros(batch, c.central)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Continue from ``state``; see :meth:`CausalModule.step`."""
+        self._check(x)
+        if not x.shape[2]:
+            return x.new_zeros(x.shape[0], self.law.size, 0, self.config.mels), state
+        before, *kept = state
+        frames = torch.cat([before, x], dim=2)
+        told, kept = self._from_before(frames[:, 0, :-1], *kept)
+        return self._up(x, told), (frames[:, :, -1:].clone(), *kept)
+
+    def _from_before(self, late: Tensor, along_time: Any, central: Tensor) -> tuple[list[Tensor], State]:
+        """What each frequency-delayed layer is told, ``(batch, time, mels, channels)``, from frames one late."""
+        seen, last = self.central(late, central[None])
+        whole = self.tell(seen)[:, :, None]
+        h = self.read_late(late[..., None]) + self.where[0]
+        told, new = [], []
+        for layer, state in zip(self.delayed, along_time, strict=True):
+            h, state = layer(h, state)
+            told.append(h + whole)
+            new.append(state)
+        return told, (tuple(new), last[0])
+
+    def _up(self, x: Tensor, told: list[Tensor]) -> Tensor:
+        """The frequency-delayed stack on all frames at once: frames are rows of a batch."""
+        batch, _, time, mels = x.shape
+        lower = F.pad(x, (1, -1)).reshape(batch * time, mels, 1)
+        h = self.read_lower(lower) + self.where[1]
+        for layer, hint in zip(self.upward, told, strict=True):
+            h = layer(h, hint.flatten(0, 1))
+        return self.parameters_of(h).view(batch, time, mels, self.law.size).permute(0, 3, 1, 2)

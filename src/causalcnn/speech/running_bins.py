@@ -65,7 +65,7 @@ class RunningBins(CausalModule):
     _here: Tensor
 
     def __init__(
-        self, bins: UniformBins, *, crowd: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 2.0
+        self, bins: UniformBins, *, crowd: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 5.0
     ) -> None:
         super().__init__()
         if not isinstance(crowd, int) or crowd < 0:

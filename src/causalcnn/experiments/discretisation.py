@@ -133,7 +133,7 @@ def bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames
 
 def catching_up(running: RunningBins, jump_db: float) -> int:
     """For how many frames a sound is cut off that begins ``jump_db`` above the range."""
-    x = torch.full((1, 80, 200), running.bins.high_db + jump_db)
+    x = torch.full((1, 80, 200), float(running.bins.high_db + jump_db))
     return int(((running(x) - x).abs() > running.bins.step_db / 2 + 1e-3)[0, 0].sum())
 
 

@@ -9,14 +9,15 @@ values come one cell late, and is told at each cell what the other two found the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.values import ValueConfig, ValueModel, ordered_field
+from causalcnn.models.two_stacks import Climb, Told, TwoStacks
+from causalcnn.models.values import ValueConfig, ordered_field
 from causalcnn.nn.law import State
 
 __all__ = ["MelNet", "MelNetConfig"]
@@ -119,7 +120,7 @@ class FrequencyDelayedLayer(nn.Module):
         return h + self.mix(self.up(h + told)[0])
 
 
-class MelNet(ValueModel):
+class MelNet(TwoStacks):
     """A small MelNet: all earlier frames, then this frame from low to high frequency, by recurrent layers.
 
     Args:
@@ -156,7 +157,7 @@ class MelNet(ValueModel):
         self.tell = nn.Linear(c.central, c.channels)
         self.upward = nn.ModuleList(FrequencyDelayedLayer(c.channels) for _ in range(c.layers))
         self.parameters_of = nn.Linear(c.channels, self.law.size)
-        with torch.no_grad():
+        with torch.no_grad():  # begins as a broad distribution, the same for every value
             self.parameters_of.weight.mul_(0.1)
             self.parameters_of.bias.copy_(self.law.start())
 
@@ -166,42 +167,52 @@ class MelNet(ValueModel):
         """Every frame before, all frequencies, and the lower frequencies of this one."""
         return ordered_field(None, self.config.mels)
 
-    def initial_state(self, batch: int, *frequency: int) -> State:
-        """A frame of zeros, which is read late, and the states of the GRUs that run along time."""
+    def _start(self, batch: int) -> State:
         c = self.config
-        if frequency not in ((), (c.mels,)):
-            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {c.mels}")
-        zeros = self.where.new_zeros
-        along_time = tuple(zeros(batch, c.channels, 1, c.mels) for _ in range(c.layers))
-        return zeros(batch, 1, 1, c.mels), along_time, zeros(batch, c.central)
+        along_time = tuple(self.where.new_zeros(batch, c.channels, 1, c.mels) for _ in range(c.layers))
+        return along_time, self.where.new_zeros(batch, c.central)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Continue from ``state``; see :meth:`CausalModule.step`."""
-        self._check(x)
-        if not x.shape[2]:
-            return x.new_zeros(x.shape[0], self.law.size, 0, self.config.mels), state
-        before, *kept = state
-        frames = torch.cat([before, x], dim=2)
-        told, kept = self._from_before(frames[:, 0, :-1], *kept)
-        return self._up(x, told), (frames[:, :, -1:].clone(), *kept)
-
-    def _from_before(self, late: Tensor, along_time: Any, central: Tensor) -> tuple[list[Tensor], State]:
-        """What each frequency-delayed layer is told, ``(batch, time, mels, channels)``, from frames one late."""
-        seen, last = self.central(late, central[None])
+    def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
+        """The time-delayed stack and the central GRU; each layer is told ``(batch, time, mels, channels)``."""
+        along_time, central = state
+        seen, last = self.central(late[:, 0], central[None])
         whole = self.tell(seen)[:, :, None]
-        h = self.read_late(late[..., None]) + self.where[0]
+        h = self.read_late(late.movedim(1, -1)) + self.where[0]
         told, new = [], []
-        for layer, state in zip(self.delayed, along_time, strict=True):
-            h, state = layer(h, state)
+        for layer, kept in zip(self.delayed, along_time, strict=True):
+            h, kept = layer(h, kept)
             told.append(h + whole)
-            new.append(state)
+            new.append(kept)
         return told, (tuple(new), last[0])
 
-    def _up(self, x: Tensor, told: list[Tensor]) -> Tensor:
-        """The frequency-delayed stack on all frames at once: frames are rows of a batch."""
+    def _up(self, x: Tensor, told: Told) -> Tensor:
+        """The frequency-delayed stack: frames are rows of a batch."""
         batch, _, time, mels = x.shape
         lower = F.pad(x, (1, -1)).reshape(batch * time, mels, 1)
         h = self.read_lower(lower) + self.where[1]
-        for layer, hint in zip(self.upward, told, strict=True):
+        for layer, hint in zip(self._upward(), told, strict=True):
             h = layer(h, hint.flatten(0, 1))
         return self.parameters_of(h).view(batch, time, mels, self.law.size).permute(0, 3, 1, 2)
+
+    def _upward(self) -> list[FrequencyDelayedLayer]:
+        return list(self.upward)  # type: ignore[arg-type]
+
+    def _climb(self, rows: int) -> Climb:
+        return MelClimb(self, rows)
+
+
+class MelClimb(Climb[MelNet]):
+    """The frequency-delayed stack on one frame: each GRU keeps its state from cell to cell."""
+
+    def begin(self, told: Told) -> None:
+        self._told = [hint[:, 0].transpose(0, 1) for hint in told]
+        blank = self.model.where.new_zeros(self.rows, self.model.config.channels)
+        self._kept = [blank for _ in told]
+
+    def at(self, f: int, below: Tensor) -> Tensor:
+        model = self.model
+        h = model.read_lower(below) + model.where[1, f]
+        for i, layer in enumerate(model._upward()):
+            self._kept[i] = torch.gru_cell(h + self._told[i][f], self._kept[i], *layer.up.all_weights[0])
+            h = h + layer.mix(self._kept[i])
+        return model.parameters_of(h)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.values import ValueConfig, ValueModel
+from causalcnn.models.two_stacks import Climb, Told, TwoStacks
+from causalcnn.models.values import ValueConfig
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.law import State
@@ -80,7 +81,7 @@ class LowerBlock(nn.Module):
         return h + self.mix(self.between(self.conv(self.before(h)) + told))
 
 
-class PixelCNN(ValueModel):
+class PixelCNN(TwoStacks):
     """A PixelCNN without blind spot: earlier frames at once, this frame from low to high frequency.
 
     Args:
@@ -120,9 +121,9 @@ class PixelCNN(ValueModel):
         self.where = nn.Parameter(torch.zeros(2 + len(c.dilations), c.channels, 1, c.mels))
         self.last = nn.Sequential(nn.ReLU(), nn.Conv1d(c.channels, c.channels, 1), nn.ReLU())
         self.parameters_of = nn.Conv1d(c.channels, self.law.size, 1)
-        with torch.no_grad():
+        with torch.no_grad():  # begins as a broad distribution, the same for every value
             self.parameters_of.weight.mul_(0.1)
-            self.parameters_of.bias.copy_(self.law.start())
+            self.parameters_of.bias.copy_(self.law.start())  # type: ignore[union-attr]
 
     # ---------------------------------------------------------------------------------------------- the law
     @property
@@ -136,21 +137,9 @@ class PixelCNN(ValueModel):
             lower = lower.then(_along_frequency(block.conv.field)) | found | lower
         return lower
 
-    def initial_state(self, batch: int, *frequency: int) -> State:
-        """A frame of zeros, which is read late, and the histories of the vertical layers."""
-        mels = self.config.mels
-        if frequency not in ((), (mels,)):
-            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {mels}")
+    def _start(self, batch: int) -> State:
         layers = [self.first_vertical, *(block for block, _ in self._vertical())]
-        return self.where.new_zeros(batch, 1, 1, mels), tuple(layer.initial_state(batch, mels) for layer in layers)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Continue from ``state``; see :meth:`CausalModule.step`."""
-        self._check(x)
-        before, histories = state
-        frames = torch.cat([before, x], dim=2)
-        told, histories = self._from_above(frames[:, :, :-1], histories)
-        return self._along(x, told), (frames[:, :, -1:].clone(), histories)
+        return tuple(layer.initial_state(batch, self.config.mels) for layer in layers)
 
     def _vertical(self) -> list[tuple[ResidualBlock2d, CausalConv2d]]:
         return list(zip(self.vertical, self.links, strict=True))  # type: ignore[arg-type]
@@ -158,25 +147,73 @@ class PixelCNN(ValueModel):
     def _lower(self) -> list[LowerBlock]:
         return list(self.lower)  # type: ignore[arg-type]
 
-    def _from_above(self, late: Tensor, histories: State) -> tuple[list[Tensor], State]:
-        """What the vertical stack tells each horizontal block, ``(batch, channels, time, mels)``."""
-        v, first = self.first_vertical.step(late, histories[0])
+    def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
+        """The vertical stack; what it tells each horizontal block is ``(batch, channels, time, mels)``."""
+        v, first = self.first_vertical.step(late, state[0])
         v = v + self.where[0]
         told, new = [], [first]
         for i, (block, link) in enumerate(self._vertical()):
-            v, history = block.step(v, histories[i + 1])
+            v, history = block.step(v, state[i + 1])
             told.append(link(v) + self.where[2 + i])
             new.append(history)
         return told, tuple(new)
 
-    def _along(self, x: Tensor, told: list[Tensor]) -> Tensor:
-        """The horizontal stack on all frames at once: frames are rows of a batch, frequency is their time."""
+    def _up(self, x: Tensor, told: Told) -> Tensor:
+        """The horizontal stack: frames are rows of a batch, frequency is their time."""
         batch, _, time, mels = x.shape
         h = self.first_lower(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
         for block, hint in zip(self._lower(), told, strict=True):
             h = block(h, _frames_as_rows(hint))
         y = self.parameters_of(self.last(h))
         return y.view(batch, time, self.law.size, mels).transpose(1, 2)
+
+    def _climb(self, rows: int) -> Climb:
+        return PixelClimb(self, rows)
+
+
+class PixelClimb(Climb[PixelCNN]):
+    """The horizontal stack on one frame: what its layers read is kept; a frame is short, so nothing is ever dropped."""
+
+    def __init__(self, model: PixelCNN, rows: int) -> None:
+        super().__init__(model, rows)
+        mels = model.config.mels
+        self._first = _Taps(model.first_lower, rows, mels)
+        self._blocks = [(_Taps(block.conv, rows, mels), _matrix(block.mix)) for block in model._lower()]
+        self._last = _matrix(model.last[1])  # type: ignore[arg-type]
+        self._parameters = _matrix(model.parameters_of)
+        self._where = model.where[1, :, 0].detach().T.contiguous()
+
+    def begin(self, told: Told) -> None:
+        self._told = [hint[:, :, 0].permute(2, 0, 1).contiguous() for hint in told]
+
+    def at(self, f: int, below: Tensor) -> Tensor:
+        h = self._first(f, below) + self._where[f]
+        for (conv, (mix, bias)), told in zip(self._blocks, self._told, strict=True):
+            h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + told[f]), mix)
+        h = torch.addmm(self._last[1], torch.relu_(h), self._last[0])
+        return torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
+
+
+class _Taps:
+    """A causal convolution along a frame, cell by cell. Zeros stand below the first cell and are never written."""
+
+    def __init__(self, layer: CausalConv1d, rows: int, mels: int) -> None:
+        kernel, dilation = layer.weight.shape[2], layer._dilation[0]
+        self._reach, self._dilation = (kernel - 1) * dilation, dilation
+        self._cells = layer.weight.new_zeros(rows, self._reach + mels, layer.in_channels)
+        self._matrix, self._bias = _matrix(layer)
+
+    def __call__(self, f: int, x: Tensor) -> Tensor:
+        self._cells[:, self._reach + f] = x
+        window = self._cells[:, f : f + self._reach + 1 : self._dilation]
+        return torch.addmm(self._bias, window.flatten(1), self._matrix)
+
+
+def _matrix(layer: CausalConv1d | nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """``(taps · in, out)``, older taps first, and the bias."""
+    assert layer.bias is not None
+    weight = layer.weight.detach()
+    return weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous(), layer.bias.detach()
 
 
 def _frames_as_rows(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import palette
 
 if TYPE_CHECKING:
+    from .bins import BinsExplorer
     from .codebook import CodebookExplorer
     from .cone import ConeExplorer
     from .figure import Figure
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .labels import intervals, labels_over_time
     from .leaks import LeakExplorer
     from .memory import MemoryExplorer
+    from .orders import OrderExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
     from .remembering import lines_back
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AllOnes": "responses",
+    "BinsExplorer": "bins",
     "CodebookExplorer": "codebook",
     "ConeExplorer": "cone",
     "Figure": "figure",
     "HierarchyExplorer": "hierarchy",
     "LeakExplorer": "leaks",
     "MemoryExplorer": "memory",
+    "OrderExplorer": "orders",
     "Picture": "picture",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
@@ -57,12 +61,14 @@ _HOMES = {
 
 __all__ = [
     "AllOnes",
+    "BinsExplorer",
     "CodebookExplorer",
     "ConeExplorer",
     "Figure",
     "HierarchyExplorer",
     "LeakExplorer",
     "MemoryExplorer",
+    "OrderExplorer",
     "Picture",
     "ResponseExplorer",
     "StackExplorer",

@@ -191,6 +191,10 @@ class Gaussian(Gaussians):
         self.size = 1
         self.spread = nn.Parameter(torch.tensor(_raw(0.5) / _FASTER))
 
+    def extra_repr(self) -> str:
+        """What is learned."""
+        return "a mean for each value, one spread"
+
     def bells(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weight 0, the mean that the network gave, and the learned spread, each ``(…, 1)``."""
         self._check(parameters)

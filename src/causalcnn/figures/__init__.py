@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .orders import OrderExplorer
     from .picture import Picture, new_figure, show, style
     from .plots import codes, curves, heat, heats, response_grid, voice_activity, wave, wave_and_mel
+    from .ranges import RangeExplorer
     from .remembering import lines_back
     from .response import ResponseExplorer
     from .responses import AllOnes
@@ -40,6 +41,7 @@ _HOMES = {
     "MemoryExplorer": "memory",
     "OrderExplorer": "orders",
     "Picture": "picture",
+    "RangeExplorer": "ranges",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
     "WindowExplorer": "window",
@@ -70,6 +72,7 @@ __all__ = [
     "MemoryExplorer",
     "OrderExplorer",
     "Picture",
+    "RangeExplorer",
     "ResponseExplorer",
     "StackExplorer",
     "WindowExplorer",

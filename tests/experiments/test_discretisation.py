@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from causalcnn.experiments import discretisation
+from causalcnn.models import VQVAE2Config
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, RunningBins, UniformBins
 
 pytest.importorskip("espeakng_loader", reason="needs the extra 'speech'")
@@ -76,3 +77,16 @@ def test_the_committed_table_says_what_the_chapter_leans_on() -> None:
     assert torch.tensor(table["gains_db"]).tolist() == list(discretisation.GAINS_DB)
     for found in table["bang"].values():
         assert found["fixed"]["share_moved"] == found["running"]["share_moved"] == 0 < found["minmax"]["share_moved"]
+
+
+def test_codes_and_bins_are_measured_in_the_same_frames_above_the_same_floor(corpus: FeatureCorpus) -> None:
+    class Keeps(torch.nn.Module):  # a codec that loses what lies below its floor, and nothing else
+        config = VQVAE2Config.tiny()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.clamp(min=self.config.floor_db)
+
+    bins = UniformBins(-73.4, 16.6)
+    found = discretisation.against_codes(Keeps(), corpus, bins)  # type: ignore[arg-type]
+    assert found["codes"] == 0
+    assert found["4 bits"] / found["5 bits"] == pytest.approx(2, rel=0.05)

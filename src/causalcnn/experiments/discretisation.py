@@ -12,6 +12,7 @@ the embedded validation speakers.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causalcnn.models import CausalVQVAE2
 from causalcnn.speech import (
     HIGHEST_HZ_OF,
     EmbeddedSpeech,
@@ -33,9 +35,12 @@ from causalcnn.speech import (
     bands_below,
     evaluation_sets,
     speaking,
+    to_1d,
+    to_2d,
 )
+from causalcnn.training import load_model
 
-__all__ = ["bang", "catching_up", "entropies", "error_db", "main", "measure", "ways"]
+__all__ = ["against_codes", "bang", "catching_up", "entropies", "error_db", "main", "measure", "ways"]
 
 Way = Callable[[Tensor], Tensor]
 BITS = range(1, 9)
@@ -50,8 +55,11 @@ def ways(corpus: FeatureCorpus, bits: int) -> dict[str, Way]:
         corpus: what the fixed and the running range are learned from. bits: of the bins.
     """
     running = RunningBins.fitted(corpus, bits)
-    fixed = running.bins
-    return {"fixed": lambda x: fixed.decode(fixed.encode(x)), "running": running, "minmax": MinMaxBins(bits)}
+    return {
+        "fixed": functools.partial(_there_and_back, running.bins),
+        "running": running,
+        "minmax": MinMaxBins(bits),
+    }
 
 
 @torch.no_grad()
@@ -131,14 +139,36 @@ def bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames
     return found
 
 
+def against_codes(model: CausalVQVAE2, corpus: FeatureCorpus, bins: UniformBins, bands: int = 80) -> dict[str, float]:
+    """The error in dB of a codec's codes, and of bins, in the same frames and above the codec's floor.
+
+    Args:
+        model: the codec, in eval mode. corpus: what is coded. bins: with 3, 4 and 5 bits they are the rivals.
+        bands: so many of the lowest count.
+    """
+    floor, ways = model.config.floor_db, {"codes": lambda x: to_1d(model(to_2d(x)))}
+    for bits in (3, 4, 5):
+        coarse = bins.coarser(bits)
+        ways[f"{bits} bits"] = functools.partial(_there_and_back, coarse)
+    return {name: round(error_db(way, corpus, floor, bands=bands), 3) for name, way in ways.items()}
+
+
+def _there_and_back(bins: UniformBins, x: Tensor) -> Tensor:
+    return bins.decode(bins.encode(x))
+
+
 def catching_up(running: RunningBins, jump_db: float) -> int:
     """For how many frames a sound is cut off that begins ``jump_db`` above the range."""
     x = torch.full((1, 80, 200), float(running.bins.high_db + jump_db))
     return int(((running(x) - x).abs() > running.bins.step_db / 2 + 1e-3)[0, 0].sum())
 
 
-def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus]) -> dict[str, Any]:
-    """Every number of the table."""
+def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus], model: CausalVQVAE2 | None = None) -> dict[str, Any]:
+    """Every number of the table.
+
+    Args:
+        train: what ranges and frequencies are learned from. sets: what is measured. model: a codec to compare with.
+    """
     bins = UniformBins.fitted(train)
     errors: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
     for bits in BITS:
@@ -169,6 +199,9 @@ def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus]) -> dict[str, A
         "rms_error_db_at_gain": gains,
         "bits_a_value": {str(b): entropies(bins.coarser(b), train, sets) for b in BITS},
         "bang": {name: bang(corpus) for name, corpus in sets.items()},
+        "against_codes": {}
+        if model is None
+        else {name: against_codes(model, of, bins, bands_below(HIGHEST_HZ_OF[name])) for name, of in sets.items()},
     }
 
 
@@ -178,7 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("to", type=Path, help="the JSON file to write")
     parser.add_argument("--seconds", type=float, default=120, help="of each set that is measured")
     parser.add_argument("--training-seconds", type=float, default=1_200, help="of speech that the range is learned on")
+    parser.add_argument(
+        "--model", type=Path, default=Path("book/checkpoints/vqvae2-tiny"), help="codec to compare with"
+    )
     asked = parser.parse_args(arguments)
+    model, card = load_model(asked.model)
     source = EmbeddedSpeech("train", speakers=60, seconds=asked.training_seconds)
     sets = evaluation_sets(asked.seconds)
     table = {
@@ -188,7 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "sets": {name: {"clips": len(of), "seconds": round(of.seconds)} for name, of in sets.items()},
         "seeds": [source.seed],
         "spread": "none: nothing here is drawn, and one range is learned once",
-        **measure(FeatureCorpus.of(source), sets),
+        "codec": {"sha256": card["sha256"], "bits_per_second": model.bits_per_second},
+        **measure(FeatureCorpus.of(source), sets, model.eval()),
     }
     new = asked.to.with_suffix(".new")
     new.write_text(json.dumps(table, indent=1) + "\n", "utf8")

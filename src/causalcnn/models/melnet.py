@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from causalcnn.field import Field
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
-from causalcnn.models.values import ValueConfig, ordered_field
+from causalcnn.models.values import GAIN, ValueConfig, begin_broad, ordered_field
 from causalcnn.nn.law import State
 
 __all__ = ["MelNet", "MelNetConfig"]
@@ -157,9 +157,7 @@ class MelNet(TwoStacks):
         self.tell = nn.Linear(c.central, c.channels)
         self.upward = nn.ModuleList(FrequencyDelayedLayer(c.channels) for _ in range(c.layers))
         self.parameters_of = nn.Linear(c.channels, self.law.size)
-        with torch.no_grad():  # begins as a broad distribution, the same for every value
-            self.parameters_of.weight.mul_(0.1)
-            self.parameters_of.bias.copy_(self.law.start())
+        begin_broad(self.parameters_of, self.law)
 
     # ---------------------------------------------------------------------------------------------- the law
     @property
@@ -192,7 +190,7 @@ class MelNet(TwoStacks):
         h = self.read_lower(lower) + self.where[1]
         for layer, hint in zip(self._upward(), told, strict=True):
             h = layer(h, hint.flatten(0, 1))
-        return self.parameters_of(h).view(batch, time, mels, self.law.size).permute(0, 3, 1, 2)
+        return (GAIN * self.parameters_of(h)).view(batch, time, mels, self.law.size).permute(0, 3, 1, 2)
 
     def _upward(self) -> list[FrequencyDelayedLayer]:
         return list(self.upward)  # type: ignore[arg-type]
@@ -215,4 +213,4 @@ class MelClimb(Climb[MelNet]):
         for i, layer in enumerate(model._upward()):
             self._kept[i] = torch.gru_cell(h + self._told[i][f], self._kept[i], *layer.up.all_weights[0])
             h = h + layer.mix(self._kept[i])
-        return model.parameters_of(h)
+        return GAIN * model.parameters_of(h)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from causalcnn.field import Field
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
-from causalcnn.models.values import ValueConfig
+from causalcnn.models.values import GAIN, ValueConfig, begin_broad
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.law import State
@@ -121,9 +121,7 @@ class PixelCNN(TwoStacks):
         self.where = nn.Parameter(torch.zeros(2 + len(c.dilations), c.channels, 1, c.mels))
         self.last = nn.Sequential(nn.ReLU(), nn.Conv1d(c.channels, c.channels, 1), nn.ReLU())
         self.parameters_of = nn.Conv1d(c.channels, self.law.size, 1)
-        with torch.no_grad():  # begins as a broad distribution, the same for every value
-            self.parameters_of.weight.mul_(0.1)
-            self.parameters_of.bias.copy_(self.law.start())  # type: ignore[union-attr]
+        begin_broad(self.parameters_of, self.law)
 
     # ---------------------------------------------------------------------------------------------- the law
     @property
@@ -164,7 +162,7 @@ class PixelCNN(TwoStacks):
         h = self.first_lower(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
         for block, hint in zip(self._lower(), told, strict=True):
             h = block(h, _frames_as_rows(hint))
-        y = self.parameters_of(self.last(h))
+        y = GAIN * self.parameters_of(self.last(h))
         return y.view(batch, time, self.law.size, mels).transpose(1, 2)
 
     def _climb(self, rows: int) -> Climb:
@@ -191,7 +189,7 @@ class PixelClimb(Climb[PixelCNN]):
         for (conv, (mix, bias)), told in zip(self._blocks, self._told, strict=True):
             h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + told[f]), mix)
         h = torch.addmm(self._last[1], torch.relu_(h), self._last[0])
-        return torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
+        return GAIN * torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
 
 
 class _Taps:

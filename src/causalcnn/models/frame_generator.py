@@ -1,0 +1,209 @@
+"""The frame generator of the note of 2019: a causal CNN over past frames starts an RNN that writes the next frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.models.values import GAIN, Sampler, ValueConfig, ValueModel, begin_broad, ordered_field
+from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
+from causalcnn.nn.compose import CausalSequential
+from causalcnn.nn.conv import CausalConv2d
+from causalcnn.nn.law import CausalModule, State
+
+__all__ = ["FrameGenerator", "FrameGeneratorConfig"]
+
+
+@dataclass(frozen=True)
+class FrameGeneratorConfig(ValueConfig):
+    """The sizes of the model; see also :class:`ValueConfig`.
+
+    Attributes:
+        encoder: ``"1d"``: convolutions over time, the bands are channels; ``"2d"``: over time and frequency.
+        channels: of the encoder's hidden layers. kernel_size: its taps over time. blocks: its residual blocks.
+        dilations: one stack of layers for each; several are added (1D only).
+        hidden: size of the RNN's state.
+        place: size of the vector that tells the RNN which band it is writing.
+        glimpse: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0: it
+            then knows of the past what its initial state says, as in the note.
+    """
+
+    encoder: Literal["1d", "2d"] = "1d"
+    channels: int = 128
+    kernel_size: int = 3
+    blocks: int = 2
+    dilations: tuple[int, ...] = (1,)
+    hidden: int = 256
+    place: int = 16
+    glimpse: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_whole("channels", "kernel_size", "blocks", "hidden", "place")
+        self._check_whole("glimpse", least=0)
+        # A card is JSON, and knows lists only.
+        object.__setattr__(self, "dilations", tuple(self.dilations))
+        if self.encoder not in ("1d", "2d"):
+            raise ValueError(f"encoder is {self.encoder!r}; it must be '1d' or '2d'")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ValueError(f"dilations are {self.dilations}; there must be at least one, each at least 1")
+        if self.encoder == "2d" and len(self.dilations) > 1:
+            raise ValueError(f"dilations are {self.dilations}; the 2D encoder has one stack, so one dilation")
+        if self.glimpse and self.glimpse % 2 == 0:
+            raise ValueError(f"glimpse is {self.glimpse}; it must be odd, as it is centred on a band, or 0")
+
+    @classmethod
+    def tiny(cls) -> FrameGeneratorConfig:
+        """For a chapter on a CPU."""
+        return cls(channels=64, hidden=64)
+
+    @classmethod
+    def base(cls) -> FrameGeneratorConfig:
+        """For a GPU, or for patience; also the size whose speed is measured."""
+        return cls()
+
+
+class FrameGenerator(ValueModel):
+    """Earlier frames → encoder → initial state of a GRU → the values of the next frame, from low to high frequency.
+
+    At each value the GRU reads the one below it, which band it is at, and, with ``glimpse``, the last frame's
+    bands around it; a linear layer makes the parameters of the distribution from what it read and what it knows.
+
+    Args:
+        config: the sizes; ``FrameGeneratorConfig.tiny()``, ``.base()``, or your own.
+
+    Shape:
+        values from −1 to 1 ``(batch, 1, time, mels)`` → parameters ``(batch, law.size, time, mels)``.
+
+    Source:
+        the note of 2019; the order of the values is MelNet's (Vasquez and Lewis, arXiv 1906.01083, §3).
+
+    Example:
+        >>> model = FrameGenerator(FrameGeneratorConfig.tiny()).eval()
+        >>> tuple(model.generate(frames=2, seed=1).shape)
+        (1, 2, 80)
+        >>> model.field.axis("time").past
+        13
+    """
+
+    name: ClassVar[str] = "frame-generator"
+    Config: ClassVar[type[ValueConfig]] = FrameGeneratorConfig
+    config: FrameGeneratorConfig
+
+    def __init__(self, config: FrameGeneratorConfig | None = None) -> None:
+        super().__init__(config or FrameGeneratorConfig.tiny())
+        c = self.config
+        self.encoder = _encoder_1d(c) if c.encoder == "1d" else _encoder_2d(c)
+        known = c.channels if c.encoder == "1d" else self._cells() * c.channels
+        self.initial = nn.Linear(known, c.hidden)
+        self.place = nn.Parameter(torch.randn(c.mels, c.place) * 0.3)
+        read = 1 + c.glimpse + c.place
+        self.rnn = nn.GRU(read, c.hidden)
+        self.head = nn.Linear(c.hidden + read, self.law.size)
+        begin_broad(self.head, self.law)
+
+    def _cells(self) -> int:
+        """How many cells of frequency the 2D encoder ends with."""
+        empty = torch.zeros(1, 1, 0, self.config.mels)
+        return self.encoder.step(empty, self.encoder.initial_state(1, self.config.mels))[0].shape[3]
+
+    @property
+    def field(self) -> Field:
+        """The frames that the encoder reads, one further back, and the lower frequencies of this one."""
+        times = self.encoder.field.axis("time").inputs_of(0)
+        return ordered_field(frozenset(t - 1 for t in times), self.config.mels)
+
+    def initial_state(self, batch: int, *frequency: int) -> State:
+        """The encoder's, and the last frame: none yet, so zeros."""
+        if frequency not in ((), (self.config.mels,)):
+            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {self.config.mels}")
+        last = self.place.new_zeros(batch, 1, 1, self.config.mels)
+        return self.encoder.initial_state(batch, *(() if self.config.encoder == "1d" else frequency)), last
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The parameters of the values of the next frames, all of which are known: see :class:`ValueModel`."""
+        self._check(x)
+        encoder_state, last = state
+        before = torch.cat([last, x], 2)
+        earlier, last = before[:, :, :-1], before[:, :, -1:]
+        context, encoder_state = self._context(earlier, encoder_state)
+        batch, _, frames, mels = x.shape
+        if not frames:
+            return x.new_zeros(batch, self.law.size, 0, mels), (encoder_state, last)
+        read = self._read(x, earlier)
+        seen, _ = self.rnn(read, context.reshape(1, batch * frames, -1))
+        parameters = GAIN * self.head(torch.cat([seen, read], 2))
+        return parameters.view(mels, batch, frames, -1).permute(1, 3, 2, 0), (encoder_state, last)
+
+    def _context(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
+        """The RNN's initial state for each frame, ``(batch, frames, hidden)``, from the frames before it."""
+        x = earlier[:, 0].transpose(1, 2) if self.config.encoder == "1d" else earlier
+        known, state = self.encoder.step(x, state)
+        return self._initial(known), state
+
+    def _initial(self, known: Tensor) -> Tensor:
+        return torch.tanh(self.initial(torch.relu(known).transpose(1, 2).flatten(2)))
+
+    def _read(self, x: Tensor, earlier: Tensor) -> Tensor:
+        """What the RNN reads at each value: the one below, the glimpse, the place: ``(mels, batch·frames, …)``."""
+        batch, _, frames, mels = x.shape
+        below = nn.functional.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)
+        place = self.place[:, None].expand(-1, batch * frames, -1)
+        if not self.config.glimpse:
+            return torch.cat([below, place], 2)
+        return torch.cat([below, self._glimpses(earlier).transpose(0, 1), place], 2)
+
+    def _glimpses(self, earlier: Tensor) -> Tensor:
+        """The last frame around each band, ``(batch·frames, mels, glimpse)``; zeros beyond its ends."""
+        reach = self.config.glimpse // 2
+        flat = nn.functional.pad(earlier.reshape(-1, self.config.mels), (reach, reach))
+        return flat.unfold(1, self.config.glimpse, 1)
+
+    def _fast_sampler(self, rows: int) -> Sampler[Any]:
+        return FrameSampler(self, rows)
+
+
+def _encoder_1d(c: FrameGeneratorConfig) -> CausalModule:
+    sizes = {"kernel_size": c.kernel_size, "blocks": c.blocks}
+    if len(c.dilations) == 1:
+        return Encoder(c.mels, c.channels, c.channels, dilation=c.dilations[0], **sizes)
+    return MultiStackEncoder(
+        c.mels, c.channels, c.channels, kernel_sizes=(c.kernel_size,), dilations=c.dilations, blocks=c.blocks
+    )
+
+
+def _encoder_2d(c: FrameGeneratorConfig) -> CausalModule:
+    """As deep as the 1D encoder, and reading the same frames; frequency is halved three times."""
+    dilation, wide = (c.dilations[0], 1), (c.kernel_size, 4)
+    layers: list[nn.Module] = [CausalConv2d(1, c.channels, wide, stride=(1, 2), dilation=dilation)]
+    for _ in range(2):
+        layers += [nn.ReLU(), CausalConv2d(c.channels, c.channels, wide, stride=(1, 2), dilation=dilation)]
+    for _ in range(2 * c.blocks - 1):
+        layers.append(ResidualBlock2d(c.channels, (c.kernel_size, 3), dilation=dilation))
+    return CausalSequential(*layers)
+
+
+class FrameSampler(Sampler[FrameGenerator]):
+    """The encoder as a stream, one new frame at a time; then the RNN, value by value, from its own state."""
+
+    def __init__(self, model: FrameGenerator, rows: int) -> None:
+        super().__init__(model, rows)
+        frequency = () if model.config.encoder == "1d" else (model.config.mels,)
+        self._stream = model.encoder.stream(rows, *frequency)
+        self._last = model.place.new_zeros(rows, 1, 1, model.config.mels)
+        self._known: Tensor | None = None
+
+    def _read(self, x: Tensor) -> None:
+        known = torch.cat([self._last, x], 2)  # the last frame passes through the encoder when the next is drawn
+        self._encode(known[:, :, :-1])
+        self._last = known[:, :, -1:]
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return self._stream(x[:, 0].transpose(1, 2) if self.model.config.encoder == "1d" else x)
+
+    def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
+        raise NotImplementedError

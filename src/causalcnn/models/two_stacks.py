@@ -44,7 +44,7 @@ class TwoStacks(ValueModel):
         """A frame of zeros, and the state of the stack over earlier frames."""
         mels = self.config.mels
         if frequency not in ((), (mels,)):
-            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {mels}")
+            raise ValueError(f"the frequency axis is {frequency}; this model takes ({mels},)")
         return next(self.parameters()).new_zeros(batch, 1, 1, mels), self._start(batch)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:

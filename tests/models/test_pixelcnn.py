@@ -1,0 +1,136 @@
+"""The PixelCNN: the law, its field, no blind spot, fast draws that are those of the slow way, learning."""
+
+import copy
+
+import pytest
+import torch
+
+from causalcnn import check_contract
+from causalcnn.models import law_of
+from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
+from causalcnn.speech import Batch
+
+SMALL = PixelCNNConfig(
+    channels=4, hidden=3, mels=9, first_kernel=(2, 3), first_lower=2, dilations=((2, 1), (3, 1)), lower_dilations=(1, 3)
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+def lively(model, seed=0):
+    """A model that says something else of every value, as after a training."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) * 0.1)
+    return model
+
+
+def batch_of(rows=2, frames=12, mels=9):
+    features = torch.randn(rows, mels, frames, generator=torch.Generator().manual_seed(0)) * 15 - 30
+    return Batch(features, torch.ones(rows, frames, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64))
+
+
+def test_it_keeps_the_law():
+    x = torch.rand(2, 1, 11, 9, dtype=torch.float64) * 2 - 1
+    check_contract(PixelCNN(SMALL).double(), x)
+
+
+def test_the_preset_reads_all_lower_frequencies_and_180_ms_without_a_hole():
+    field = PixelCNN(PixelCNNConfig.tiny()).field
+    assert (field.past, field.lookahead) == (18, 0)
+    cells = field.inputs_of((100, 79), within=(range(101), range(80)))
+    assert {f for t, f in cells if t == 100} == set(range(79))
+    assert {t for t, f in cells if f == 79} == set(range(82, 100))
+
+
+def test_there_is_no_blind_spot():
+    """A stack of kernels masked in raster order never sees the cells above and to the side that lie behind others."""
+    field = PixelCNN(SMALL).field
+    read = {cell for cell in field.inputs_of((20, 4), within=(range(21), range(9))) if cell[0] >= 18}
+    reach = 3  # of the vertical stack at each side: one cell in each of its three layers
+    assert {f for t, f in read if t == 19} == set(range(4 + reach + 1))
+
+
+@pytest.mark.parametrize("law", ["logistics-4", "categorical-4"])
+def test_the_fast_draws_are_those_of_the_slow_way(law):
+    model = lively(PixelCNN(SMALL.with_(law=law))).double().eval()
+    prompt = torch.randint(0, 256, (2, 3, 9), generator=torch.Generator().manual_seed(0))
+    for given in (None, prompt, prompt[:, :0]):
+        fast = model.generate(5, rows=2, prompt=given, seed=3)
+        slow = model.generate(5, rows=2, prompt=given, seed=3, reference=True)
+        assert torch.equal(fast, slow)
+    assert not torch.equal(fast, model.generate(5, rows=2, prompt=prompt, seed=4))
+
+
+def test_what_is_read_piece_by_piece_leads_to_the_same_draws():
+    model = lively(PixelCNN(SMALL)).double().eval()
+    prompt = torch.randint(0, 256, (1, 7, 9), generator=torch.Generator().manual_seed(0))
+    whole, pieces = model.sampler(), model.sampler()
+    whole.read(prompt)
+    for piece in prompt.split([1, 0, 4, 2], dim=1):
+        pieces.read(piece)
+    uniform = whole.uniform(torch.Generator().manual_seed(1))
+    assert torch.equal(whole.draw(uniform), pieces.draw(uniform))
+
+
+def test_it_begins_as_the_law_begins():
+    model = PixelCNN(SMALL)
+    start = law_of(SMALL.law).start()
+    said = model(torch.rand(1, 1, 6, 9) * 2 - 1)
+    torch.testing.assert_close(said, start[None, :, None, None].expand_as(said), atol=0.5, rtol=0)
+
+
+def test_it_learns():
+    model, batch = PixelCNN(SMALL), batch_of()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    bits = []
+    for _ in range(25):
+        loss, metrics = model.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        bits.append(metrics["bits"].item())
+    assert bits[-1] < bits[0] - 0.5
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_padding_changes_no_real_frame():
+    model = lively(PixelCNN(SMALL)).double()
+    batch = batch_of()
+    longer = Batch(
+        torch.cat([batch.features, torch.full((2, 9, 5), 7.0)], 2),
+        torch.cat([batch.mask, torch.zeros(2, 5, dtype=torch.bool)], 1),
+        batch.speaker,
+    )
+    torch.testing.assert_close(model.loss(batch)[0], model.loss(longer)[0], rtol=1e-6, atol=0)
+
+
+def test_a_configuration_survives_json():
+    config = PixelCNNConfig(first_kernel=[2, 3], dilations=[[2, 1]], lower_dilations=[1])
+    assert config == PixelCNNConfig(first_kernel=(2, 3), dilations=((2, 1),), lower_dilations=(1,))
+    assert hash(config) == hash(copy.copy(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lower_dilations": (1,)}, r"4 vertical and 1 horizontal dilations"),
+        ({"channels": 0}, r"channels is 0"),
+    ],
+)
+def test_what_cannot_be_is_said(changes, message):
+    with pytest.raises(ValueError, match=message):
+        PixelCNNConfig(**changes)
+
+
+def test_an_input_of_another_shape_is_refused():
+    model = PixelCNN(SMALL)
+    with pytest.raises(ValueError, match=r"axis is \(8,\); this model takes \(9,\)"):
+        model(torch.zeros(1, 1, 4, 8))
+    with pytest.raises(ValueError, match=r"model\.seen\(levels\)"):
+        model.step(torch.zeros(1, 1, 4, 8), model.initial_state(1))

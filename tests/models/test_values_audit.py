@@ -1,0 +1,175 @@
+"""What a value depends on, in time and in frequency: proved for all three models, and the faults that it finds."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from causalcnn import audit
+from causalcnn.causality import Verdict, measure_field, trace
+from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
+from causalcnn.models.melnet import FrequencyDelayedLayer, MelNet, MelNetConfig, Recurrent
+from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
+from causalcnn.models.within_frame import WithinFrame
+
+MELS, FRAMES = 6, 6
+PIXEL = PixelCNNConfig(
+    channels=3, hidden=2, mels=MELS, first_kernel=(2, 3), first_lower=2, dilations=((2, 1),), lower_dilations=(1,)
+)
+MEL = MelNetConfig(channels=2, layers=1, central=2, mels=MELS)
+FRAME = FrameGeneratorConfig(channels=2, hidden=2, place=1, kernel_size=2, blocks=1, mels=MELS)
+MODELS = [(PixelCNN, PIXEL), (MelNet, MEL), (FrameGenerator, FRAME), (FrameGenerator, FRAME.with_(encoder="2d"))]
+NAMES = ["pixelcnn", "melnet", "frame-generator 1d", "frame-generator 2d"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+def small(kind, config):
+    if getattr(config, "encoder", "") == "2d":
+        config = config.with_(mels=16)  # it halves the frequencies three times
+    return kind(config).double().eval()
+
+
+def allowed(t, f, mels):
+    """All that comes before in the order of prediction."""
+    return frozenset((u, g) for u in range(t + 1) for g in range(mels if u < t else f))
+
+
+def by_many_draws(model, x, times, draws=6):
+    """The support of the gradient, under many draws of small weights: gates that positive ones would shut stay open."""
+    found = {}
+    for seed in range(draws):
+        twin, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in twin.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype) * 0.5)
+        source = torch.randn(x.shape, generator=generator, dtype=x.dtype).requires_grad_()
+        y = twin(source).sum(1)[0]
+        for t in times:
+            for f in range(y.shape[1]):
+                (gradient,) = torch.autograd.grad(y[t, f], source, retain_graph=True, allow_unused=True)
+                cells = set() if gradient is None else {tuple(cell) for cell in gradient[0, 0].nonzero().tolist()}
+                found.setdefault((t, f), set()).update(cells)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "config"), MODELS, ids=NAMES)
+def test_a_value_reads_what_is_declared_and_nothing_that_comes_later(kind, config):
+    model = small(kind, config)
+    mels = model.config.mels
+    x = torch.zeros(1, 1, FRAMES, mels, dtype=torch.float64)
+    followed = trace(model, x)
+    measured = by_many_draws(model, x, (1, FRAMES - 1)) if kind is FrameGenerator else measure_field(model, x)
+    for t in range(FRAMES):
+        for f in range(mels):
+            declared = model.field.inputs_of((t, f), within=(range(FRAMES), range(mels)))
+            assert declared <= allowed(t, f, mels)
+            assert followed.inputs_of((t, f)) == declared, (t, f)  # for any weights, through the operations
+            assert measured.get((t, f), declared) == declared, (t, f)  # by the derivative
+
+
+def test_melnet_reads_all_that_comes_before():
+    model = small(MelNet, MEL)
+    for t, f in ((0, 0), (0, 3), (4, 0), (5, 5)):
+        assert model.field.inputs_of((t, f), within=(range(FRAMES), range(MELS))) == allowed(t, f, MELS)
+
+
+@pytest.mark.parametrize(("kind", "config"), MODELS, ids=NAMES)
+def test_the_audit_certifies_both_axes(kind, config):
+    model = small(kind, config)
+    for network, example in (
+        (model, (1, 1, FRAMES, model.config.mels)),
+        (WithinFrame(model), (1, 1, model.config.mels)),
+    ):
+        report = audit(network, example, most_frames=48)
+        assert report.verdict is Verdict.CAUSAL, report
+        assert report.passed, report
+
+
+# --------------------------------------------------------------------------------------------- planted faults
+class ReadsItself(PixelCNN):
+    """A mask that is off by one: the first horizontal layer is not moved on, so a value reads itself."""
+
+    def _up(self, x, told):
+        return super()._up(F.pad(x, (-1, 1)), told)
+
+
+class NotLate(PixelCNN):
+    """The vertical stack reads the present frame, all frequencies: a leak that no frame tells."""
+
+    def step(self, x, state):
+        last, kept = state
+        told, kept = self._told(x, kept)
+        return self._up(x, told), (last, kept)
+
+
+class BothWays(FrequencyDelayedLayer):
+    """Up the present frame, and down it."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.up = Recurrent(channels, channels, both=True)
+        self.mix = nn.Linear(2 * channels, channels)
+
+
+class DownTheFrame(MelNet):
+    """A bidirectional GRU over the present frame."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.upward = nn.ModuleList(BothWays(config.channels) for _ in range(config.layers))
+
+
+class EarlyCentre(MelNet):
+    """Its central GRU is one frame too early; the rest is in time."""
+
+    def _told(self, late, state):
+        ahead = torch.cat([late[:, :, 2:], torch.zeros_like(late[:, :, :2])], 2)[:, :, : late.shape[2]]
+        whole, _ = self.central(ahead[:, 0])
+        told, state = super()._told(late, state)
+        return [hint + self.tell(whole)[:, :, None] for hint in told], state
+
+
+class GlimpseOfNow(FrameGenerator):
+    """Its glimpse is of the frame that is being written, not of the last."""
+
+    def _read(self, x, earlier):
+        return super()._read(x, x)
+
+
+FAULTS = [
+    (ReadsItself, PIXEL, True, 1),
+    (NotLate, PIXEL, True, 3),
+    (DownTheFrame, MEL, True, MELS - 2),
+    (GlimpseOfNow, FRAME, True, 2),
+    (EarlyCentre, MEL, False, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "frames_in_order", "ahead"), FAULTS, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_the_audit_finds_a_planted_fault(kind, config, frames_in_order, ahead):
+    model = kind(config).double().eval()
+    over_time = audit(model, (1, 1, FRAMES, MELS), most_frames=24)
+    if not frames_in_order:
+        assert over_time.verdict is Verdict.LOOKS_AHEAD
+        assert over_time.lookahead == 1
+        return
+    assert over_time.verdict is Verdict.CAUSAL  # frames alone do not tell: hence the second audit
+    within = audit(WithinFrame(model), (1, 1, MELS))
+    assert within.verdict is Verdict.LOOKS_AHEAD
+    assert max(within.frames.values()) == ahead
+
+
+def test_within_frame_says_what_it_takes():
+    within = WithinFrame(small(PixelCNN, PIXEL))
+    with pytest.raises(ValueError, match=r"at most 6 values"):
+        within(torch.zeros(1, 1, 7, dtype=torch.float64))
+    assert within(torch.zeros(2, 1, 4, dtype=torch.float64)).shape == (2, 12, 4)

@@ -172,6 +172,18 @@ def test_endless_pasts():
     assert not both.reads(0, 3)
 
 
+def test_an_endless_joint_past_is_told_within_frames_and_frequencies():
+    cells = tuple(frozenset((0, lower) for lower in range(f)) for f in range(3))
+    field = Field(("time", "frequency"), (1, 3), (1, 0), cells, (-1,) * 3)
+    earlier = {(t, f) for t in range(4) for f in range(3)}
+    assert field.inputs_of((4, 2), within=(range(9), range(3))) == earlier | {(4, 0), (4, 1)}
+    assert field.inputs_of((4, 0), within=(range(2, 9), range(1, 3))) == {(2, 1), (2, 2), (3, 1), (3, 2)}
+    finite = Field.product(Field.conv(2), Field.conv(3, padding=1, axis="frequency"))
+    assert finite.inputs_of((5, 0), within=(range(5), range(3))) == {(4, 0), (4, 1)}
+    with pytest.raises(ValueError, match=r"for a joint field within=\(range\(frames\), range\(frequencies\)\)"):
+        field.inputs_of((4, 2), within=range(9))
+
+
 def test_latency_counts_what_must_be_waited_for():
     front_end = Field.conv(640, stride=160, padding=480).at(16000)
     assert front_end.lookahead == 159

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from causalcnn import check_contract
-from causalcnn.models.melnet import MelNet, MelNetConfig, Recurrent
+from causalcnn.models.melnet import MelNet, MelNetConfig
+from causalcnn.models.recurrent import Recurrent
 from causalcnn.speech import Batch
 
 SMALL = MelNetConfig(channels=3, layers=2, central=4, mels=5)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .figure import Figure
     from .hierarchy import HierarchyExplorer
     from .labels import intervals, labels_over_time
+    from .laws import LawExplorer
     from .leaks import LeakExplorer
     from .memory import MemoryExplorer
     from .orders import OrderExplorer
@@ -37,6 +38,7 @@ _HOMES = {
     "ConeExplorer": "cone",
     "Figure": "figure",
     "HierarchyExplorer": "hierarchy",
+    "LawExplorer": "laws",
     "LeakExplorer": "leaks",
     "MemoryExplorer": "memory",
     "OrderExplorer": "orders",
@@ -68,6 +70,7 @@ __all__ = [
     "ConeExplorer",
     "Figure",
     "HierarchyExplorer",
+    "LawExplorer",
     "LeakExplorer",
     "MemoryExplorer",
     "OrderExplorer",

@@ -165,7 +165,8 @@ class OrderExplorer(Figure):
             ink = "muted" if k in ("closed", "beyond") else "paper"
             numbers += (
                 f'<text class="cc-digits" x="{tidy(x + size / 2)}" y="{tidy(y + size / 2 + 4)}" text-anchor="middle" '
-                f'style="font-size:{12 if size > 29 else 8 if number > 99 else 10}px;fill:var(--cc-{ink})">{number}</text>'
+                f'style="font-size:{12 if size > 29 else 8 if number > 99 else 10}px;fill:var(--cc-{ink})">'
+                f"{number}</text>"
             )
         out = (
             f'<defs><pattern id="{unique}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform='

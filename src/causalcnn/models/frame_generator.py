@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.models.frame_sampling import CompiledFrameSampler, FrameSampler
+from causalcnn.models.recurrent import Recurrent
 from causalcnn.models.values import GAIN, Sampler, ValueConfig, ValueModel, begin_broad, ordered_field
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential
@@ -99,10 +101,10 @@ class FrameGenerator(ValueModel):
         c = self.config
         self.encoder = _encoder_1d(c) if c.encoder == "1d" else _encoder_2d(c)
         known = c.channels if c.encoder == "1d" else self._cells() * c.channels
-        self.initial = nn.Linear(known, c.hidden)
+        self.initial = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Linear(known, c.hidden), nn.Tanh())
         self.place = nn.Parameter(torch.randn(c.mels, c.place) * 0.3)
         read = 1 + c.glimpse + c.place
-        self.rnn = nn.GRU(read, c.hidden)
+        self.rnn = Recurrent(read, c.hidden, steps_first=True)
         self.head = nn.Linear(c.hidden + read, self.law.size)
         begin_broad(self.head, self.law)
 
@@ -146,7 +148,7 @@ class FrameGenerator(ValueModel):
         return self._initial(known), state
 
     def _initial(self, known: Tensor) -> Tensor:
-        return torch.tanh(self.initial(torch.relu(known).transpose(1, 2).flatten(2)))
+        return self.initial(known.transpose(1, 2))
 
     def _read(self, x: Tensor, earlier: Tensor) -> Tensor:
         """What the RNN reads at each value: the one below, the glimpse, the place: ``(mels, batch·frames, …)``."""
@@ -164,7 +166,7 @@ class FrameGenerator(ValueModel):
         return flat.unfold(1, self.config.glimpse, 1)
 
     def _fast_sampler(self, rows: int) -> Sampler[Any]:
-        return FrameSampler(self, rows)
+        return CompiledFrameSampler(self, rows) if CompiledFrameSampler.fits(self) else FrameSampler(self, rows)
 
 
 def _encoder_1d(c: FrameGeneratorConfig) -> CausalModule:
@@ -185,25 +187,3 @@ def _encoder_2d(c: FrameGeneratorConfig) -> CausalModule:
     for _ in range(2 * c.blocks - 1):
         layers.append(ResidualBlock2d(c.channels, (c.kernel_size, 3), dilation=dilation))
     return CausalSequential(*layers)
-
-
-class FrameSampler(Sampler[FrameGenerator]):
-    """The encoder as a stream, one new frame at a time; then the RNN, value by value, from its own state."""
-
-    def __init__(self, model: FrameGenerator, rows: int) -> None:
-        super().__init__(model, rows)
-        frequency = () if model.config.encoder == "1d" else (model.config.mels,)
-        self._stream = model.encoder.stream(rows, *frequency)
-        self._last = model.place.new_zeros(rows, 1, 1, model.config.mels)
-        self._known: Tensor | None = None
-
-    def _read(self, x: Tensor) -> None:
-        known = torch.cat([self._last, x], 2)  # the last frame passes through the encoder when the next is drawn
-        self._encode(known[:, :, :-1])
-        self._last = known[:, :, -1:]
-
-    def _encode(self, x: Tensor) -> Tensor:
-        return self._stream(x[:, 0].transpose(1, 2) if self.model.config.encoder == "1d" else x)
-
-    def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
-        raise NotImplementedError

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.models.recurrent import Recurrent
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
 from causalcnn.models.values import GAIN, ValueConfig, begin_broad, ordered_field
 from causalcnn.nn.law import State
@@ -46,39 +47,6 @@ class MelNetConfig(ValueConfig):
     def tiny(cls) -> MelNetConfig:
         """For a chapter on a CPU: one layer."""
         return cls(channels=24, layers=1, central=128)
-
-
-class Recurrent(nn.GRU):
-    """A GRU over axis 1 of ``(rows, steps, features)``."""
-
-    def __init__(self, inputs: int, hidden: int, *, both: bool = False) -> None:
-        super().__init__(inputs, hidden, batch_first=True, bidirectional=both)
-
-    def linear_twin(self) -> nn.Module:
-        """The same wiring without gates, for those who measure a field: a gate that is shut hides what it keeps."""
-        return _Linear(self.input_size, self.hidden_size, both=self.bidirectional).to(next(self.parameters()))
-
-
-class _Linear(nn.Module):
-    """``h' = w x + u h``, called as :class:`Recurrent` is."""
-
-    def __init__(self, inputs: int, hidden: int, *, both: bool) -> None:
-        super().__init__()
-        ways = 2 if both else 1
-        self.w = nn.ModuleList(nn.Linear(inputs, hidden) for _ in range(ways))
-        self.u = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(ways))
-
-    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        outs, state = [], x
-        for way, (w, u) in enumerate(zip(self.w, self.u, strict=True)):
-            state = torch.zeros_like(w(x[:, 0])) if h is None else h[way]
-            written = []
-            for step in (x.flip(1) if way else x).unbind(1):
-                state = w(step) + u(state)
-                written.append(state)
-            out = torch.stack(written, 1)
-            outs.append(out.flip(1) if way else out)
-        return torch.cat(outs, 2), state[None]
 
 
 class TimeDelayedLayer(nn.Module):

@@ -18,7 +18,8 @@ PACKAGES = tuple(
     f"causalcnn{part}" for part in ("", ".nn", ".causality", ".models", ".training", ".speech", ".figures")
 )
 SECTION = re.compile(r"^([A-Z][A-Za-z ]{2,24}):\s*(.*)$")
-ENTRY = re.compile(r"^(\*{0,2}[\w., ]+?)(?:\s\(([^)]*)\))?:\s+(.*)$")
+ENTRY = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*)(?:\s\(([^)]*)\))?:\s+(.*)$")
+"""A name, or several with commas between them, and what they are; a sentence with a colon in it is none."""
 
 
 def public_names(package: str) -> list[str]:
@@ -46,9 +47,13 @@ def sources() -> Iterator[Path]:
     yield from sorted(Path(str(package.__file__)).parent.rglob("*.py"))
 
 
+def _without_roles(text: str) -> str:
+    """Turn ``:class:`name``` into the name as code, and the title of ``:meth:`title <place>``` likewise."""
+    return re.sub(r":[a-z:]+:`~?([^`<]+?)(?:\s*<[^`>]*>)?`", r"``\1``", text)
+
+
 def _inline(text: str) -> str:
     """Turn reStructuredText's inline marks into Markdown's, and keep everything else literal."""
-    text = re.sub(r":[a-z:]+:`~?([^`]+)`", r"``\1``", text)
     parts = re.split(r"(``.+?``|`[^`]+`)", text)
     plain = [
         re.sub(r"([*_$<>\[\]{}|\\])", r"\\\1", p) if i % 2 == 0 else f"`{p.strip('`')}`" for i, p in enumerate(parts)
@@ -63,13 +68,14 @@ def _entries(lines: list[str]) -> Iterator[str]:
     for line in [*lines, ""]:
         deeper = line.startswith(" " * (indent + 1))
         if entry and not deeper:
-            text = " ".join(part.strip() for part in entry)
-            match = ENTRY.match(text)
-            if match and "`" not in match.group(1):
-                kind = f" ({_inline(match.group(2))})" if match.group(2) else ""
-                yield f"- `{match.group(1)}`{kind}: {_inline(match.group(3))}"
-            else:
-                yield f"- {_inline(text)}"
+            # Short entries may share a line: a sentence begins with a capital, a name does not.
+            for text in re.split(r"(?<=\.) (?=[a-z_]\w*(?:, \w+)*: )", " ".join(part.strip() for part in entry)):
+                match = ENTRY.match(text)
+                if match:
+                    kind = f" ({_inline(match.group(2))})" if match.group(2) else ""
+                    yield f"- `{match.group(1)}`{kind}: {_inline(match.group(3))}"
+                else:
+                    yield f"- {_inline(text)}"
             entry = []
         if line.strip():
             entry.append(line)
@@ -77,7 +83,7 @@ def _entries(lines: list[str]) -> Iterator[str]:
 
 def docstring(value: Any) -> str:
     """Return an object's docstring as MyST."""
-    text = inspect.getdoc(value) or ""
+    text = _without_roles(inspect.getdoc(value) or "")
     out: list[str] = []
     lines = text.splitlines()
     at = 0

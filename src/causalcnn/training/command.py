@@ -134,6 +134,7 @@ def _run(options: argparse.Namespace) -> int:
     say: Callable[..., None] = print if machine.is_first else lambda *words, **how: None
     say(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
     data = _data(options)
+    _learn_range(model, data.training, options.changes)
     _introduce(say, options, model, data, budget, machine)
     history = train(
         model,
@@ -202,6 +203,17 @@ def _model(name: str, preset: str, changes: list[str]) -> Any:
         except ValueError:
             given[key] = value
     return models[name](dataclasses.replace(config, **given))
+
+
+def _learn_range(model: Any, corpus: Any, changes: list[str]) -> None:
+    """A model of levels takes the range of its training corpus, unless the range was given."""
+    given = {change.partition("=")[0] for change in changes}
+    if not hasattr(model.config, "low_db") or given & {"low_db", "high_db"}:
+        return
+    from causalcnn.speech import UniformBins
+
+    bins = UniformBins.fitted(corpus)
+    model.config = dataclasses.replace(model.config, low_db=bins.low_db, high_db=bins.high_db)
 
 
 def _data(options: argparse.Namespace) -> Data:

@@ -135,3 +135,14 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert 'causalcnn train vqvae2 --budget "5 min"' in said
     assert "--resume" in said
     assert "torchrun" in said
+
+
+def test_a_model_of_levels_learns_its_range() -> None:
+    words = ["train", "frame-generator", "--device", "cpu", "--budget", "2 steps", "--rows", "2", "--frames", "8",
+             "--set", "channels=8", "--set", "hidden=8", *SPEECH]  # fmt: skip
+    assert main([*words, "--out", "made/learned"]) == 0
+    assert main([*words, "--set", "low_db=-90", "--out", "made/given"]) == 0
+    learned, given = (load_model(f"made/{name}")[0].config for name in ("learned", "given"))
+    assert (given.low_db, given.high_db) == (-90, 20)
+    assert learned.high_db != 20
+    assert learned.high_db - learned.low_db == pytest.approx(90)

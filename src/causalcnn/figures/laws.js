@@ -3,11 +3,11 @@ import { assemble, newId, settle, tidy } from "./common.js";
 // A histogram over 256 levels, and three laws fitted to it: what does each pay for a value, and what can it not say?
 
 const LEVELS = 256, BARS = 32, TALL = 20, STEPS = 80, LEAST = 0.25, EDGE = 10, HIGH = 190, FOOT = 40;
-const SHAPES = ["two", "one", "cut", "skewed"], CELLS = 8;
+const SHAPES = ["two", "one", "cut"], CELLS = 8;
 const LIMITS = { components: [1, 6], bits: [1, 8], chosen: [0, BARS - 1], before: [1, CELLS], below: [1, CELLS] };
 export const DRAWN = {
   two: "000000014aeeb6210000002bgkgb3100", one: "0000000000000137dikihd7310000000",
-  cut: "kcb98765433221111000000000000000", skewed: "0000000000000012356789bdfhjkie92",
+  cut: "kcb98765433221111000000000000000",
 };
 
 /** Heights of the bars: those that a reader drew, else those of the shape. */
@@ -126,7 +126,7 @@ export function lawRead(s) {
 
 // --- what is drawn: one string of SVG. laws.py draws the same first picture.
 
-const COLOURS = { gaussian: "speaker-b", mixture: "top", categorical: "bottom" };
+const COLOURS = { gaussian: "speaker-b", mixture: "top", categorical: "speaker-a" };
 
 export function layout(width) {
   const beside = width >= 560, top = beside ? 34 : 70;
@@ -174,12 +174,12 @@ export function lawPicture(s, width) {
 
 /** What the keys have hold of. */
 export function chosen(s) {
-  if (s.contexts.length) return `The frame before in ${part(s.before)}, the band below in ${part(s.below)}.`;
+  if (s.contexts.length) return `The frame before in levels ${span(s.before)}, the band below in ${span(s.below)}.`;
   const each = LEVELS / BARS;
   return `Bar ${s.chosen + 1}, levels ${s.chosen * each} to ${(s.chosen + 1) * each - 1}: height ${bars(s)[s.chosen]} of ${TALL}.`;
 }
 
-const part = (cell) => `levels ${(cell - 1) * 32} to ${cell * 32 - 1}`;
+const span = (cell) => `${(cell - 1) * 32}–${cell * 32 - 1}`;
 
 export function sentence(s) {
   const f = lawRead(s), mean = f.gaussian[0][1];
@@ -218,11 +218,11 @@ function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i), given = model.get("contexts").length > 0;
   const controls = [
-    { type: "choice", key: "shape", label: "Data", options: [["two", "two lumps"], ["one", "one"], ["cut", "cut off"], ["skewed", "skewed"]] },
-    { type: "slider", key: "before", label: "The frame before had", stops: upto(1, CELLS), say: part },
-    { type: "slider", key: "below", label: "The band below has", stops: upto(1, CELLS), say: part },
-    { type: "slider", key: "components", label: "Components of the mixture", stops: upto(1, 6), say: String },
-    { type: "slider", key: "bits", label: "Bins of the categorical law", stops: upto(1, 8), say: (v) => `${2 ** v}` },
+    { type: "choice", key: "shape", label: "Lumps", options: [["two", "two"], ["one", "one"], ["cut", "cut off"]] },
+    { type: "slider", key: "before", label: "Frame before", stops: upto(1, CELLS), say: span },
+    { type: "slider", key: "below", label: "Band below", stops: upto(1, CELLS), say: span },
+    { type: "slider", key: "components", label: "Components", stops: upto(1, 6), say: String },
+    { type: "slider", key: "bits", label: "Bins", stops: upto(1, 8), say: (v) => `${2 ** v}` },
   ];
   let width = 720;
   const draw = (w) => {

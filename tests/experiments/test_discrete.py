@@ -98,7 +98,7 @@ def test_it_goes_on_where_it_was_stopped(task, tmp_path, monkeypatch, capsys):
     assert table["rows"]["copy"]["bits"]["embedded"][0] == first["rows"]["copy"]["bits"]["embedded"][0]
     assert "copy 1" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.part"))
-    again = discrete.run("copy", 0, task, steps=2)
+    again, _ = discrete.run("copy", 0, task, steps=2)
     assert again["bits"]["embedded"] == first["rows"]["copy"]["bits"]["embedded"][0]
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models import FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel
+from causalcnn.models import MODELS, FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel
 from causalcnn.models.frame_generator import FrameGeneratorConfig
 from causalcnn.models.melnet import MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNNConfig
@@ -41,7 +41,7 @@ from causalcnn.speech import (
     speaking,
     vary,
 )
-from causalcnn.training import train
+from causalcnn.training import save_model, train
 from causalcnn.training.checkpoints import write_whole
 
 __all__ = ["Copy", "Histogram", "Task", "main", "models", "run", "score"]
@@ -172,8 +172,10 @@ def score(model: ValueModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[
     return {"bits": total / frames, "speaking": spoken / spoken_frames}
 
 
-def run(name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False) -> dict[str, Any]:
-    """Train one row with one seed, and score it on every set."""
+def run(
+    name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
+) -> tuple[dict[str, Any], ValueModel]:
+    """Train one row with one seed, and score it on every set; also the model, in eval mode."""
     torch.manual_seed(seed)
     model = models(task.bins)[name]
     began = time.perf_counter()
@@ -188,7 +190,7 @@ def run(name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool 
     )
     seconds = time.perf_counter() - began
     scores = {key: score(model, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
-    return {
+    found = {
         "row": name,
         "seed": seed,
         "model": model.name,
@@ -200,6 +202,7 @@ def run(name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool 
         "bits": {key: round(found["bits"], 4) for key, found in scores.items()},
         "speaking": {key: round(found["speaking"], 4) for key, found in scores.items()},
     }
+    return found, model
 
 
 def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
@@ -251,13 +254,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for seed in asked.seeds:
         for name in asked.rows or known:
-            file = folder / f"{name.replace(' ', '-')}-{seed}-{asked.steps}.json"
+            file = folder / f"{name.replace(' ', '-')}-{seed}-{asked.steps}.run.json"
             if file.exists():
                 continue
-            found = run(name, seed, task, steps=asked.steps, progress=True)
+            found, model = run(name, seed, task, steps=asked.steps, progress=True)
+            if model.name in MODELS:  # for those who want to hear it; baselines are not worth a file
+                save_model(file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps})
             write_whole(file, (json.dumps(found, indent=1) + "\n").encode())
             print(name, seed, found["bits"], f"{found['seconds']} s", flush=True)
-    runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.json"))]
+    runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.run.json"))]
     write_whole(asked.to, (json.dumps(table(runs, task), indent=1) + "\n").encode())
     return 0
 

@@ -14,6 +14,7 @@ from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.models.values import Sampler, ValueConfig, ValueModel
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.models.within_frame import WithinFrame
 
 MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
 """Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
@@ -38,6 +39,7 @@ __all__ = [
     "VQVAE2Config",
     "ValueConfig",
     "ValueModel",
+    "WithinFrame",
     "bits_per_dimension",
     "law_of",
 ]

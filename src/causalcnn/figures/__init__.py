@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .response import ResponseExplorer
     from .responses import AllOnes
     from .stacks import StackExplorer
+    from .temperature import TemperatureExplorer
     from .window import WindowExplorer
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "RangeExplorer": "ranges",
     "ResponseExplorer": "response",
     "StackExplorer": "stacks",
+    "TemperatureExplorer": "temperature",
     "WindowExplorer": "window",
     "codes": "plots",
     "curves": "plots",
@@ -78,6 +80,7 @@ __all__ = [
     "RangeExplorer",
     "ResponseExplorer",
     "StackExplorer",
+    "TemperatureExplorer",
     "WindowExplorer",
     "codes",
     "curves",

@@ -1,24 +1,12 @@
 // The bins explorer: a spectrogram as it is and in 2^b bins, one frame as 80 categories, and its sound.
-import { assemble, count, duration, make, niceStep, settle, tidy } from "./common.js";
+import { assemble, count, duration, niceStep, settle, tidy } from "./common.js";
+import { bitmap, bytesOf } from "./bitmap.js";
+import { playerOf } from "./sound.js";
 
 const LEFT = 58, MARGIN = 10, HEAD = 26, PANEL = 96, GAP = 34, FRAME = 190, FOOT = 46;
 const RATE = 100, MELS = 80, MOST = 8;
-const ENERGY = [/*ENERGY*/];
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 // --- what is computed. Proved equal to causalcnn for every setting.
-
-/** The bytes of a base64 text. */
-export function bytesOf(text) {
-  const out = [];
-  for (let i = 0; i + 3 < text.length; i += 4) {
-    const [a, b, c, d] = [0, 1, 2, 3].map((k) => LETTERS.indexOf(text[i + k]));
-    out.push((a << 2) | (b >> 4));
-    if (c >= 0) out.push(((b & 15) << 4) | (c >> 2));
-    if (d >= 0) out.push(((c & 3) << 6) | d);
-  }
-  return out;
-}
 
 /** A level of 8 bits as one of fewer. */
 export const coarser = (level, bits) => level >> (MOST - bits);
@@ -44,40 +32,6 @@ export const read = (s) => ({
 });
 
 // --- what is drawn: one string of SVG. bins.py draws the same first picture, character for character.
-
-let palette = null;
-
-/** The energy map in 256 colours. */
-export function shades() {
-  if (palette) return palette;
-  const corners = ENERGY.map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
-  palette = Array.from({ length: 256 }, (_, i) => {
-    const at = (i * 32) / 255, k = Math.min(31, Math.floor(at));
-    return corners[k].map((a, c) => Math.floor(a + (corners[k + 1][c] - a) * (at - k) + 0.5));
-  });
-  return palette;
-}
-
-function base64(bytes) {
-  let out = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const group = (bytes[i] << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0), left = bytes.length - i;
-    out += LETTERS[group >> 18] + LETTERS[(group >> 12) & 63] + (left > 1 ? LETTERS[(group >> 6) & 63] : "=") + (left > 2 ? LETTERS[group & 63] : "=");
-  }
-  return out;
-}
-
-/** 8-bit levels as the address of a bitmap that shows them in 2^bits bins. */
-export function bitmap(levels, frames, bits) {
-  const wide = Math.ceil(frames / 4) * 4, start = 54 + 4 * 256, shift = MOST - bits, bytes = [66, 77];
-  const word = (...values) => { for (const v of values) bytes.push(v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255); };
-  word(start + wide * MELS, 0, start, 40, frames, MELS, 1 | (8 << 16), 0, wide * MELS, 2835, 2835, 256, 256);
-  for (const [red, green, blue] of shades()) bytes.push(blue, green, red, 0);
-  for (let band = 0; band < MELS; band++) for (let t = 0; t < wide; t++) {
-    bytes.push(t < frames ? ((levels[t * MELS + band] >> shift) << shift) + ((1 << shift) >> 1) : 0);
-  }
-  return "data:image/bmp;base64," + base64(bytes);
-}
 
 // A move of the frame redraws neither picture, and a bin's is drawn once.
 let kept = { levels: null, table: [], drawn: {} };
@@ -153,25 +107,6 @@ export function settled(s) {
   return s;
 }
 
-/** The player: one element, whose sound follows the bits, also while it plays. */
-function sound(model) {
-  const title = make("div", { class: "cc-sound-title" });
-  const audio = make("audio", { controls: "", preload: "none", "data-key": "sound" });
-  const follow = () => {
-    const bits = settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)]))).bits, at = audio.currentTime, playing = !audio.paused && !audio.ended;
-    const seconds = `${(Math.round(model.get("seconds") * 10) / 10).toFixed(1)} seconds`;
-    title.textContent = `Its sound in ${2 ** bits} bins, ${seconds}`;
-    audio.setAttribute("aria-label", title.textContent);
-    audio.src = "data:audio/mpeg;base64," + model.get("sounds")[bits - 1];
-    if (!playing) return;
-    audio.addEventListener("loadedmetadata", () => (audio.currentTime = at), { once: true });
-    audio.play().catch(() => {});
-  };
-  model.on("change:bits", follow);
-  follow();
-  return make("div", { class: "cc-sound" }, title, audio);
-}
-
 function render({ model, el }) {
   const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const stops = (first, length) => Array.from({ length }, (_, i) => first + i);
@@ -190,7 +125,8 @@ function render({ model, el }) {
   };
   const react = ({ stage, svg, keep }) => {
     if (model.get("controls").includes("sound") && model.get("sounds").length === MOST) {
-      stage.parentNode.querySelector(".cc-controls").prepend(sound(model));
+      const now = () => ({ title: `Its sound in ${2 ** state().bits} bins`, mp3: model.get("sounds")[state().bits - 1] });
+      stage.parentNode.querySelector(".cc-controls").prepend(playerOf(model, "bits", now));
     }
     const go = (frame) => keep({ frame: Math.min(model.get("frames") - 1, Math.max(0, Math.floor(frame) || 0)) });
     const under = (event) => {

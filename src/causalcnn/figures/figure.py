@@ -42,12 +42,14 @@ _serial = itertools.count(1)
 
 @cache
 def module(name: str) -> str:
-    """The ES module of a figure: ``common.js`` and ``<name>.js`` as one text, without imports.
+    """The ES module of a figure: ``<name>.js`` and what it imports, ``common.js`` for example, as one text.
 
     One text, because the page loads it from a Blob, where a relative import has nothing to be relative to.
     Comments and indentation are left out: the text travels with every figure.
     """
-    parts = [(HERE / f"{part}.js").read_text("utf-8") for part in ("common", name)]
+    own = (HERE / f"{name}.js").read_text("utf-8")
+    imported = re.findall(r'^import .*? from "\./(\w+)\.js";$', own, flags=re.M)
+    parts = [*((HERE / f"{part}.js").read_text("utf-8") for part in imported), own]
     text = re.sub(r"^import .*?;$", "", "\n".join(parts), flags=re.M)
     text = re.sub(r"^export (?!default)", "", text, flags=re.M)
     for name, colours in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):

@@ -4,8 +4,11 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from causalcnn import check_contract
+from causalcnn.causality import measure_field
 from causalcnn.models import law_of
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.speech import Batch
@@ -40,6 +43,23 @@ def test_it_keeps_the_law():
     check_contract(PixelCNN(SMALL).double(), x)
 
 
+@settings(max_examples=8, derandomize=True, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 3])),
+    lower=st.integers(1, 4),
+    blocks=st.lists(st.tuples(st.integers(1, 3), st.just(1), st.integers(1, 3)), min_size=1, max_size=2),
+)
+def test_its_field_is_the_measured_one_for_all_sizes(kernel, lower, blocks):
+    config = PixelCNNConfig(
+        channels=2, hidden=2, mels=6, first_kernel=kernel, first_lower=lower,
+        dilations=tuple(block[:2] for block in blocks), lower_dilations=tuple(block[2] for block in blocks),
+    )  # fmt: skip
+    model = PixelCNN(config)
+    measured = measure_field(model, torch.zeros(1, 1, 5, 6))
+    for output, found in measured.items():
+        assert found == model.field.inputs_of(output, within=(range(5), range(6))), (output, config)
+
+
 def test_the_preset_reads_all_lower_frequencies_and_180_ms_without_a_hole():
     field = PixelCNN(PixelCNNConfig.tiny()).field
     assert (field.past, field.lookahead) == (18, 0)
@@ -60,9 +80,9 @@ def test_there_is_no_blind_spot():
 def test_the_fast_draws_are_those_of_the_slow_way(law):
     model = lively(PixelCNN(SMALL.with_(law=law))).double().eval()
     prompt = torch.randint(0, 256, (2, 3, 9), generator=torch.Generator().manual_seed(0))
-    for given in (None, prompt, prompt[:, :0]):
-        fast = model.generate(5, rows=2, prompt=given, seed=3)
-        slow = model.generate(5, rows=2, prompt=given, seed=3, reference=True)
+    for known in (None, prompt, prompt[:, :0]):
+        fast = model.generate(5, rows=2, prompt=known, seed=3)
+        slow = model.generate(5, rows=2, prompt=known, seed=3, reference=True)
         assert torch.equal(fast, slow)
     assert not torch.equal(fast, model.generate(5, rows=2, prompt=prompt, seed=4))
 

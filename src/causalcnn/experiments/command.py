@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "dilation": "is dilation worth it at 100 frames a second?",
     "discrete": "bits per value of a spectrogram, model by model",
     "effective": "how much of its receptive field a trained network uses",
+    "exposure": "how far a frame generator drifts when it reads what it wrote",
     "levels": "what each level of the VQ-VAE-2 carries",
     "memory": "how far back the codes of a frame remember",
     "phones": "what stacks of causal convolutions buy, on phones",

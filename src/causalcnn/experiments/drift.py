@@ -1,0 +1,150 @@
+"""What the drift of generated speech is measured with: prompts, frames drawn one ahead, a judge, a distance, looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from causalcnn.models import ValueModel
+from causalcnn.speech import FeatureCorpus, frame_level_db
+
+__all__ = ["LinearJudge", "continuations", "distance_db", "looks", "one_frame_ahead"]
+
+SILENT_BELOW_DB = 40.0
+
+
+def continuations(
+    corpus: FeatureCorpus, model: ValueModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
+) -> tuple[Tensor, list[str]]:
+    """Pieces of clips whose prompt ends within speech: levels ``(rows, prompt + frames, mels)``, and who speaks each.
+
+    Args:
+        corpus: unseen speakers. model: whose levels. per_speaker: rows of each, from different clips.
+        prompt, frames: how long the given beginning and the rest are.
+
+    Raises:
+        ValueError: a speaker has too few clips that are long enough.
+    """
+    rows, speakers = [], []
+    for speaker in corpus.speaker_names:
+        found = 0
+        for clip, about in enumerate(corpus.clips):
+            if about.speaker != speaker or about.frames < prompt + frames or found == per_speaker:
+                continue
+            features = corpus[clip]
+            level = frame_level_db(features)[prompt : features.shape[1] - frames + 1]
+            speaks = (level > about.level_db - 10).nonzero()
+            if not len(speaks):
+                continue
+            start = int(speaks[0])
+            rows.append(model.levels(features[None, :, start : start + prompt + frames])[0])
+            speakers.append(speaker)
+            found += 1
+        if found < per_speaker:
+            raise ValueError(f"{speaker} has {found} clips of {prompt + frames} frames; {per_speaker} are asked for")
+    return torch.stack(rows), speakers
+
+
+@torch.no_grad()
+def one_frame_ahead(
+    model: ValueModel, levels: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
+) -> Tensor:
+    """Every frame from ``first`` on, drawn given the true frames before it, and never given another drawn frame.
+
+    Each frame gets a row of its own that has read as many true frames as the model's receptive field holds.
+
+    Args:
+        model: in eval mode, with a field that ends. levels: true ones, ``(time, mels)``. first: at least the field.
+        seed, temperature: of the draws.
+
+    Returns:
+        Levels ``(time − first, mels)``.
+
+    Raises:
+        ValueError: there are fewer true frames before the first than the model reads.
+    """
+    past = model.field.axis("time").past
+    if past is None or first < past:
+        raise ValueError(f"first is {first}, and the model reads {past} frames; so many true ones must come before")
+    rows = torch.stack([levels[t - int(past) : t] for t in range(first, len(levels))])
+    return model.generate(1, rows=len(rows), prompt=rows, seed=seed, temperature=temperature)[:, 0]
+
+
+@dataclass(frozen=True)
+class LinearJudge:
+    """Prices a frame by how far it lies from a linear function of the frames before it, with Gaussian errors.
+
+    Attributes:
+        weights: ``(frames · mels + 1, mels)``. whiten: what makes the errors of training speech white.
+        frames: how many earlier ones it reads.
+    """
+
+    weights: Tensor
+    whiten: Tensor
+    frames: int
+
+    @classmethod
+    def fitted(cls, pieces: Iterable[Tensor], frames: int = 6) -> LinearJudge:
+        """By least squares on levels ``(time, mels)``, one piece at a time."""
+        sums: list[Tensor] = []
+        count = 0
+        for piece in pieces:
+            read, said = _pairs(piece[None], frames)
+            products = [read.T @ read, read.T @ said, said.T @ said]
+            sums = [a + b for a, b in zip(sums, products, strict=True)] if sums else products
+            count += len(read)
+        if not count:
+            raise ValueError(f"there are no frames with {frames} before them; a judge is fitted on speech")
+        reads, both, says = (total / count for total in sums)
+        weights = torch.linalg.solve(reads + 1e-3 * torch.eye(len(reads), dtype=reads.dtype), both)
+        errors = says - both.T @ weights - weights.T @ both + weights.T @ reads @ weights
+        errors += 1e-2 * torch.eye(len(errors), dtype=errors.dtype)
+        return cls(weights, torch.linalg.inv(torch.linalg.cholesky(errors)), frames)
+
+    def bits(self, levels: Tensor) -> Tensor:
+        """Of levels ``(rows, time, mels)``: bits for a value, ``(rows, time − frames)``, as a density."""
+        read, said = _pairs(levels, self.frames)
+        white = (said - read @ self.weights) @ self.whiten.T
+        nats = 0.5 * white.square().mean(1) + 0.5 * math.log(2 * math.pi) - self.whiten.diagonal().log().mean()
+        return (nats / math.log(2)).view(len(levels), -1)
+
+
+def _pairs(levels: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """What is read, and the frame that follows: ``(rows · (time − frames), …)`` each."""
+    x = levels.double()
+    windows = x.unfold(1, frames + 1, 1).flatten(0, 1)  # (rows · …, mels, frames + 1)
+    ones = windows.new_ones(len(windows), 1)
+    return torch.cat([windows[..., :-1].flatten(1), ones], 1), windows[..., -1]
+
+
+def distance_db(one: Tensor, other: Tensor) -> float:
+    """How far two clouds of frames lie apart, as if both were Gaussian: the 2-Wasserstein distance, in dB a band.
+
+    Shape: ``(frames, mels)`` in dB, twice
+    """
+    a, b = one.double(), other.double()
+    covariances = [torch.cov(x.T) for x in (a, b)]
+    values, vectors = torch.linalg.eigh(covariances[0])
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0).sqrt().sum()
+    spread = sum(c.diagonal().sum() for c in covariances) - 2 * cross
+    return math.sqrt(float((a.mean(0) - b.mean(0)).square().sum() + spread.clamp(min=0)) / a.shape[1])
+
+
+def looks(frames: Tensor, before: Tensor, level_db: float) -> dict[str, Tensor]:
+    """What frames are like, each ``(rows, time)``: ``level``, ``silent``, ``contrast``, ``step``.
+
+    Args:
+        frames: in dB, ``(rows, time, mels)``. before: the frame before each. level_db: the level of speech.
+    """
+    level = frame_level_db(frames.transpose(1, 2))
+    return {
+        "level_db": level,
+        "silent": (level < level_db - SILENT_BELOW_DB).float(),
+        "contrast_db": frames.std(2),
+        "step_db": (frames - before).square().mean(2).sqrt(),
+    }

@@ -33,8 +33,8 @@ GRID: list[dict[str, Any]] = [
     for shape, components, bits in itertools.product(DRAWN, range(1, 7), range(1, 9))
 ]
 GRID += [{"bars": text, "components": n, "bits": b} for text in EDITED for n, b in ((1, 1), (2, 5), (4, 3), (6, 8))]
-CONTEXTS = [[DICE.choice((0, 0, 1, 40, 7 * i)) for i in range(64)] for _ in range(63)] + [[0] * 64]
-GRID += [{"contexts": CONTEXTS, "before": a, "below": b, "components": 4} for a in range(1, 9) for b in range(1, 9)]
+CONTEXTS = [[DICE.choice((0, 0, 1, 40, i)) for i in range(256)] for _ in range(63)] + [[0] * 256]
+GRID += [{"contexts": CONTEXTS, "before": a, "below": b, "components": 4} for a in range(1, 9) for b in (a, 9 - a)]
 
 
 def state(figure: LawExplorer) -> dict[str, Any]:
@@ -165,5 +165,5 @@ def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
 
 
 def test_wrong_contexts_are_refused() -> None:
-    with pytest.raises(ValueError, match="64 histograms of 64 counts"):
+    with pytest.raises(ValueError, match="64 histograms of 256 counts"):
         LawExplorer(contexts=[[1] * 64])

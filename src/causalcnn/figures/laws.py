@@ -34,7 +34,7 @@ class LawExplorer(Figure):
         bars: the heights of 32 bars as text, base 36 up to ``k`` (20), where a reader has drawn.
         components: of the mixture, 1 … 6. bits: of the categorical law, 1 … 8.
         chosen: the bar that the keys move, 0 … 31.
-        contexts: 64 histograms of 64 counts, instead of what is drawn: for every eighth of the levels in which the
+        contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the levels in which the
             value before lies, and for each of these every eighth in which the value below lies.
         before, below: the eighths, 1 … 8.
         controls: any of ``shape, before, below, components, bits``; default: those that act.
@@ -71,8 +71,8 @@ class LawExplorer(Figure):
 
     def __init__(self, **state: Any) -> None:
         contexts = state.get("contexts")
-        if contexts and (len(contexts) != CELLS**2 or any(len(one) != 64 or min(one) < 0 for one in contexts)):
-            raise ValueError(f"contexts must be {CELLS**2} histograms of 64 counts, none below 0")
+        if contexts and (len(contexts) != CELLS**2 or any(len(one) != LEVELS or min(one) < 0 for one in contexts)):
+            raise ValueError(f"contexts must be {CELLS**2} histograms of {LEVELS} counts, none below 0")
         if contexts:
             state = {"controls": ["before", "below", "components", "bits"]} | state
         super().__init__(**state)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .codebook import CodebookExplorer
     from .cone import ConeExplorer
     from .figure import Figure
+    from .frames import drift_lines, frame_wiring
     from .hierarchy import HierarchyExplorer
     from .labels import intervals, labels_over_time
     from .laws import LawExplorer
@@ -51,6 +52,8 @@ _HOMES = {
     "WindowExplorer": "window",
     "codes": "plots",
     "curves": "plots",
+    "drift_lines": "frames",
+    "frame_wiring": "frames",
     "heat": "plots",
     "heats": "plots",
     "intervals": "labels",
@@ -84,6 +87,8 @@ __all__ = [
     "WindowExplorer",
     "codes",
     "curves",
+    "drift_lines",
+    "frame_wiring",
     "heat",
     "heats",
     "intervals",

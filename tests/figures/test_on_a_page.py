@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from causalcnn.figures import ConeExplorer, Figure, ResponseExplorer, palette
 
@@ -207,3 +208,21 @@ def test_without_javascript_the_true_picture_stays(browser, tmp_path):
     assert tab.locator(".cc-static svg:visible").count() == 1
     assert "7 frames" in tab.locator(".cc-stats").inner_text()
     context.close()
+
+
+def test_a_sound_follows_its_slider_while_it_plays_and_goes_on_from_where_it_was(page, tmp_path):
+    pytest.importorskip("soundfile", reason="needs the extra 'speech'")
+    from causalcnn.figures import BinsExplorer
+    from causalcnn.speech import UniformBins, player
+
+    tones = [player(torch.sin(torch.arange(8 * 16_000) * 0.02 * bits) / 2) for bits in range(1, 9)]
+    _open(page, _page(tmp_path, BinsExplorer.of(torch.rand(80, 9) * -50, UniformBins(-70.0, 20.0), tones, bits=3)))
+    audio = page.locator(".cc-sound audio")
+    assert audio.get_attribute("aria-label") == "Its sound in 8 bins, 8.0 seconds"
+    seek = "(a) => new Promise((done) => { a.onseeked = done; a.currentTime = 4; })"
+    audio.evaluate("(a) => { a.muted = true; return a.play(); }")
+    audio.evaluate(seek)
+    page.locator('input[data-key="bits"]').press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('.cc-sound audio').currentTime > 4")
+    assert audio.get_attribute("aria-label") == "Its sound in 16 bins, 8.0 seconds"
+    assert not audio.evaluate("(a) => a.paused")

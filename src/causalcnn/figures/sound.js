@@ -5,14 +5,16 @@ export function playerOf(model, key, now) {
   const words = make("div", { class: "cc-sound-title" });
   const audio = make("audio", { controls: "", preload: "none", "data-key": "sound" });
   const seconds = `${(Math.round(model.get("seconds") * 10) / 10).toFixed(1)} seconds`;
+  let held = null; // where to go on when the next sound is there
+  audio.addEventListener("canplay", () => { if (held !== null) { audio.currentTime = held; held = null; } });
   const follow = () => {
-    const { title, mp3 } = now(), at = audio.currentTime, playing = !audio.paused && !audio.ended;
+    const { title, mp3 } = now(), source = "data:audio/mpeg;base64," + mp3, playing = !audio.paused && !audio.ended;
     words.textContent = `${title}, ${seconds}`;
     audio.setAttribute("aria-label", words.textContent);
-    audio.src = "data:audio/mpeg;base64," + mp3;
-    if (!playing) return;
-    audio.addEventListener("loadedmetadata", () => (audio.currentTime = at), { once: true });
-    audio.play().catch(() => {});
+    if (audio.getAttribute("src") === source) return;
+    if (playing) held ??= audio.currentTime;
+    audio.src = source;
+    if (playing) audio.play().catch(() => {});
   };
   model.on("change:" + key, follow);
   follow();

@@ -6,7 +6,8 @@
 Models trained on the truth alone, and models that read some of their own samples in training, of the same size and
 budget and the same seeds, continue real speech of unseen speakers; so does the shipped model, which was trained for
 longer. Beside what they write *freely* stands what they write *one frame ahead*, each frame given the true past, and
-the speech itself. Three kinds of measures, none of which a generator was trained on:
+the speech itself. What was measured of a model is kept in the folder of its weights, and not measured again. Three
+kinds of measures, none of which a generator was trained on:
 
 - two judges price every frame: the shipped model, and a linear one that was fitted by least squares;
 - the distance of the cloud of frames from that of other speech, in dB a band;
@@ -199,9 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of the trainings; default: 0 1 2")
     options = parser.parse_args(arguments)
     shipped, card = load_model(options.shipped)
-    models = {
-        name: [load_model(options.runs / f"{row}-{seed}-{STEPS}")[0].eval() for seed in options.seeds]
+    loaded = {("shipped", 0): (shipped, card)} | {
+        (name, seed): load_model(options.runs / f"{row}-{seed}-{STEPS}")
         for name, row in ROWS.items()
+        for seed in options.seeds
     }
     shipped = shipped.eval()
     task = Task.usual()
@@ -214,12 +216,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda x: shipped.bins.decode(x).transpose(1, 2),
     )  # fmt: skip
     told: dict[str, Any] = {"speech": of_speech(shipped, asked)}
-    told["shipped, one ahead"], told["shipped, free"] = measure(shipped, shipped, asked, 0)
-    for name, those in models.items():
-        found = [measure(model, shipped, asked, seed) for model, seed in zip(those, options.seeds, strict=True)]
+    found: dict[str, list[Any]] = {}
+    for (name, seed), (model, about) in loaded.items():
+        file = options.runs / f"exposure-{name.replace(' ', '-')}-{seed}.json"
+        which = {"sha256": about["sha256"], "judge": card["sha256"], "rows": len(asked.levels)}
+        kept = json.loads(file.read_text("utf8")) if file.exists() else {}
+        if kept.get("of") != which:
+            kept = {"of": which, "measured": measure(model.eval(), shipped, asked, seed)}
+            write_whole(file, (json.dumps(kept, indent=1) + "\n").encode())
+        found.setdefault(name, []).append(kept["measured"])
+        print(name, seed, kept["measured"][1]["distance_db"], flush=True)
+    told["shipped, one ahead"], told["shipped, free"] = found["shipped"][0]
+    for name in ROWS:
         for i, kind in enumerate(("one ahead", "free")):
-            told[f"{name}, {kind}"] = together([pair[i] for pair in found])
-        print(name, told[f"{name}, free"]["distance_db"], flush=True)
+            told[f"{name}, {kind}"] = together([pair[i] for pair in found[name]])
     held_out = {key: score(shipped, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
     table = {
         "command": (

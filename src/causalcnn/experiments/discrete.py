@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import platform
+import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -178,7 +179,6 @@ def run(
     """Train one row with one seed, and score it on every set; also the model, in eval mode."""
     torch.manual_seed(seed)
     model = models(task.bins)[name]
-    began = time.perf_counter()
     history = train(
         model,
         lambda step, rank, world: task.batch(step, seed),
@@ -188,7 +188,6 @@ def run(
         device="cpu",
         progress=progress,
     )
-    seconds = time.perf_counter() - began
     scores = {key: score(model, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
     found = {
         "row": name,
@@ -197,7 +196,6 @@ def run(
         "config": asdict(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": steps,
-        "seconds": round(seconds, 1),
         "loss": [round(sum(history.loss[i : i + 20]) / 20, 4) for i in range(0, len(history.loss), 20)],
         "bits": {key: round(found["bits"], 4) for key, found in scores.items()},
         "speaking": {key: round(found["speaking"], 4) for key, found in scores.items()},
@@ -205,16 +203,34 @@ def run(
     return found, model
 
 
+def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
+    """Milliseconds of a training step of every row, on one thread: the CPU's own time, medians, rows in turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    batch = task.batch(0, 0)
+    rows = {name: model.train() for name, model in models(task.bins).items()}
+    taken: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(rounds + 1):
+        for name, model in rows.items():
+            began = time.process_time()
+            model.loss(batch)[0].backward()
+            taken[name].append(1000 * (time.process_time() - began))
+    torch.set_num_threads(threads)
+    return {name: round(statistics.median(values[1:]), 1) for name, values in taken.items()}
+
+
 def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
-    """The runs as one table: for each row lists over seeds."""
+    """The runs as one table: for each row lists over seeds, and what a step of its training costs."""
+    cost = costs(task)
     rows: dict[str, dict[str, Any]] = {}
     for found in sorted(runs, key=lambda each: each["seed"]):
         row = rows.setdefault(found["row"], {
             **{key: found[key] for key in ("model", "config", "parameters", "steps")},
-            "seeds": [], "seconds": [], "loss": [],
+            "milliseconds_a_step": cost[found["row"]],
+            "seeds": [], "loss": [],
             "bits": {key: [] for key in found["bits"]}, "speaking": {key: [] for key in found["speaking"]},
         })  # fmt: skip
-        for key, value in (("seeds", found["seed"]), ("seconds", found["seconds"]), ("loss", found["loss"])):
+        for key, value in (("seeds", found["seed"]), ("loss", found["loss"])):
             row[key].append(value)
         for kind in ("bits", "speaking"):
             for key, value in found[kind].items():
@@ -225,6 +241,7 @@ def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
         "device": f"CPU, {platform.machine()}, one thread, torch {torch.__version__.split('+')[0]}",
         "unit": "bits per value of the 8-bit grid, over all real frames; speaking: over frames that are no silence",
         "spread": "one value for each seed, of the weights and of the training batches",
+        "cost": "milliseconds_a_step: forward and backward of a batch, CPU time, one thread, median of 5",
         "bins": asdict(task.bins),
         "trained_on": {"corpus": repr(task.corpus), "rows": BATCH_ROWS, "frames": FRAMES, "rate": LEARNING_RATE},
         "sets": {key: {"frames": corpus.frames, "speakers": len(corpus.speaker_names),
@@ -259,9 +276,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             found, model = run(name, seed, task, steps=asked.steps, progress=True)
             if model.name in MODELS:  # for those who want to hear it; baselines are not worth a file
-                save_model(file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps})
+                save_model(
+                    file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps}
+                )
             write_whole(file, (json.dumps(found, indent=1) + "\n").encode())
-            print(name, seed, found["bits"], f"{found['seconds']} s", flush=True)
+            print(name, seed, found["bits"], flush=True)
     runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.run.json"))]
     write_whole(asked.to, (json.dumps(table(runs, task), indent=1) + "\n").encode())
     return 0

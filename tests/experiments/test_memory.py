@@ -123,7 +123,7 @@ def test_vectors_are_those_of_the_model(model):
     assert torch.equal(said[:, :10], top.values[0].permute(1, 2, 0))
     assert torch.equal(said[:, 10:], bottom.values[0].permute(1, 2, 0))
     assert before.shape == said.shape == (30, 30, 6)
-    distance = torch.cdist(before[:, :10], model.parts[2].codebook)
+    distance = torch.cdist(before[:, :10], model.top_quantiser.codebook)
     assert torch.equal(distance.argmin(2), top.codes[0])
 
 

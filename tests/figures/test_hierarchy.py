@@ -35,7 +35,7 @@ def opened(model: CausalVQVAE2) -> CausalVQVAE2:
     """The model with positive weights and codewords: no ReLU shuts, nothing cancels."""
     for parameter in model.parameters():
         parameter.data.abs_()
-    for quantiser in (model.parts[2], model.parts[5]):
+    for quantiser in (model.top_quantiser, model.bottom_quantiser):
         quantiser.sum.abs_()  # type: ignore[operator, union-attr]
     return model
 

@@ -50,7 +50,7 @@ class AuditReport:
         rounding: the largest relative change of the past where only rounding explains it, or None.
         remedy: the backend switch that removes the rounding leak, where one does.
         rows_mix: whether a row of the batch reads another. keeps_state: whether a call changes the next one.
-        field: the receptive field where it could be told.
+        receptive_field: what an output reads, where it could be told.
         evidence: every probe with its result and with what it can miss.
     """
 

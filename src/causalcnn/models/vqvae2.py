@@ -125,6 +125,16 @@ class _Wiring:
         return words[0], words[1]
 
     # ------------------------------------------------------------------------------------ for users
+    @property
+    def top_quantiser(self) -> VectorQuantizer:
+        """The codebook of the top level."""
+        return self._quantiser(QUANTISER_TOP)
+
+    @property
+    def bottom_quantiser(self) -> VectorQuantizer:
+        """The codebook of the bottom level."""
+        return self._quantiser(QUANTISER_BOTTOM)
+
     def forward(self, x: Tensor) -> Tensor:
         """Through the codes and back, in dB."""
         return self.reconstruct(x)[0]

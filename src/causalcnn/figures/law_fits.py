@@ -72,7 +72,8 @@ def mixture_fit(histogram: ArrayLike, components: int, each: int = 1) -> Fit:
     x, p = CENTRES.reshape(-1, each).mean(1), h.reshape(-1, each).sum(1)
     starts = (np.arange(components) + 0.5) / components + 1e-9  # a hair more, so that no start is a tie
     mean = x[np.searchsorted(np.cumsum(p), starts, side="right").clip(0, len(x) - 1)]
-    weight, deviation = np.full(components, 1 / components), np.full(components, whole / components)
+    # Each wider than the last: two that began alike would stay alike.
+    weight, deviation = np.full(components, 1 / components), whole * np.arange(1, components + 1) / components
     x, p = x[p > 0], p[p > 0]
     for _ in range(STEPS):
         logs = np.log(weight) - np.log(deviation) - ((x[:, None] - mean) / deviation) ** 2 / 2

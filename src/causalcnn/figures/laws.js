@@ -48,7 +48,8 @@ export function gaussianFit(h) {
 }
 
 /**
- * A mixture of Gaussians by 80 rounds of expectation and maximisation, begun at even shares of what was counted.
+ * A mixture of Gaussians by 80 rounds of expectation and maximisation, begun at even shares of what was counted, each
+ * wider than the last: two that began alike would stay alike.
  * A bar of `each` levels counts as a point at its centre, with its own width added to the variance.
  */
 export function mixtureFit(h, components, each) {
@@ -62,7 +63,7 @@ export function mixtureFit(h, components, each) {
   let fit = [], sum = 0;
   p.forEach((part, k) => {
     sum += part;
-    while (fit.length < components && sum > (fit.length + 0.5) / components + 1e-9) fit.push([1 / components, x[k], all / components]);
+    while (fit.length < components && sum > (fit.length + 0.5) / components + 1e-9) fit.push([1 / components, x[k], (all * (fit.length + 1)) / components]);
   });
   const shares = Array(components).fill(0);
   for (let step = 0; step < STEPS; step++) {

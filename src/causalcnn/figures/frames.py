@@ -77,6 +77,7 @@ def _draw_wiring(figure: Figure, width: int) -> None:
     ):  # fmt: skip
         axes.text(x, top, text, ha="center", va="bottom", fontsize=12, color=LIGHT[colour])
     axes.set_axis_off()
+    axes.set_aspect("equal")
     axes.set(xlim=(-0.15, values + 1.05), ylim=(-0.5, top + 0.5))
 
 

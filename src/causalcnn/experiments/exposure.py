@@ -18,6 +18,7 @@ kinds of measures, none of which a generator was trained on:
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import platform
@@ -215,22 +216,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         levels[0::2], speakers[0::2], levels[1::2], task.corpus.level_db, judge,
         lambda x: shipped.bins.decode(x).transpose(1, 2),
     )  # fmt: skip
-    told: dict[str, Any] = {"speech": of_speech(shipped, asked)}
+
+    def kept(name: str, sha256: str, make: Callable[[], Any]) -> Any:
+        """What was measured already, of the very same models and prompts, or what is measured now."""
+        file = options.runs / f"exposure-{name.replace(' ', '-')}.json"
+        which = {"sha256": sha256, "judge": card["sha256"], "rows": len(asked.levels)}
+        found = json.loads(file.read_text("utf8")) if file.exists() else {}
+        if found.get("of") != which:
+            found = {"of": which, "measured": make()}
+            write_whole(file, (json.dumps(found, indent=1) + "\n").encode())
+        print(f"measured: {name}", flush=True)
+        return found["measured"]
+
+    own = card["sha256"]
+    told: dict[str, Any] = {"speech": kept("speech", own, lambda: of_speech(shipped, asked))}
     found: dict[str, list[Any]] = {}
     for (name, seed), (model, about) in loaded.items():
-        file = options.runs / f"exposure-{name.replace(' ', '-')}-{seed}.json"
-        which = {"sha256": about["sha256"], "judge": card["sha256"], "rows": len(asked.levels)}
-        kept = json.loads(file.read_text("utf8")) if file.exists() else {}
-        if kept.get("of") != which:
-            kept = {"of": which, "measured": measure(model.eval(), shipped, asked, seed)}
-            write_whole(file, (json.dumps(kept, indent=1) + "\n").encode())
-        found.setdefault(name, []).append(kept["measured"])
-        print(name, seed, kept["measured"][1]["distance_db"], flush=True)
+        part_of = functools.partial(measure, model.eval(), shipped, asked, seed)
+        found.setdefault(name, []).append(kept(f"{name} {seed}", about["sha256"], part_of))
     told["shipped, one ahead"], told["shipped, free"] = found["shipped"][0]
     for name in ROWS:
         for i, kind in enumerate(("one ahead", "free")):
             told[f"{name}, {kind}"] = together([pair[i] for pair in found[name]])
-    held_out = {key: score(shipped, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
+    temperatures = kept("temperatures", own, lambda: by_temperature(shipped, asked))
+    held_out = kept("held-out", own, lambda: {
+        key: score(shipped, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()
+    })  # fmt: skip
     table = {
         "command": (
             'causalcnn experiment discrete discrete.json --rows logistics "own samples" --runs runs; '
@@ -249,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "lags": list(LAGS),
         "windows": "a lag's numbers are of the frames after the lag before it, up to it",
         "told": told,
-        "temperatures": by_temperature(shipped, asked),
+        "temperatures": temperatures,
         "held_out": {key: {kind: round(v, 4) for kind, v in found.items()} for key, found in held_out.items()},
     }  # fmt: skip
     write_whole(options.to, (json.dumps(table, indent=1) + "\n").encode())

@@ -190,7 +190,7 @@ def pictures(notebook: Notebook) -> list[str]:
 
 def figures(notebook: Notebook) -> list[str]:
     """At least one explorer a chapter."""
-    live = [cell for cell in cells(notebook, "code") if re.search(r"\b\w+Explorer\(", source(cell))]
+    live = [cell for cell in cells(notebook, "code") if re.search(r"\b\w+Explorer(\.of)?\(", source(cell))]
     return [] if live else ["there is no interactive figure (…Explorer(…))"]
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 pytest.importorskip("espeakng_loader")
 
+from causalcnn.experiments.discrete import score
 from causalcnn.experiments.drift import LinearJudge, continuations, distance_db, looks, one_frame_ahead
 from causalcnn.experiments.exposure import together
 from causalcnn.models import FrameGenerator, FrameGeneratorConfig
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+from causalcnn.training import load_model
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -89,3 +95,21 @@ def test_prompts_end_within_speech() -> None:
 def test_trainings_come_together_with_their_spread() -> None:
     joined = together([{"a": [1.0, 2.0], "a_half": [0.1, 0.1]}, {"a": [3.0, 2.5], "a_half": [0.2, 0.2]}])
     assert joined == {"a": [2.0, 2.25], "a_range": [[1.0, 3.0], [2.0, 2.5]]}
+
+
+def test_the_shipped_model_is_small_has_a_card_and_guesses_unheard_voices() -> None:
+    name = BOOK / "checkpoints" / "frame-generator-tiny"
+    assert name.with_suffix(".safetensors").stat().st_size <= 4_000_000
+    model, card = load_model(name)
+    assert card["command"].endswith("--out book/checkpoints/frame-generator-tiny")
+    unheard = FeatureCorpus.of(EmbeddedSpeech("test", speakers=3, seconds=9))
+    assert score(model, unheard)["bits"] < 4.9
+
+
+def test_the_committed_table_is_of_the_shipped_model_and_whole() -> None:
+    table = json.loads((BOOK / "measurements" / "exposure.json").read_text("utf8"))
+    card = json.loads((BOOK / "checkpoints" / "frame-generator-tiny.json").read_text("utf8"))
+    assert table["shipped"]["command"] == card["command"]
+    assert table["seeds"] == [0, 1, 2]
+    for found in table["told"].values():
+        assert all(len(values) == len(table["lags"]) for key, values in found.items() if "of_all" not in key)

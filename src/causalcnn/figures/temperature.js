@@ -71,7 +71,7 @@ export function temperaturePicture(s, width) {
   const right = width - MARGIN, at = placeOf(s), all = known(s), second = HEAD + PANEL + GAP, dx = (right - LEFT) / all.frames;
   const edge = tidy(LEFT + s.prompt * dx);
   let out = "";
-  for (const [i, y, title] of [[0, HEAD, "as it was said"], [1 + at, second, `written at temperature ${named(s.temperatures[at])}`]]) {
+  for (const [i, y, title] of [[0, HEAD, "as it was said"], [1 + at, second, `at temperature ${named(s.temperatures[at])}`]]) {
     out += `<text class="cc-title" x="${edge}" y="${y - 8}">${title}</text>`;
     out += `<text class="cc-quiet" x="${LEFT}" y="${y - 8}">given</text>`;
     out += `<image x="${LEFT}" y="${y}" width="${tidy(right - LEFT)}" height="${PANEL}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${all.drawn[i]}"/>`;

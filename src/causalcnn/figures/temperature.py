@@ -132,7 +132,7 @@ class TemperatureExplorer(Figure):
         frames = (len(prompt) + len(pieces[0])) // MELS
         dx = (right - LEFT) / frames
         edge, out = tidy(LEFT + self.prompt * dx), ""
-        chosen = f"written at temperature {self.temperatures[self.place] / 100:.2f}"
+        chosen = f"at temperature {self.temperatures[self.place] / 100:.2f}"
         for i, y, title in ((0, HEAD, "as it was said"), (1 + self.place, second, chosen)):
             out += (
                 f'<text class="cc-title" x="{edge}" y="{y - 8}">{title}</text>'

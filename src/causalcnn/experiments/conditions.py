@@ -107,8 +107,11 @@ def fitted(law: Law, histograms: Tensor, shares: Tensor, *, steps: int = 600) ->
         return law.log_prob(each[:, None].expand(-1, LEVELS, -1), every).double()
 
 
-def run(train: FeatureCorpus, test: FeatureCorpus) -> dict[str, Any]:
+def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[str, Any]:
     """Count on one corpus, price on the other.
+
+    Args:
+        steps: of gradient descent, for each law.
 
     Returns:
         ``bins``; ``given`` (bits by what is told) and ``laws`` (bits by law), each with the mean over the speakers of
@@ -125,7 +128,7 @@ def run(train: FeatureCorpus, test: FeatureCorpus) -> dict[str, Any]:
     smooth = {name: _smooth(counts, prior) for name, counts in tables.items()}
     shares = tables["eighths"].sum(1) / tables["eighths"].sum()
     with torch.random.fork_rng(devices=[]):
-        laws = {name: fitted(law_of(name), smooth["eighths"], shares) for name in LAWS}
+        laws = {name: fitted(law_of(name), smooth["eighths"], shares, steps=steps) for name in LAWS}
     laws["histogram"] = smooth["eighths"].log()
     given: dict[str, list[float]] = {name: [] for name in tables}
     priced: dict[str, list[float]] = {name: [] for name in laws}

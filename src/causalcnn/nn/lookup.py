@@ -52,7 +52,10 @@ def _groups(codes: int) -> int:
 
 def _scores(device: torch.device) -> int:
     """How many scores to compute at once on this device."""
-    return SCORES_PER_THREAD * torch.get_num_threads() if device.type == "cpu" else SCORES_ELSEWHERE
+    if device.type != "cpu":
+        return SCORES_ELSEWHERE
+    # How many threads there are cannot be traced into a graph.
+    return SCORES_PER_THREAD * (1 if torch.compiler.is_compiling() else torch.get_num_threads())
 
 
 def _pieces(batch: int, length: int, most: int) -> Iterator[tuple[slice, slice]]:

@@ -12,7 +12,6 @@ the floor, the ten matrix products alone, which no convolution of this size can 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -26,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.nn import CausalConv1d, CausalSequential
+from causalcnn.training.checkpoints import write_json
 
 CHANNELS, KERNEL, DILATIONS, STEPS = 64, 3, (1, 2, 4, 8, 16) * 2, 16_000
 
@@ -166,9 +166,7 @@ def main() -> None:
             "command": "python benchmarks/convolution.py",
             "milliseconds": {t: {n: round(s * 1000, 4) for n, s in table.items()} for t, table in tables.items()},
         }
-        temporary = arguments.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-        os.replace(temporary, arguments.out)
+        write_json(arguments.out, result)
 
 
 if __name__ == "__main__":

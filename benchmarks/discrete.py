@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import platform
 import random
@@ -32,6 +31,7 @@ from causalcnn.models import FrameGenerator, FrameGeneratorConfig, MelNet, Pixel
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.values import GAIN
 from causalcnn.nn import CausalConv1d, CausalConv2d
+from causalcnn.training.checkpoints import write_json
 
 Say = Callable[[Tensor], Tensor]
 AT = 500
@@ -272,9 +272,7 @@ def main() -> None:
             for key, value in row[part].items():
                 print(f"  {part:9} {key:42} {value}", flush=True)
     if asked.out:
-        new = asked.out.with_suffix(".new")
-        new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-        os.replace(new, asked.out)
+        write_json(asked.out, result)
 
 
 if __name__ == "__main__":

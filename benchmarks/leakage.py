@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ import torch
 from torch import Tensor
 
 from causalcnn import CausalConv1d, CausalConv2d
+from causalcnn.training.checkpoints import write_json
 
 # name, batch, channels, kernel, dilation, frames, mels (None: over time alone)
 LAYERS: list[tuple[str, int, int, Any, Any, int, int | None]] = [
@@ -173,9 +172,7 @@ def main() -> None:
         "rows": rows,
     }
     if arguments.out:
-        temporary = arguments.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-        os.replace(temporary, arguments.out)
+        write_json(arguments.out, result)
         print(f"wrote {arguments.out}", file=sys.stderr)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import os
 import platform
 import random
@@ -33,6 +32,7 @@ from convolution import in_turn
 from torch import Tensor, nn
 
 from causalcnn import VectorQuantizer
+from causalcnn.training.checkpoints import write_json
 
 DIM, CODES, VECTORS = 64, 512, 64_000
 CELLS = (32, DIM, 100, 20)
@@ -210,9 +210,7 @@ def main() -> None:
             "ratios": ratios,
             "peak_megabytes": {name: round(size, 1) for name, size in memory.items()},
         }
-        temporary = arguments.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-        os.replace(temporary, arguments.out)
+        write_json(arguments.out, result)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import platform
 import random
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from causalcnn import audit
 from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import Batch
+from causalcnn.training.checkpoints import write_json
 from causalcnn.training.machine import _cpu_has_bf16
 
 Step = Callable[[], object]
@@ -234,9 +234,7 @@ def main() -> None:
                 flush=True,
             )
         if asked.out:
-            new = asked.out.with_suffix(".new")
-            new.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
-            os.replace(new, asked.out)
+            write_json(asked.out, result)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import torch
 
 pytest.importorskip("anywidget")
 
-from causalcnn.figures.bins import KEYS, MELS, BinsExplorer, bitmap, hundredths, shades, states
+from causalcnn.figures.bins import KEYS, MELS, BinsExplorer, hundredths, states
+from causalcnn.figures.bitmap import bitmap, shades
 from causalcnn.figures.palette import energy
 from causalcnn.speech import UniformBins
 from causalcnn.speech.playback import Player

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("anywidget")
 
-from causalcnn.figures.memory import FURTHEST, LETTERS, NAMES, MemoryExplorer, bitmap
+from causalcnn.figures.memory import FURTHEST, LETTERS, NAMES, MemoryExplorer, letters_as_bitmap
 from causalcnn.figures.palette import energy
 
 TABLE = Path(__file__).parents[2] / "book" / "measurements" / "memory.json"
@@ -57,8 +57,8 @@ def test_javascript_draws_and_says_what_python_does(engine: Any, source: str) ->
 @pytest.mark.parametrize(("frames", "bands"), [(60, 40), (7, 3), (1, 1)])
 def test_the_bitmap_holds_the_levels(engine: Any, frames: int, bands: int) -> None:
     text = "".join(random.Random(frames).choices(LETTERS, k=frames * bands))
-    address = bitmap(text, frames, bands)
-    assert engine("memory")("bitmap(text, frames, bands)", text=text, frames=frames, bands=bands) == address
+    address = letters_as_bitmap(text, frames, bands)
+    assert engine("memory")("lettersAsBitmap(text, frames, bands)", text=text, frames=frames, bands=bands) == address
     data = base64.b64decode(address.partition(",")[2])
     size, _, start = struct.unpack_from("<3I", data, 2)
     assert (data[:2], size, start) == (b"BM", len(data), 54 + 4 * 33)

@@ -9,8 +9,6 @@ the training speakers; its error, its use and its perplexity are those on speake
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from torch import Tensor
 from causalcnn.experiments.phones import summary
 from causalcnn.nn import VectorQuantizer
 from causalcnn.speech import MELS, EmbeddedSpeech, FeatureCorpus
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["FLOOR_DB", "PLAN", "VARIANTS", "frames_of_speech", "learn", "main", "run", "score"]
 
@@ -133,14 +132,8 @@ def run(
         if say:
             print(f"{size:4} {VARIANTS[name][0]:28}", *(f"{key} {row[key]['mean']}" for key in row), flush=True)
         if out is not None:
-            _write(out, table)
+            write_json(out, table)
     return table
-
-
-def _write(path: Path, table: dict[str, Any]) -> None:
-    new = path.with_name(path.name + ".part")
-    new.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(new, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     table = run(seeds=given.seeds, steps=given.steps, out=given.out, say=True)
     table["command"] = " ".join(["python -m causalcnn.experiments.collapse", *(arguments or sys.argv[1:])])
-    _write(given.out, table)
+    write_json(given.out, table)
     return 0
 
 

@@ -11,7 +11,6 @@ mixture of four, and a histogram.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 import statistics
@@ -26,7 +25,7 @@ from torch import Tensor
 from causalcnn.models import Law, law_of
 from causalcnn.models.laws import LEVELS
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
-from causalcnn.training.checkpoints import write_whole
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["contexts", "fitted", "main", "neighbours", "run"]
 
@@ -169,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "test": repr(test),
         **run(FeatureCorpus.of(train), FeatureCorpus.of(test)),
     }
-    write_whole(given.out, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    write_json(given.out, found)
     for kind in ("given", "laws"):
         print(kind, {name: row["mean"] for name, row in found[kind].items()})
     return 0

@@ -11,7 +11,6 @@ were not trained on. Synthetic speech is easier than real speech: compare rows, 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from causalcnn.nn import CausalConv1d, CausalSequential, Residual
 from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
-from causalcnn.training.checkpoints import write_whole
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["SETTINGS", "TASKS", "Recordings", "accuracy", "load", "main", "stack", "train"]
 
@@ -190,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "score": "percent of frames with speech whose class is named right",
         "rows": rows,
     }
-    write_whole(asked.to, (json.dumps(table, indent=1) + "\n").encode())
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

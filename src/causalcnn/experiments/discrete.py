@@ -43,7 +43,7 @@ from causalcnn.speech import (
     vary,
 )
 from causalcnn.training import save_model, train
-from causalcnn.training.checkpoints import write_whole
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["Copy", "Histogram", "Task", "main", "models", "run", "score"]
 
@@ -279,10 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 save_model(
                     file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps}
                 )
-            write_whole(file, (json.dumps(found, indent=1) + "\n").encode())
+            write_json(file, found)
             print(name, seed, found["bits"], flush=True)
     runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.run.json"))]
-    write_whole(asked.to, (json.dumps(table(runs, task), indent=1) + "\n").encode())
+    write_json(asked.to, table(runs, task))
     return 0
 
 

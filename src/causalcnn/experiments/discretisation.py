@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
-import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +37,7 @@ from causalcnn.speech import (
     to_2d,
 )
 from causalcnn.training import load_model
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["against_codes", "bang", "catching_up", "entropies", "error_db", "main", "measure", "ways"]
 
@@ -228,9 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "codec": {"sha256": card["sha256"], "bits_per_second": model.bits_per_second},
         **measure(FeatureCorpus.of(source), sets, model.eval()),
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

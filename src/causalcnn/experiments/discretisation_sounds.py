@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, say, speaking
 from causalcnn.speech.playback import Player
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["GAIN", "SENTENCE", "SPEAKER", "kept_sounds", "main"]
 
@@ -84,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rms_error_db": [round(error, 3) for error in wrong],
         "mp3": [base64.b64encode(sound.mp3).decode("ascii") for sound in sounds],
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

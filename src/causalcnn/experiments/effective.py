@@ -10,7 +10,6 @@ idea of an effective receptive field; there it is measured on random images, her
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from causalcnn.experiments.dilation import SETTINGS, TASKS, Recordings, load, stack, train
 from causalcnn.speech import PHONES
-from causalcnn.training.checkpoints import write_whole
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["DILATIONS", "ROWS", "effective_size", "influence", "load", "main", "measure", "network", "train"]
 
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "unit": "latest frames of 10 ms that hold 95 or 50 % of the gradient on held-out speech",
         "tasks": tasks,
     }
-    write_whole(asked.to, (json.dumps(table, indent=1) + "\n").encode())
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from causalcnn.experiments.drift import (
 from causalcnn.models import ValueModel
 from causalcnn.speech import HIGHEST_HZ_OF, EmbeddedSpeech, FeatureCorpus, bands_below
 from causalcnn.training import load_model
-from causalcnn.training.checkpoints import write_whole
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["Asked", "by_temperature", "main", "measure", "of_speech", "together"]
 
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = json.loads(file.read_text("utf8")) if file.exists() else {}
         if found.get("of") != which:
             found = {"of": which, "measured": make()}
-            write_whole(file, (json.dumps(found, indent=1) + "\n").encode())
+            write_json(file, found)
         print(f"measured: {name}", flush=True)
         return found["measured"]
 
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "temperatures": temperatures,
         "held_out": {key: {kind: round(v, 4) for kind, v in found.items()} for key, found in held_out.items()},
     }  # fmt: skip
-    write_whole(options.to, (json.dumps(table, indent=1) + "\n").encode())
+    write_json(options.to, table)
     return 0
 
 

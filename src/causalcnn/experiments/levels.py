@@ -11,9 +11,7 @@ clip is found by its long-term mean spectrum, level removed: the nearest one amo
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import platform
 from collections.abc import Sequence
 from itertools import permutations
@@ -29,6 +27,7 @@ from causalcnn.experiments.phones import summary
 from causalcnn.models import CausalVQVAE2, Codes
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d, to_2d
 from causalcnn.training import load_model
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]
 
@@ -250,9 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "sha256": card["sha256"],
         **measure(model, corpus),
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

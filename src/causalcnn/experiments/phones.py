@@ -10,9 +10,7 @@ parameters is spread over the past. Nothing is chosen on the test speakers.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import platform
 import statistics
 import sys
@@ -38,6 +36,7 @@ from causalcnn.nn import (
     ResidualBlock2d,
 )
 from causalcnn.speech import MELS, PHONES, EmbeddedSpeech, LogMel, Utterance
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["ROWS", "OverPicture", "PhoneData", "Row", "build", "fit", "run", "score", "widths"]
 
@@ -345,7 +344,7 @@ def run(
             line = table["rows"][name]
             print(f"{line['says']:36} {line['parameters']:6} {line['accuracy']} {line['seconds']}", flush=True)
         if out is not None:
-            _write(out, table)
+            write_json(out, table)
     return table
 
 
@@ -377,12 +376,6 @@ def _row(
     }
 
 
-def _write(path: Path, table: dict[str, Any]) -> None:
-    new = path.with_name(path.name + ".part")
-    new.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(new, path)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: measure the table and write it."""
     parser = argparse.ArgumentParser(description="Phone classification: what stacks of causal convolutions buy.")
@@ -395,7 +388,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     table = run(given.rows, seeds=given.seeds, parameters=given.parameters, steps=given.steps, out=given.out, say=True)
     table["command"] = " ".join(["python -m causalcnn.experiments.phones", *(arguments or sys.argv[1:])])
-    _write(given.out, table)
+    write_json(given.out, table)
     return 0
 
 

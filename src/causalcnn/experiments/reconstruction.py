@@ -12,9 +12,7 @@ used to choose anything.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from torch import Tensor
 from causalcnn.models import VQVAE2, CausalVQVAE2
 from causalcnn.speech import HIGHEST_HZ_OF, FeatureCorpus, bands_below, evaluation_sets, speaking
 from causalcnn.training import load_model
+from causalcnn.training.checkpoints import write_json
 
 __all__ = ["Score", "main", "measure", "score", "variance"]
 
@@ -160,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "spread": "one seed; the sets have 20, 1, 3 and 6 speakers",
         "rows": measure(models, seconds=asked.seconds),
     }
-    new = asked.to.with_suffix(".new")
-    new.write_text(json.dumps(table, indent=1) + "\n", "utf8")
-    os.replace(new, asked.to)
+    write_json(asked.to, table)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import math
-import struct
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .bitmap import bitmap
 from .figure import Figure, count, duration, nice_step, plural, tidy, traitlets
-from .palette import energy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,30 +210,3 @@ def states(bits: int) -> str:
     if head == 1000:
         head, power = 100, power + 1
     return f"{head // 100}.{head % 100:02} × 10{str(power).translate(RAISED)}"
-
-
-@cache
-def shades() -> tuple[tuple[int, int, int], ...]:
-    """The energy map in 256 colours, between the 33 that every figure carries."""
-    corners = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in energy(33)]
-    out = []
-    for i in range(256):
-        at = i * 32 / 255
-        k = min(31, math.floor(at))
-        low, high = corners[k], corners[k + 1]
-        out.append(tuple(math.floor(a + (b - a) * (at - k) + 0.5) for a, b in zip(low, high, strict=True)))
-    return tuple(out)  # type: ignore[arg-type]
-
-
-def bitmap(levels: bytes, frames: int, bits: int) -> str:
-    """8-bit levels, frame after frame, as the address of a bitmap that shows them in ``2**bits`` bins."""
-    wide, start, shift = math.ceil(frames / 4) * 4, 54 + 4 * 256, MOST_BITS - bits
-    size = start + wide * MELS
-    head = b"BM" + struct.pack("<3I", size, 0, start)
-    head += struct.pack("<3I2H6I", 40, frames, MELS, 1, 8, 0, wide * MELS, 2835, 2835, 256, 256)
-    colours = b"".join(bytes((blue, green, red, 0)) for red, green, blue in shades())
-    centre = bytes((level >> shift << shift) + (1 << shift >> 1) for level in range(256))
-    rows = b"".join(
-        bytes(centre[levels[t * MELS + band]] if t < frames else 0 for t in range(wide)) for band in range(MELS)
-    )
-    return "data:image/bmp;base64," + base64.b64encode(head + colours + rows).decode("ascii")

@@ -1,8 +1,7 @@
 // A spectrogram of 8-bit levels as a small picture, made where it is shown.
 
-const ENERGY = [/*ENERGY*/];
 const BANDS = 80;
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /** The bytes of a base64 text. */
 export function bytesOf(text) {
@@ -16,15 +15,17 @@ export function bytesOf(text) {
   return out;
 }
 
+/** The energy map in the 33 colours that every figure carries: red, green, blue. */
+export const COLOURS = [/*ENERGY*/].map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
+
 let palette = null;
 
 /** The energy map in 256 colours. */
 export function shades() {
   if (palette) return palette;
-  const corners = ENERGY.map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
   palette = Array.from({ length: 256 }, (_, i) => {
     const at = (i * 32) / 255, k = Math.min(31, Math.floor(at));
-    return corners[k].map((a, c) => Math.floor(a + (corners[k + 1][c] - a) * (at - k) + 0.5));
+    return COLOURS[k].map((a, c) => Math.floor(a + (COLOURS[k + 1][c] - a) * (at - k) + 0.5));
   });
   return palette;
 }
@@ -38,14 +39,18 @@ function base64(bytes) {
   return out;
 }
 
+/** A bitmap as an address: `at(row, column)` is the number of a colour, rows go from the bottom up. */
+export function bmp(colours, width, height, at) {
+  const wide = Math.ceil(width / 4) * 4, many = colours.length, start = 54 + 4 * many, bytes = [66, 77];
+  const word = (...values) => { for (const v of values) bytes.push(v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255); };
+  word(start + wide * height, 0, start, 40, width, height, 1 | (8 << 16), 0, wide * height, 2835, 2835, many, many);
+  for (const [red, green, blue] of colours) bytes.push(blue, green, red, 0);
+  for (let row = 0; row < height; row++) for (let i = 0; i < wide; i++) bytes.push(i < width ? at(row, i) : 0);
+  return "data:image/bmp;base64," + base64(bytes);
+}
+
 /** 8-bit levels as the address of a bitmap that shows them in 2^bits bins. */
 export function bitmap(levels, frames, bits) {
-  const wide = Math.ceil(frames / 4) * 4, start = 54 + 4 * 256, shift = 8 - bits, bytes = [66, 77];
-  const word = (...values) => { for (const v of values) bytes.push(v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255); };
-  word(start + wide * BANDS, 0, start, 40, frames, BANDS, 1 | (8 << 16), 0, wide * BANDS, 2835, 2835, 256, 256);
-  for (const [red, green, blue] of shades()) bytes.push(blue, green, red, 0);
-  for (let band = 0; band < BANDS; band++) for (let t = 0; t < wide; t++) {
-    bytes.push(t < frames ? ((levels[t * BANDS + band] >> shift) << shift) + ((1 << shift) >> 1) : 0);
-  }
-  return "data:image/bmp;base64," + base64(bytes);
+  const shift = 8 - bits;
+  return bmp(shades(), frames, BANDS, (band, t) => ((levels[t * BANDS + band] >> shift) << shift) + ((1 << shift) >> 1));
 }

@@ -1,11 +1,10 @@
 // The memory explorer: a spectrogram, and what stands for the frame k frames later still tells of it.
 import { assemble, count, duration, newId, plural, settle, tidy } from "./common.js";
+import { bmp, COLOURS, LETTERS } from "./bitmap.js";
 
 const LEFT = 58, MARGIN = 10, HEAD = 30, PANEL = 104, TITLE = 26, GAP = 46, CURVE = 150, FOOT = 92;
 const FURTHEST = 18, NOW = 45, RATE = 100;
-const ENERGY = [/*ENERGY*/];
 const NAMES = { codes: "trained codes", untrained: "untrained codes", fixed: "fixed code" };
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 // --- what is looked up. Proved equal to the measured table for every setting.
 
@@ -19,26 +18,9 @@ const thousandths = (n) => `${Math.floor(n / 1000)}.${String(n % 1000).padStart(
 
 // --- what is drawn: one string of SVG. memory.py draws the same first picture, character for character.
 
-function base64(bytes) {
-  let out = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const group = (bytes[i] << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0), left = bytes.length - i;
-    out += LETTERS[group >> 18] + LETTERS[(group >> 12) & 63] + (left > 1 ? LETTERS[(group >> 6) & 63] : "=") + (left > 2 ? LETTERS[group & 63] : "=");
-  }
-  return out;
-}
-
 /** A picture written as letters, column by column, as the address of a bitmap: rows from the low bands up. */
-export function bitmap(text, frames, bands) {
-  const wide = Math.ceil(frames / 4) * 4, colours = ENERGY.length, start = 54 + 4 * colours, bytes = [66, 77];
-  const word = (...values) => { for (const v of values) bytes.push(v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255); };
-  word(start + wide * bands, 0, start, 40, frames, bands, 1 | (8 << 16), 0, wide * bands, 2835, 2835, colours, colours);
-  for (const hex of ENERGY) word(parseInt(hex.slice(1), 16));
-  for (let band = 0; band < bands; band++) for (let t = 0; t < wide; t++) {
-    bytes.push(t < frames ? Math.floor((LETTERS.indexOf(text[t * bands + band]) * (colours - 1)) / 63 + 0.5) : 0);
-  }
-  return "data:image/bmp;base64," + base64(bytes);
-}
+export const lettersAsBitmap = (text, frames, bands) =>
+  bmp(COLOURS, frames, bands, (band, t) => Math.floor((LETTERS.indexOf(text[t * bands + band]) * (COLOURS.length - 1)) / 63 + 0.5));
 
 const places = (width) => {
   const right = width - MARGIN, dx = (right - LEFT) / 60, step = (right - LEFT - 24) / FURTHEST;
@@ -49,7 +31,7 @@ const places = (width) => {
 export function memoryPicture(s, width, id) {
   const { right, dx, x, at, step, second, top, height } = places(width), wide = width >= 560, k = s.back;
   const first = HEAD + TITLE, y = (n) => top + CURVE * (1 - Math.min(1100, n) / 1100), image = (text, from) =>
-    `<image x="${LEFT}" y="${from}" width="${tidy(right - LEFT)}" height="${PANEL}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${bitmap(text, s.frames, s.bands)}"/>`;
+    `<image x="${LEFT}" y="${from}" width="${tidy(right - LEFT)}" height="${PANEL}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${lettersAsBitmap(text, s.frames, s.bands)}"/>`;
   const who = `${wide ? "told by the " : ""}${NAMES[s.source]}`, later = k ? `${who} ${plural(k, "frame")} later` : `${who} of each frame`;
   let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
   out += `<text class="cc-title" x="${LEFT}" y="${first - 8}">what was said</text>`;

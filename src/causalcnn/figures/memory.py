@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import struct
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .bitmap import bmp, colours
 from .figure import Figure, count, duration, plural, tidy, traitlets
-from .palette import energy
 
 __all__ = ["MemoryExplorer"]
 
@@ -97,7 +95,7 @@ class MemoryExplorer(Figure):
         for text, y in ((self.truth, first), (said, second)):
             out += (
                 f'<image x="{LEFT}" y="{y}" width="{tidy(right - LEFT)}" height="{PANEL}" preserveAspectRatio="none" '
-                f'style="image-rendering:pixelated" href="{bitmap(text, self.frames, self.bands)}"/>'
+                f'style="image-rendering:pixelated" href="{letters_as_bitmap(text, self.frames, self.bands)}"/>'
             )
         for y in (first, second):
             out += f'<text class="cc-quiet" x="{LEFT - 8}" y="{_half(y)}" text-anchor="end">bands</text>'
@@ -224,15 +222,8 @@ def _thousandths(n: int) -> str:
     return f"{n // 1000}.{n % 1000:03}"
 
 
-def bitmap(text: str, frames: int, bands: int) -> str:
+def letters_as_bitmap(text: str, frames: int, bands: int) -> str:
     """A picture written as letters, column by column from the low bands up, as the address of a bitmap."""
-    colours, wide = energy(33), math.ceil(frames / 4) * 4
-    start, size = 54 + 4 * len(colours), wide * bands
-    head = b"BM" + struct.pack("<3I", start + size, 0, start)
-    head += struct.pack("<3I2H6I", 40, frames, bands, 1, 8, 0, size, 2835, 2835, len(colours), len(colours))
-    table = b"".join(struct.pack("<I", int(colour[1:], 16)) for colour in colours)
-    index = {letter: math.floor(i * (len(colours) - 1) / 63 + 0.5) for i, letter in enumerate(LETTERS)}
-    rows = b"".join(
-        bytes(index[text[t * bands + band]] if t < frames else 0 for t in range(wide)) for band in range(bands)
-    )
-    return "data:image/bmp;base64," + base64.b64encode(head + table + rows).decode("ascii")
+    table = colours()
+    index = {letter: math.floor(i * (len(table) - 1) / 63 + 0.5) for i, letter in enumerate(LETTERS)}
+    return bmp(table, frames, bands, lambda band, t: index[text[t * bands + band]])

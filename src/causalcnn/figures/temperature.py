@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .bins import bitmap
+from .bitmap import bitmap
 from .figure import Figure, count, duration, nice_step, tidy, traitlets
 
 if TYPE_CHECKING:

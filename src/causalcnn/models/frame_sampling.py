@@ -34,8 +34,9 @@ class FrameSampler(Sampler["FrameGenerator"]):
     def __init__(self, model: FrameGenerator, rows: int) -> None:
         super().__init__(model, rows)
         c = model.config
-        self._stream = model.encoder.stream(rows, *(() if c.encoder == "1d" else (c.mels,)))
-        self._last = model.place.detach().new_zeros(rows, 1, 1, c.mels)
+        known, self._last = self.state
+        self._stream = model.encoder.stream(rows, state=known)
+        del self.state  # the stream has its own, which moves on
         w_read, w_state, b_read, b_state = (weight.detach() for weight in model.rnn.all_weights[0])
         # What is read: the value below, the glimpse, the place, in this order.
         self._below, self._w_glimpse = w_read[:, 0].contiguous(), w_read[:, 1 : 1 + c.glimpse]
@@ -92,31 +93,36 @@ class FrameSampler(Sampler["FrameGenerator"]):
 class CompiledFrameSampler(FrameSampler):
     """The same, its loop over values compiled by numba (which librosa brings); on a CPU, a row at a time."""
 
+    def __init__(self, model: FrameGenerator, rows: int) -> None:
+        super().__init__(model, rows)
+        kind, law = _kind(model.law), model.law
+        assert kind is not None
+        if isinstance(law, Gaussian):  # as a mixture of one: its weight, its mean, its spread
+            kind = kind._replace(spread=float(law.bells(model.place.detach().new_zeros(1))[2].detach()))
+        self._law = kind
+        self._seen = law.seen(torch.arange(256)).to(self._last)
+
     @staticmethod
     def fits(model: FrameGenerator) -> bool:
         """Whether this machine, this model and its law can be served."""
         return _compiled() is not None and model.place.device.type == "cpu" and _kind(model.law) is not None
 
     def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        loop, kind, law = _compiled(), _kind(self.model.law), self.model.law
+        loop, kind, law = _compiled(), self._law, self.model.law
         assert loop is not None
-        assert kind is not None
-        if isinstance(law, Gaussian):  # as a mixture of one: its weight, its mean, its spread
-            spread = float(law.bells(said.new_zeros(1))[2])
-            numbers = torch.special.ndtri(uniform)
-            kind = _Kind(kind.number, 1, spread)
+        if isinstance(law, Gaussian):
+            numbers = law.standard(uniform)
         elif isinstance(law, Gaussians | Logistics):
             numbers = torch.stack([uniform[..., 0], law.standard(uniform[..., 1])], -1)
         else:
             numbers = uniform
-        seen = law.seen(torch.arange(256)).to(state)
         levels = torch.empty(self.rows, self.model.config.mels, dtype=torch.int64)
         for row in range(self.rows):
             loop(
                 levels[row].numpy(), state[row].numpy().copy(), gates[row].contiguous().numpy(),
                 said[row].contiguous().numpy(), self._below.numpy(), self._w_state.numpy(), self._b_state.numpy(),
-                self._head_below.numpy(), self._head_state.numpy(), seen.numpy(), numbers[row].contiguous().numpy(),
-                kind.number, kind.components, kind.spread, float(temperature),
+                self._head_below.numpy(), self._head_state.numpy(), self._seen.numpy(),
+                numbers[row].contiguous().numpy(), kind.number, kind.components, kind.spread, float(temperature),
             )  # fmt: skip
         return levels
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from causalcnn._extras import require
 
-__all__ = ["Checkpoint", "CheckpointError", "write_whole"]
+__all__ = ["Checkpoint", "CheckpointError", "write_json", "write_whole"]
 
 FORMAT = "causalcnn training checkpoint 1"
 
@@ -116,6 +116,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{str(path)!r} ({path.stat().st_size} bytes) is no safetensors file, or is damaged or cut off ({error}); "
             "copy it again, or remove it and train anew"
         ) from None
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table as JSON that can be read and compared line by line, whole or not at all."""
+    write_whole(path, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:

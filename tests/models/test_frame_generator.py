@@ -150,7 +150,7 @@ def test_what_cannot_be_is_refused(change, words):
 
 def test_inputs_that_cannot_be():
     model = made(SMALL)
-    with pytest.raises(ValueError, match="takes 8"):
+    with pytest.raises(ValueError, match=r"takes \(8,\)"):
         model(torch.zeros(1, 1, 4, 9))
     with pytest.raises(ValueError, match="prompt"):
         model.generate(1, prompt=torch.zeros(1, 3, 8))

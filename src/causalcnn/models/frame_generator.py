@@ -15,7 +15,7 @@ from causalcnn.models.values import GAIN, Sampler, ValueConfig, ValueModel, begi
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential
 from causalcnn.nn.conv import CausalConv2d
-from causalcnn.nn.law import CausalModule, State
+from causalcnn.nn.law import CausalModule, State, refuse_other_bands
 
 __all__ = ["FrameGenerator", "FrameGeneratorConfig"]
 
@@ -121,10 +121,9 @@ class FrameGenerator(ValueModel):
 
     def initial_state(self, batch: int, *frequency: int) -> State:
         """The encoder's, and the last frame: none yet, so zeros."""
-        if frequency not in ((), (self.config.mels,)):
-            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {self.config.mels}")
+        refuse_other_bands(frequency, self.config.mels)
         last = self.place.new_zeros(batch, 1, 1, self.config.mels)
-        return self.encoder.initial_state(batch, *(() if self.config.encoder == "1d" else frequency)), last
+        return self.encoder.initial_state(batch, *(() if self.config.encoder == "1d" else (self.config.mels,))), last
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The parameters of the values of the next frames, all of which are known: see :class:`ValueModel`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.models.values import Sampler, ValueModel
-from causalcnn.nn.law import State
+from causalcnn.nn.law import State, refuse_other_bands
 
 __all__ = ["Climb", "ClimbingSampler", "TwoStacks"]
 
@@ -42,10 +42,8 @@ class TwoStacks(ValueModel):
 
     def initial_state(self, batch: int, *frequency: int) -> State:
         """A frame of zeros, and the state of the stack over earlier frames."""
-        mels = self.config.mels
-        if frequency not in ((), (mels,)):
-            raise ValueError(f"the frequency axis is {frequency}; this model takes ({mels},)")
-        return next(self.parameters()).new_zeros(batch, 1, 1, mels), self._start(batch)
+        refuse_other_bands(frequency, self.config.mels)
+        return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels), self._start(batch)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The parameters of the values of the next frames, all of which are known; see :class:`ValueModel`."""

@@ -30,7 +30,7 @@ from causalcnn.models.vqvae2_parts import (
     make_parts,
 )
 from causalcnn.nn.compose import CompositeStream, _Composite
-from causalcnn.nn.law import CausalModule, State
+from causalcnn.nn.law import CausalModule, State, refuse_other_bands
 from causalcnn.nn.quantise import Quantized, VectorQuantizer
 
 if TYPE_CHECKING:
@@ -259,8 +259,7 @@ class CausalVQVAE2(_Wiring, _Composite):
         return (self.top_field.then(self._field(UPSAMPLE)) | self.bottom_field).then(self._field(DECODER))
 
     def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        if frequency not in ((), (self.config.mels,)):
-            raise ValueError(f"the frequency axis has {frequency} cells; this model takes {self.config.mels}")
+        refuse_other_bands(frequency, self.config.mels)
         mels, bottom, top = (self.config.mels,), (self.config.mels // 4,), (self.config.mels // 8,)
         return [mels, bottom, top, top, bottom, bottom, top, bottom]
 

@@ -148,6 +148,10 @@ class _Composite(CausalModule):
         sizes = self._frequencies(frequency)
         return tuple(part.initial_state(batch, *size) for part, size in zip(self.parts, sizes, strict=True))  # type: ignore[operator]
 
+    def forward(self, x: Tensor) -> Tensor:
+        """A whole sequence, every part on the whole of it. The same as a step, without states that nobody asked for."""
+        return self._combine(x, lambda i, piece: self.parts[i](piece))
+
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Continue from ``state``; see :meth:`CausalModule.step`."""
         new: list[State] = [None] * len(self.parts)

@@ -42,6 +42,12 @@ class Convention(enum.Enum):
         return stride - 1 if self is Convention.BLOCK else 0
 
 
+def refuse_other_bands(frequency: tuple[int, ...], bands: int) -> None:
+    """A model of ``bands`` bands can leave the frequency axis unsaid; another one is an error."""
+    if frequency not in ((), (bands,)):
+        raise ValueError(f"the frequency axis is {frequency}; this model takes ({bands},)")
+
+
 class CausalModule(nn.Module, abc.ABC):
     """A network over time (axis 2) that runs on a whole sequence, on pieces of it, and as a stream.
 

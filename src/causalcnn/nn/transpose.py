@@ -46,28 +46,40 @@ class _CausalTranspose(CausalModule):
     def _time_field(self) -> Field:
         return Field.transposed(self._kernel[0], stride=self._stride[0])
 
+    def forward(self, x: Tensor) -> Tensor:
+        """A whole sequence. The same as a step from the initial state: zeros in front of it would add nothing."""
+        self._check(x)
+        return self._completed(x, 0)
+
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Each input frame completes ``stride`` output frames; see :meth:`CausalModule.step`."""
+        self._check(x)
+        if state.shape != (*x.shape[:2], self._history, *x.shape[3:]):
+            wanted = (*x.shape[:2], self._history, *x.shape[3:])
+            raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
+        frames = torch.cat([state, x], dim=2)
+        return self._completed(frames, self._history), frames[:, :, x.shape[2] :].clone()
+
+    def _check(self, x: Tensor) -> None:
         axes = len(self._kernel) + 2
         if x.dim() != axes or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"input has shape {tuple(x.shape)}; this layer takes {axes} axes and {self.in_channels} channels"
             )
-        if state.shape != (*x.shape[:2], self._history, *x.shape[3:]):
-            wanted = (*x.shape[:2], self._history, *x.shape[3:])
-            raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
-        frames = torch.cat([state, x], dim=2)
-        if x.shape[2] == 0:
-            return x.new_zeros(x.shape[0], self.out_channels, 0, *self._frequencies_out(x.shape[3:])), frames
-        first = self._history * self._stride[0]
-        y = self._spread(frames)[:, :, first : first + x.shape[2] * self._stride[0]]
-        if y.shape[2] < x.shape[2] * self._stride[0]:  # kernel < stride: the last phases have no tap, only the bias
-            missing = x.shape[2] * self._stride[0] - y.shape[2]
-            fill = y.new_zeros(*y.shape[:2], missing, *y.shape[3:])
+
+    def _completed(self, frames: Tensor, known: int) -> Tensor:
+        """The outputs that ``frames`` complete, of which the first ``known`` were there before."""
+        new = (frames.shape[2] - known) * self._stride[0]
+        if new == 0:
+            return frames.new_zeros(frames.shape[0], self.out_channels, 0, *self._frequencies_out(frames.shape[3:]))
+        first = known * self._stride[0]
+        y = self._spread(frames)[:, :, first : first + new]
+        if y.shape[2] < new:  # kernel < stride: the last phases have no tap, only the bias
+            fill = y.new_zeros(*y.shape[:2], new - y.shape[2], *y.shape[3:])
             if self.bias is not None:
                 fill = fill + self.bias.view(-1, *(1,) * (y.dim() - 2))
             y = torch.cat([y, fill], dim=2)
-        return y, frames[:, :, frames.shape[2] - self._history :].clone()
+        return y
 
     def _spread(self, frames: Tensor) -> Tensor:
         raise NotImplementedError

@@ -215,3 +215,26 @@ def test_compiled_equals_eager():
         torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
     x = speech_like()
     torch.testing.assert_close(torch.compile(twin.eval())(x), eager.eval()(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_codes_in_half_precision(model, kind):
+    half = copy.deepcopy(model).to(kind)
+    assert half.top_quantiser.codebook.dtype.itemsize >= 4  # a codebook stays exact enough to move
+    seen = []
+    for part in half.parts:
+        part.register_forward_pre_hook(lambda layer, given: seen.append(given[0].dtype))
+    x = speech_like(9, dtype=kind)
+    codes = half.encode(x)
+    assert half.decode(codes).dtype == half(x).dtype == kind
+    assert set(seen) == {kind}
+    stream = half.stream(2)
+    assert stream.decode(stream.encode(x)).dtype == kind
+
+
+def test_a_stream_takes_its_own_rows_only(model):
+    stream = model.stream(3)
+    with pytest.raises(ValueError, match="3 rows, the input has 2"):
+        stream.encode(speech_like(4))
+    with pytest.raises(ValueError, match="3 rows, the input has 2"):
+        stream.decode(model.encode(speech_like(4)))

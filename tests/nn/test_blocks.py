@@ -1,7 +1,9 @@
 """Everything that is built of layers keeps the law, too: transposes, pools, skips, branches, encoders."""
 
+import copy
 import io
 import os
+import pickle
 
 import pytest
 import torch
@@ -140,6 +142,30 @@ def test_streams_of_branching_networks_save_and_resume():
     torch.testing.assert_close(resumed(x)[:1], network(x)[:1], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
+def test_a_copied_stream_goes_on_by_itself(copied):
+    torch.manual_seed(0)
+    network = CausalSequential(CausalConv1d(2, 3, 3, dilation=2), nn.ReLU(), Residual(CausalConv1d(3, 3, 2))).eval()
+    x = torch.randn(1, 2, 14)
+    stream = network.stream(1)
+    for t in range(5):
+        stream(x[:, :, t : t + 1])
+    other = copied(stream)
+    stream(torch.full((1, 2, 1), 9.0))  # what the one hears, the other does not
+    heard = torch.cat([other(x[:, :, t : t + 1]) for t in range(5, 14)], 2)
+    torch.testing.assert_close(heard, network(x)[:, :, 5:])
+
+
+def test_a_whole_sequence_is_run_layer_by_layer(monkeypatch):
+    """Not as a step from a state of zeros, which would be copied in front of every layer."""
+    network = Encoder(2, 3, 4, blocks=2).eval()
+    x = torch.randn(1, 2, 9)
+    expected = network.step(x, network.initial_state(1))[0]
+    for layer in network.modules():
+        monkeypatch.setattr(layer, "step", None, raising=False)
+    torch.testing.assert_close(network(x), expected)
+
+
 def test_step_goes_through_export():
     network = Encoder(3, 4, 2, dilation=2).eval()
     state = network.initial_state(1)
@@ -172,6 +198,7 @@ def test_step_goes_through_export():
         (nn.MaxPool1d(2), "CausalMaxPool1d"),
         (nn.GRU(3, 3), "expects"),
         (nn.Flatten(), "not known to be"),
+        (nn.ReLU(inplace=True), "writes into its input"),
     ],
 )
 def test_what_may_read_the_future_is_refused(module, words):
@@ -179,11 +206,18 @@ def test_what_may_read_the_future_is_refused(module, words):
         CausalSequential(module)
 
 
+def down_and_up():
+    """Its field has stride 1 and no look-ahead, but its outputs come two at a time."""
+    return CausalSequential(CausalConv1d(1, 1, 3, stride=2), CausalConvTranspose1d(1, 1, 4, stride=2))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: MultiStackEncoder(1, 1, 1, combine="sum"), "'every_layer'"),
         (lambda: Parallel([CausalConv1d(1, 1, 1), CausalConv1d(1, 1, 2, stride=2)]), "different times"),
+        (lambda: Parallel([CausalConv1d(1, 1, 1), down_and_up()]), "different times"),
+        (lambda: Residual(down_and_up()), "once in 2 frames"),
         (lambda: Parallel([]), "at least one branch"),
         (lambda: Parallel([nn.ReLU()], combine="max"), "'add' or 'concat'"),
         (lambda: ResidualStack(2, 0), "blocks is 0"),

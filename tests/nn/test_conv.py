@@ -166,6 +166,7 @@ def test_declared_before_any_data():
         (lambda: CausalConv2d(1, 1, 3).initial_state(1), "frequency axis"),
         (lambda: CausalConv1d(1, 1, 3).initial_state(1, 80), "no frequency axis"),
         (lambda: CausalConv1d(1, 1, 3).stream(2)(torch.zeros(1, 1, 1)), "2 rows"),
+        (lambda: CausalConv2d(1, 1, 3).stream(1, 8)(torch.zeros(1, 1, 3, 1)), "8 frequencies"),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(make, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from causalcnn.training import train
+from causalcnn.training import Checkpoint, train
 from tests.training.toy import Batch, Toy, ToyConfig, batches
 from tests.training.trainings import digest
 
@@ -17,7 +18,7 @@ STEPS = 12
 
 
 def main(out: str, run: str) -> None:
-    """Train 12 steps, die at the 9th in the run called ``dies``, and write down what this process came to."""
+    """Train 12 steps and write down what this process came to; ``dies`` dies at the 9th, ``full`` has no disk."""
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
     torch.manual_seed(rank)  # the processes begin apart: it must not matter
@@ -31,6 +32,11 @@ def main(out: str, run: str) -> None:
             os._exit(3)
         return batches(step, rank, world)
 
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if run == "full":
+        Checkpoint.write = full  # type: ignore[method-assign]
     folder = Path(out)
     history = train(
         model,

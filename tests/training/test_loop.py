@@ -6,12 +6,14 @@ import math
 import statistics
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from causalcnn import VectorQuantizer
 from causalcnn.training import Budget, NonFiniteLoss, train
 from causalcnn.training.run import rate
 from tests.training.toy import Batch, Toy, batches
@@ -265,3 +267,42 @@ def test_a_metric_that_comes_late_is_not_a_number_before() -> None:
     history.append(3.0, {})
     assert [str(value) for value in history.metrics["late"]] == ["nan", "3.0", "nan"]
     assert Budget.of("3 steps").spent(history.steps, 0.0)
+
+
+def test_what_a_layer_refuses_is_told_with_its_step() -> None:
+    class Coded(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.quantiser = VectorQuantizer(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.wide(self.quantiser(self.narrow(x)))
+
+    def broken(step: int, rank: int, world: int) -> Batch:
+        batch = batches(step, rank, world)
+        return Batch(batch.features * (torch.nan if step == 3 else 1.0), batch.mask)
+
+    with pytest.raises(NonFiniteLoss, match=r"vectors that are NaN(.|\n)*step 3"):
+        quiet(Coded(), batches=broken)
+
+
+def test_without_a_checkpoint_nothing_is_gathered_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("causalcnn.training.run.Run.save", lambda run: pytest.fail("saved") if run.step < 10 else False)
+    quiet(Toy(), checkpoint_every="2 steps")
+
+
+def test_a_setting_that_no_checkpoint_can_keep_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'corpus' is .*x.*str"):
+        quiet(Toy(), checkpoint=tmp_path / "run.safetensors", settings={"corpus": Path("/x")})
+    assert not list(tmp_path.iterdir())
+    quiet(Toy(), settings={"corpus": Path("/x")})  # nothing has to keep it
+
+
+def test_the_last_evaluation_comes_also_where_the_clock_is_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the budget is found to be spent while a checkpoint is written."""
+    monkeypatch.setattr("causalcnn.training.machine.Machine.lag", 1)
+    now = iter(range(10**6))
+    monkeypatch.setattr("causalcnn.training.loop.time.perf_counter", lambda: 0.05 * next(now))
+    for seconds in ("1 s", "1.1 s", "1.2 s", "1.3 s"):
+        history = quiet(Toy(), seconds, evaluate=lambda model: {}, evaluations=2)
+        assert history.evaluations[-1]["step"] == history.steps

@@ -81,6 +81,17 @@ def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_a_full_disk_stops_no_process(tmp_path: Path) -> None:
+    """Only the first writes; the others must learn that it could not, or they wait for each other for ever."""
+    done = launched("torchrun", tmp_path, "full")
+    assert done.returncode == 0, done.stderr
+    assert "could not be written after step 5" in done.stderr
+    assert "could not be written after step 10" in done.stderr
+    first, second = results(tmp_path)
+    assert first["digest"] == second["digest"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rank0.json", "rank1.json"]
+
+
 def test_accelerate_launch_starts_two_processes(tmp_path: Path) -> None:
     done = launched("accelerate", tmp_path, "whole")
     assert done.returncode == 0, done.stderr

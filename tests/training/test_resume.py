@@ -250,9 +250,16 @@ def test_other_weights_under_the_same_settings_are_refused(tmp_path: Path, monke
         model.narrow = torch.nn.Conv1d(4, 3, 3, padding=1)
         return model
 
-    monkeypatch.setattr("tests.training.trainings.Toy", wider)
+    made: list[Toy] = []
+
+    def kept() -> Toy:
+        made.append(wider())
+        return made[-1]
+
+    monkeypatch.setattr("tests.training.trainings.Toy", kept)
     with pytest.raises(CheckpointError, match=r"holds other weights than this model(.|\n)*narrow.weight"):
         training(path, 3, resume=True)
+    assert torch.equal(made[0].wide.weight, wider().wide.weight)  # it fits, and was not copied all the same
 
 
 def test_damage_is_told_from_a_checkpoint(tmp_path: Path) -> None:

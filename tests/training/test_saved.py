@@ -135,3 +135,8 @@ def test_a_disk_that_fills_up_leaves_the_old_model(saved: Path, monkeypatch: pyt
     monkeypatch.undo()
     assert load(saved)[1]["seed"] == 3
     assert len(list(saved.parent.iterdir())) == 2
+
+
+def test_a_card_cannot_rename_the_model(tmp_path: Path) -> None:
+    save_model(tmp_path / "toy", Toy(), {"model": "best", "config": None})
+    assert load(tmp_path / "toy")[1]["model"] == "toy"

@@ -96,7 +96,7 @@ class _Wiring:
             if not isinstance(self.parts[i], VectorQuantizer):
                 return advance(i, piece)
             seen[i] = self._quantiser(i).encode(piece)
-            return self._quantiser(i).decode(seen[i])
+            return self._quantiser(i).decode(seen[i]).to(piece.dtype)
 
         self._encode(x, watch)
         return Codes(seen[QUANTISER_TOP], seen[QUANTISER_BOTTOM])
@@ -116,7 +116,9 @@ class _Wiring:
                 f"a frame has {top.shape[2]} top and {bottom.shape[2]} bottom codes; "
                 f"this model makes {mels // 8} and {mels // 4}"
             )
-        words = [self._quantiser(QUANTISER_TOP).decode(top), self._quantiser(QUANTISER_BOTTOM).decode(bottom)]
+        kind = next(self.parts.parameters()).dtype  # codebooks stay in float32 where the rest is in half precision
+        levels = ((QUANTISER_TOP, top), (QUANTISER_BOTTOM, bottom))
+        words = [self._quantiser(i).decode(codes_).to(kind) for i, codes_ in levels]
         if only is not None:  # the other level says what it says on average
             silent = 1 if only == "top" else 0
             quantiser = self._quantiser((QUANTISER_TOP, QUANTISER_BOTTOM)[silent])
@@ -294,11 +296,13 @@ class VQVAE2Stream(CompositeStream):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """The codes of the next frames."""
+        self._check_rows(x)
         return self.module._codes(x, lambda i, piece: self._streams[i]._advance(piece))
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
         """The next frames, in dB."""
+        self._check_rows(codes.top)
         words = self.module._words(codes)
         return self.module._decode(*words, lambda i, piece: self._streams[i]._advance(piece))
 

@@ -41,6 +41,11 @@ def as_causal(module: nn.Module, two_dimensional: bool = False) -> CausalModule:
     if isinstance(module, CausalModule):
         return module
     if isinstance(module, POINTWISE):
+        if getattr(module, "inplace", False):
+            raise TypeError(
+                f"{module} writes into its input, which a skip, another branch or the caller still needs; "
+                "leave inplace out"
+            )
         return Pointwise(module, two_dimensional=two_dimensional)
     name = type(module).__name__
     why = next((reason for word, reason in OVER_TIME.items() if word in name), "it is not known to be")
@@ -78,6 +83,10 @@ class Pointwise(CausalModule):
     def initial_state(self, batch: int, *frequency: int) -> State:
         """Nothing to remember."""
         return ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The function of ``x``."""
+        return self.function(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The function of ``x``."""
@@ -242,7 +251,7 @@ class Residual(_Composite):
     Its field is the body's and the present frame: a skip adds a path, it never takes one away.
 
     Raises:
-        ValueError: the body changes the rate or reads ahead, so that its output would not fit the skip.
+        ValueError: the body changes the rate, also within, or reads ahead, so that its output would not fit the skip.
     """
 
     def __init__(self, *body: nn.Module) -> None:
@@ -252,6 +261,11 @@ class Residual(_Composite):
             raise ValueError(
                 f"a skip needs a body at the same rate that never looks ahead; this one has stride "
                 f"{inner.field.stride} and looks {max(0, inner.field.lookahead)} frames ahead"
+            )
+        if inner.field.advance[0] != 1:  # down and up again: it speaks in blocks, and the skip at every frame
+            raise ValueError(
+                f"a skip needs a body that speaks at every frame; this one speaks once in {inner.field.advance[0]} "
+                "frames, because it goes down in rate and up again. Put the stride outside of the skip"
             )
         self.parts = nn.ModuleList([inner])
         if hasattr(inner, "in_channels"):
@@ -292,9 +306,14 @@ class Parallel(_Composite):
             raise ValueError("Parallel needs at least one branch")
         self.parts = nn.ModuleList(as_causal(branch) for branch in branches)
         layers: list[CausalModule] = list(self.parts)  # type: ignore[arg-type]
-        kinds = {(layer.field.stride, layer.convention.value if layer.field.stride != 1 else "") for layer in layers}
+        kinds = {
+            (layer.field.stride, layer.field.advance[0], layer.convention.value if layer.field.stride != 1 else "")
+            for layer in layers
+        }
         if len(kinds) > 1:
-            raise ValueError(f"branches speak at different times, (stride, convention): {sorted(kinds)}")
+            raise ValueError(
+                f"branches speak at different times, (stride, frames at once, convention): {sorted(kinds)}"
+            )
         self.combine = combine
         if hasattr(self.parts[0], "in_channels"):
             self.in_channels = self.parts[0].in_channels

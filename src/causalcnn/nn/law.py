@@ -145,11 +145,14 @@ class Stream(Generic[ModuleT]):
         """
         if x.requires_grad:
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
-        if x.shape[0] != self.batch:
-            raise ValueError(f"this stream has {self.batch} rows, the input has {x.shape[0]}")
+        self._check_rows(x)
         if self.takes_frames and x.dim() == 3 and x.shape[2] == 1:
             return self._frame(x[:, :, 0]).unsqueeze(2)
         return self._advance(x)
+
+    def _check_rows(self, x: Tensor) -> None:
+        if x.shape[0] != self.batch:
+            raise ValueError(f"this stream has {self.batch} rows, the input has {x.shape[0]}")
 
     @property
     def state(self) -> State:

@@ -68,6 +68,10 @@ class Quantized:
         return torch.special.entr(share).sum().exp()
 
 
+class NotFinite(ValueError):
+    """A vector is NaN, infinite or too large to be squared."""
+
+
 class VectorQuantizer(CausalModule):
     """Replaces every vector by the nearest word of a codebook. The codebook follows the vectors by moving averages.
 
@@ -77,9 +81,11 @@ class VectorQuantizer(CausalModule):
 
     The first batch in training starts the codebook, by k-means. A code that is used less than ``restart_below``
     times as often as if all were used alike starts again at a vector of the batch. Which vector follows from the
-    batch itself, not from a random state: a training that is resumed, or compiled, does the same.
+    batch itself, not from a random state: a training that is resumed, or compiled, does the same, on a GPU to within
+    the rounding of its sums.
 
-    Everything is computed in float32 at least, also under autocast and in a model of half precision.
+    The lookup, the error and the moving averages are computed in float32 at least, also under autocast and in a model
+    of half precision; codewords and gradients have the type of the input, and can be differentiated once.
 
     Args:
         codes: words in the codebook. dim: size of a vector, the input's channels.
@@ -288,7 +294,7 @@ class VectorQuantizer(CausalModule):
     def _refuse_unless(finite: Tensor) -> None:
         """On a CPU the question costs nothing; on a GPU it would wait for the device, so there nobody asks."""
         if finite.device.type == "cpu" and not torch.compiler.is_compiling() and not finite:
-            raise ValueError(
+            raise NotFinite(
                 "the batch has vectors that are NaN, infinite or too large to be squared, so the codebook was left "
                 "as it was; look for a learning rate that is too high, or for broken features (mask padded frames)"
             )

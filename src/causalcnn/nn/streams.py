@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -75,9 +74,9 @@ class RingStream(Stream["_CausalConv"]):
         self._load(state)
         return y
 
-    def __deepcopy__(self, memo: dict) -> RingStream:
-        """A stream that goes on by itself; views into the old rings are not copied."""
-        return RingStream(copy.deepcopy(self.module, memo), self.batch, state=self.state)
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which go on by themselves: views into the old rings stay behind."""
+        return self.__dict__ | {"_views": {}}
 
 
 class ConvStream(Stream["_CausalConv"]):
@@ -101,6 +100,11 @@ class ConvStream(Stream["_CausalConv"]):
     def _advance(self, x: Tensor) -> Tensor:
         layer = self.module
         layer._check(x)
+        if (x.shape[0], *x.shape[3:]) != (self._buffer.shape[0], *self._buffer.shape[3:]):  # else it would broadcast
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; this stream began with a batch of {self._buffer.shape[0]}"
+                + (f" and {self._buffer.shape[3]} frequencies" if x.dim() == 4 else "")
+            )
         if x.shape[2] > self.ROOM:  # a long piece is no stream: take the whole-sequence path once
             y, state = layer.step(x, self._save())
             self._load(state)

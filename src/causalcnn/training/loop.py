@@ -64,7 +64,8 @@ def train(
         checkpoint: a file (``.safetensors``) from which the training can be resumed, rewritten every
             ``checkpoint_every``, when it is interrupted, and at the end.
         resume: go on from ``checkpoint``; start anew where it is not there. To exactly the numbers of an unbroken run,
-            for a budget in steps, on the same machine with the same number of threads.
+            for a budget in steps, on the same CPU with the same number of threads; a GPU adds in an order of its own,
+            so there to within rounding.
         settings: what else must be the same when it is resumed, such as the corpus; numbers and text.
         progress: show one line.
 
@@ -122,9 +123,12 @@ def _loop(
                 line.update(_share(run), _line(run))
                 if evaluate is not None and _share(run) * evaluations >= len(history.evaluations) + 1:
                     _evaluate(run, evaluate)
-                if every.spent(run.step - run.saved_step, history.seconds - run.saved_seconds):
+                if run.path and every.spent(run.step - run.tried_step, history.seconds - run.tried_seconds):
                     run.save()
             run.read()
+            # On a GPU the clock is read a step late, so the budget may end between two looks at it.
+            if evaluate is not None and run.spent and not _evaluated(run):
+                _evaluate(run, evaluate)
         if machine.world == 1:
             history.seconds = max(history.seconds, time.perf_counter() - began)
         saved = run.step == run.saved_step or run.save()
@@ -134,6 +138,10 @@ def _loop(
     if run.interrupted and not run.spent:
         raise Interrupted(_how_to_go_on(run, saved), history)
     return history
+
+
+def _evaluated(run: Run) -> bool:
+    return bool(run.history.evaluations) and run.history.evaluations[-1]["step"] == run.step
 
 
 def _evaluate(run: Run, evaluate: Evaluate) -> None:

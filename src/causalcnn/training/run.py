@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from causalcnn.nn.quantise import NotFinite
 from causalcnn.training.budget import Budget
 from causalcnn.training.checkpoints import Checkpoint, CheckpointError
 from causalcnn.training.history import History
@@ -123,7 +125,8 @@ class Run:
             raise ValueError(f"{type(model).__name__} has no parameter that asks for gradients: nothing to train")
         self._optimiser = plan.optimiser(self._parameters)
         self.history = History(device=str(machine), precision=machine.precision, processes=machine.world)
-        self.step, self.saved_step, self.saved_seconds, self.interrupted = 0, 0, 0.0, False
+        self.step, self.saved_step, self.interrupted = 0, 0, False
+        self.tried_step, self.tried_seconds = 0, 0.0  # to save, whether or not the disk took it
         self._pending: deque[_Report] = deque()
         config = getattr(model, "config", None)
         self.settings = {
@@ -135,6 +138,14 @@ class Run:
             "processes": machine.world,
             **given,
         }
+        for name, value in self.settings.items() if checkpoint else ():
+            try:
+                json.dumps(value)
+            except TypeError as error:
+                raise ValueError(
+                    f"the setting {name!r} is {value!r}, which a checkpoint cannot keep ({error}); "
+                    "give numbers and text, such as str(…) of it"
+                ) from None
 
     @property
     def spent(self) -> bool:
@@ -156,7 +167,10 @@ class Run:
         learning_rate = self.plan.learning_rate * rate(share, self.plan.warmup)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
-        loss, metrics = self._objective(batch)
+        try:
+            loss, metrics = self._objective(batch)
+        except NotFinite as error:  # a layer that refuses such numbers finds them before the loss does
+            raise NonFiniteLoss(f"{error}. This was step {self.step}: the training stops. {self._last()}") from None
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self.plan.clip)
         told = [frames, float(interrupted()), clock() if self.machine.is_first else 0.0]
@@ -209,13 +223,16 @@ class Run:
     def save(self) -> bool:
         """Write the checkpoint, if there is to be one. Whether it was written: a full disk is warned about only.
 
+        All processes learn whether it was, and go on alike.
+
         Raises:
             NonFiniteLoss: a weight is not finite; the file is left as it was.
         """
         self.read()
-        states = self.machine.gather(self.machine.random_state())
         if self.path is None:
             return False
+        self.tried_step, self.tried_seconds = self.step, self.history.seconds
+        states = self.machine.gather(self.machine.random_state())
         weights = self.model.state_dict()
         for name, value in self.model.named_parameters():
             if not torch.isfinite(value).all():
@@ -229,18 +246,20 @@ class Run:
         tensors |= {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in curves.items()}
         kept = ("evaluations", "seconds", "waiting_seconds", "frames", "device")
         facts = {"step": self.step, "torch": torch.__version__, **{name: getattr(self.history, name) for name in kept}}
+        failed: OSError | None = None
         try:
             if self.machine.is_first:
                 Checkpoint(tensors, facts, self.settings).write(self.path)
         except OSError as error:
+            failed = error
             warnings.warn(
                 f"the checkpoint {str(self.path)!r} could not be written after step {self.step} ({error}). "
                 f"{self._last()} The training goes on and tries again; make room",
                 stacklevel=2,
             )
-            self.saved_seconds = self.history.seconds
+        if any(self.machine.gather(failed is not None)):
             return False
-        self.saved_step, self.saved_seconds = self.step, self.history.seconds
+        self.saved_step = self.step
         return True
 
     def load(self) -> None:
@@ -256,10 +275,8 @@ class Run:
         for name, tensor in saved.tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
-        try:
-            self.model.load_state_dict(parts["model"])
-        except RuntimeError as error:
-            raise CheckpointError(f"{str(self.path)!r} holds other weights than this model: {error}") from None
+        self._require_its_weights(parts["model"])
+        self.model.load_state_dict(parts["model"])
         optimiser = self._optimiser.state_dict()
         for name, tensor in parts["optimiser"].items():
             number, _, moment = name.partition(".")
@@ -280,9 +297,21 @@ class Run:
             )
         for name in ("evaluations", "seconds", "waiting_seconds", "frames"):
             setattr(self.history, name, facts[name])
-        self.saved_seconds = self.history.seconds
+        self.tried_step, self.tried_seconds = self.step, self.history.seconds
         for name, values in parts["history"].items():
             if name == "loss":
                 self.history.loss = values.tolist()
             else:
                 self.history.metrics[name.removeprefix("metric.")] = values.tolist()
+
+    def _require_its_weights(self, saved: Mapping[str, Tensor]) -> None:
+        """Before a single one is copied: load_state_dict copies those that fit, and then complains of the others."""
+        mine, theirs = ({name: tuple(w.shape) for name, w in of.items()} for of in (self.model.state_dict(), saved))
+        other = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+        if other:
+            name = other[0]
+            raise CheckpointError(
+                f"{str(self.path)!r} holds other weights than this model: {name!r} is {theirs.get(name, 'not there')} "
+                f"in the file and {mine.get(name, 'not there')} here"
+                + (f", and {len(other) - 1} more differ" if len(other) > 1 else "")
+            )

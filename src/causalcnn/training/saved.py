@@ -61,10 +61,9 @@ def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | Non
         for part, value in model.state_dict().items()
     }
     data = save(tensors, {"model": name})
+    known = {"model": name, "config": dataclasses.asdict(config)}
     whole = {
-        "model": name,
-        "config": dataclasses.asdict(config),
-        **(card or {}),
+        **(known | dict(card or {}) | known),
         "parameters": sum(value.numel() for value in model.parameters()),
         "causalcnn": importlib.import_module("causalcnn").__version__,
         "torch": torch.__version__,

@@ -86,7 +86,7 @@ def pip(*arguments):
     if subprocess.call(command, cwd=ROOT) != 0:
         fail(
             "pip could not install what is needed (see above).",
-            "The first installation needs a network and about 2 GB of disk; run the same command again to go on.",
+            "The first installation needs a network and about 3 GB of disk; run the same command again to go on.",
         )
 
 

@@ -157,6 +157,15 @@ def closing(notebook: Notebook, references: str) -> list[str]:
     return found
 
 
+def leads_on(notebook: Notebook, following: str | None) -> list[str]:
+    """What comes next leads to the chapter that does: ``following``, by the table of contents."""
+    text = "\n\n".join(source(cell) for cell in cells(notebook, "markdown"))
+    section = re.search(r"^## Next\s*\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    if following is None or section is None or f"]({following}.ipynb)" in section.group(1):
+        return []
+    return [f"'## Next' does not link to the next chapter, {following}.ipynb"]
+
+
 def _reference(entry: str, references: str) -> list[str]:
     keys = [key.strip() for found in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", entry) for key in found.split(",")]
     if not keys:

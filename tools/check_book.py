@@ -44,6 +44,7 @@ def problems(name: str) -> list[str]:
         else:
             references = (BOOK / "references.bib").read_text("utf8")
             found += chapter_checks.chapter_problems(notebook, references, glossary)
+            found += chapter_checks.leads_on(notebook, following(name))
     else:
         markdown = [text]
         found += chapter_checks.terms(markdown, glossary)
@@ -51,6 +52,12 @@ def problems(name: str) -> list[str]:
     if name not in WITHOUT_CLAIMS:
         found += claims.problems(name, markdown, claims.read(BOOK / "claims" / f"{name}.toml"))
     return found
+
+
+def following(name: str) -> str | None:
+    """Return the chapter behind this one in the table of contents; none behind the last, or of a page outside."""
+    order = [Path(page).stem for page in build_book.notebooks() if Path(page).stem not in NOT_CHAPTERS]
+    return dict(zip(order, order[1:], strict=False)).get(name)
 
 
 def names() -> list[str]:

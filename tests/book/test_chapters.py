@@ -13,6 +13,7 @@ import pytest
 import build_book
 import chapter
 import chapter_checks
+import check_book
 
 BOOK = build_book.ROOT / "book"
 REFERENCES = (BOOK / "references.bib").read_text("utf8")
@@ -123,6 +124,15 @@ def test_planted_fault_is_found(
     plant(faulty)
     wanted = "good description" if message == "meta description" else message
     assert any(wanted in problem for problem in problems(faulty)), problems(faulty)
+
+
+def test_what_comes_next_is_the_next_chapter(skeleton: dict[str, Any]) -> None:
+    assert chapter_checks.leads_on(skeleton, None) == []
+    assert "does not link to the next chapter, dilation.ipynb" in chapter_checks.leads_on(skeleton, "dilation")[0]
+    replace("closing", "(notation.md)", "(dilation.ipynb)")(skeleton)
+    assert chapter_checks.leads_on(skeleton, "dilation") == []
+    assert check_book.following("causality") == "dilation"
+    assert check_book.following("frame-generator") is None
 
 
 def test_pictures_of_the_executed_chapters_have_alt_text() -> None:

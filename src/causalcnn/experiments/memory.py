@@ -53,6 +53,8 @@ BACK: tuple[int, ...] = (-AHEAD, -2, -1, *range(FURTHEST + 1))
 NOW = BACK.index(0)
 NETWORK_BACK = (-5, -2, -1, 0, 1, 2, 4, 6, 8, 10, 12, 14)
 """Those that the network is asked for."""
+NETWORKED = ("codes", "before", "untrained", "frame", "window")
+"""What networks read, too: the codes, and the mel frames that they were made from."""
 SHUFFLED_BACK = tuple(range(17))
 SEVERAL, SEVERAL_DIRECTIONS = 4, 12
 """Where the codes of several frames are read: how many frames, and directions of each codeword."""
@@ -146,7 +148,7 @@ def _seed(
         found["linear"][name] = errors.tolist()
         if name == "codes":
             found["linear"] |= _by_level(moments, top * DIRECTIONS, len(BACK))
-        if network and name in ("codes", "before", "untrained"):
+        if network and name in NETWORKED:
             found["network"][name] = _network_errors(readers[name], told, clips, seed).tolist()
         if hasattr(source, "narrow"):
             found["lost"][name] = source.narrow.lost

@@ -6,6 +6,7 @@ python tools/check_book.py NAME …     these chapters, in the table of contents
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def problems(name: str) -> list[str]:
 def following(name: str) -> str | None:
     """Return the chapter behind this one in the table of contents; none behind the last, or of a page outside."""
     order = [Path(page).stem for page in build_book.notebooks() if Path(page).stem not in NOT_CHAPTERS]
-    return dict(zip(order, order[1:], strict=False)).get(name)
+    return dict(itertools.pairwise(order)).get(name)
 
 
 def names() -> list[str]:

@@ -70,7 +70,7 @@ ROWS: dict[str, Row] = {
     "dilation_1": Row("one stack, dilation 1"),
     "dilation_3": Row("one stack, dilation 3", dilations=(3,)),
     "add": Row("two stacks, added", dilations=(1, 3)),
-    "concat": Row("two stacks, side by side", dilations=(1, 3), combine="concat"),
+    "concat": Row("two stacks, concat", dilations=(1, 3), combine="concat"),
     "every_layer": Row("two stacks, added at every layer", dilations=(1, 3), combine="every_layer"),
     "four_stacks": Row("four stacks, added", kernel_sizes=(3, 5), dilations=(1, 3)),
     "two_dimensional": Row("one stack, dilation 1, in 2D", two_dimensional=True),

@@ -154,10 +154,27 @@ def test_inputs_that_cannot_be():
         model(torch.zeros(1, 1, 4, 9))
     with pytest.raises(ValueError, match="prompt"):
         model.generate(1, prompt=torch.zeros(1, 3, 8))
+    with pytest.raises(ValueError, match="levels from 0 to 9999; they are 0 to 255"):
+        model.generate(1, prompt=torch.tensor([0, 9999] * 8).view(1, 2, 8))
     with pytest.raises(ValueError, match="temperature"):
         model.generate(1, temperature=0)
     with pytest.raises(RuntimeError, match="eval"):
         model.train().sampler()
+
+
+def test_a_model_that_diverged_draws_nothing():
+    model = made(SMALL)
+    with torch.no_grad():
+        model.place[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="place is not finite"):
+        model.generate(1)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_draws_in_torch(kind):
+    model = made(SMALL).to(kind)
+    assert not CompiledFrameSampler.fits(model)
+    assert model.generate(3).shape == (1, 3, 8)
 
 
 def test_a_card_gives_the_config_back():

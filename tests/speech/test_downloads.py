@@ -213,6 +213,16 @@ def test_a_download_of_something_else_is_refused_and_not_kept(server, tmp_path, 
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_file()]
 
 
+def test_a_cache_that_cannot_be_made_is_named(server, tmp_path, monkeypatch):
+    url, answers = server
+    source = known(monkeypatch, "libri1", clip_bytes(), url)
+    answers["/" + source.file] = clip_bytes()
+    (tmp_path / "a file").write_bytes(b"")
+    monkeypatch.setenv("CAUSALCNN_CACHE", str(tmp_path / "a file" / "cache"))
+    with pytest.raises(NoNetworkError, match="Not a directory"):
+        download("libri1")
+
+
 def test_pooch_is_imported_only_when_needed():
     import subprocess
 

@@ -224,6 +224,12 @@ def test_the_speaker_is_the_folder_or_what_one_says(folder):
     assert FeatureCorpus.of(Folder(folder / "ann")).speaker_names == ("unknown",)
 
 
+def test_a_generator_of_utterances_will_do(folder):
+    made = [utterance(0.3, seed=seed) for seed in range(2)]
+    for cache in (True, False):
+        assert len(FeatureCorpus.of((u for u in made), speaker_of="me", cache=cache)) == 2
+
+
 def test_a_changed_folder_is_read_again_and_a_bad_file_is_left_out_aloud(folder):
     before = FeatureCorpus.of(Folder(folder))
     (folder / "bob" / "noise.wav").write_bytes(b"no audio")

@@ -105,7 +105,8 @@ class CompiledFrameSampler(FrameSampler):
     @staticmethod
     def fits(model: FrameGenerator) -> bool:
         """Whether this machine, this model and its law can be served."""
-        return _compiled() is not None and model.place.device.type == "cpu" and _kind(model.law) is not None
+        numbers = model.place.device.type == "cpu" and model.place.dtype in (torch.float32, torch.float64)
+        return numbers and _compiled() is not None and _kind(model.law) is not None
 
     def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         loop, kind, law = _compiled(), self._law, self.model.law

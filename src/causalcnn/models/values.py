@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.laws import Law, bits_per_dimension, law_of
+from causalcnn.models.laws import LEVELS, Law, bits_per_dimension, law_of
 from causalcnn.nn.law import CausalModule, Convention, State
 
 if TYPE_CHECKING:
@@ -223,6 +223,11 @@ class Sampler(Generic[ModelT]):
     def __init__(self, model: ModelT, rows: int) -> None:
         if model.training:
             raise RuntimeError("the model is in training mode; call model.eval() before it generates")
+        for name, weight in model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ValueError(
+                    f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
+                )
         self.model, self.rows = model, rows
         self.state: State = model.initial_state(rows, model.config.mels)
 
@@ -239,6 +244,11 @@ class Sampler(Generic[ModelT]):
             raise ValueError(
                 f"the prompt is {levels.dtype} of shape {tuple(levels.shape)}; it must be integers "
                 f"({wanted[0]}, time, {wanted[1]}): model.levels(features)"
+            )
+        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < LEVELS:
+            raise ValueError(
+                f"the prompt has levels from {int(levels.min())} to {int(levels.max())}; they are 0 to {LEVELS - 1}: "
+                "model.levels(features)"
             )
         self._read(self.model.seen(levels))
 

@@ -229,16 +229,17 @@ def _fetched(source: Source, progress: bool) -> Path:
         raise _no_network(source, reason)
     pooch = require("pooch", extra="speech")
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")
     show = progress and source.size > 1_000_000 and _has_tqdm()
     get = pooch.HTTPDownloader(progressbar=show, timeout=20)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         got = pooch.retrieve(source.url, known_hash=source.checksum, fname=source.file, path=folder, downloader=get)
     except ValueError:  # a log-in page of a hotel, for example
         raise _no_network(source, "what came from the network fails its checksum") from None
     except OSError as error:  # all of requests' errors are OSErrors
-        raise _no_network(source, f"{type(error).__name__}") from None
+        why = f"{type(error).__name__}: {error.strerror}" if error.strerror else type(error).__name__
+        raise _no_network(source, why) from None
     return Path(got)
 
 

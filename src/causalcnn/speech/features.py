@@ -116,6 +116,8 @@ class FeatureCorpus(Sequence[Tensor]):
             ValueError: no clip; a clip with NaN, another rate, or shorter than one hop of 10 ms.
             OSError: the cache cannot be written: a full disk, for example. Nothing partial is left there.
         """
+        if iter(source) is source:  # a generator: it can be walked once, and is asked for its name first
+            source = list(source)
         if cache:
             entries, array = kept(making.path_of(source), lambda: making.made(source))
         else:

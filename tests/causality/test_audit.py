@@ -182,3 +182,39 @@ def test_the_command_exits_with_the_verdict(factories, capsys, name, code):
 def test_the_command_explains_what_it_cannot_use(factories, capsys, arguments):
     assert main(["audit", *arguments]) == 2
     assert "causalcnn audit:" in capsys.readouterr().err
+
+
+class AfterConv(nn.Module):
+    """A causal convolution, and behind it whatever is asked for, frame by frame."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv1d(2, 2, 3), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.conv(F.pad(x, (2, 0))), self.training)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda y, training: F.dropout(y, 0.2, training), lambda y, _: y + torch.randn_like(y)],
+    ids=["functional dropout", "noise"],
+)
+def test_random_numbers_that_depend_on_the_length_are_no_future(function):
+    report = audit(AfterConv(function).train(), (1, 2, 40))
+    assert (report.verdict, report.observed) == (Verdict.CAUSAL, 0)
+    assert "draws random numbers" in str(report)
+    assert "draws random numbers" not in str(audit(AfterConv(lambda y, _: y), (1, 2, 40)))
+
+
+def test_a_random_network_that_leaks_is_still_found():
+    report = audit(AfterConv(lambda y, _: y.roll(-1, 2) + torch.randn_like(y)), (1, 2, 40))
+    assert report.verdict is Verdict.LOOKS_AHEAD
+    assert report.observed > 0
+
+
+def test_what_is_infinite_or_no_number_in_both_runs_did_not_move():
+    example = torch.randn(2, 2, 40, generator=torch.Generator().manual_seed(0))
+    assert audit(AfterConv(lambda y, _: torch.log(torch.relu(y))), example).verdict is Verdict.CAUSAL
+    example[0, 0, 20] = torch.nan
+    assert audit(AfterConv(lambda y, _: y), example).verdict is Verdict.CAUSAL

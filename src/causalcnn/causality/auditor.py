@@ -178,11 +178,10 @@ class _Case:
                 "a closed gate, a weight that is zero, an argmin that did not flip",
             )
         )
-        drawn = self.module.training and any(
-            isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.module.modules()
-        )
-        if drawn:
-            return seen, Behaviour(0, 0.0, 0)  # other lengths draw other masks
+        if self.run.draws(self.x[:1]):
+            said = "not asked: the network draws random numbers, and for another length it draws others"
+            evidence.append(Evidence("recording cut short", None, said, "everything here"))
+            return seen, Behaviour(0, 0.0, 0)
         prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
         said = f"its outputs are the same up to {prefix.change:.1e} relative"
         if prefix.ahead:

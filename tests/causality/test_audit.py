@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from causalcnn import CausalConv1d, CausalConv2d, audit
+from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, receptive_field
 from causalcnn.__main__ import main
-from causalcnn.causality import Verdict
+from causalcnn.causality import Verdict, positive_copy
 from causalcnn.causality.zoo import cpc_encoder
 
 
@@ -218,3 +219,43 @@ def test_what_is_infinite_or_no_number_in_both_runs_did_not_move():
     assert audit(AfterConv(lambda y, _: torch.log(torch.relu(y))), example).verdict is Verdict.CAUSAL
     example[0, 0, 20] = torch.nan
     assert audit(AfterConv(lambda y, _: y), example).verdict is Verdict.CAUSAL
+
+
+def weight_normed(ins: int, outs: int, kernel: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and in every TCN there is
+        return torch.nn.utils.weight_norm(nn.Conv1d(ins, outs, kernel))
+
+
+class KeepsAnActivation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 2, 1)
+        self.kept: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.conv(x)
+        self.kept = [self.last]
+        return self.last
+
+
+def test_networks_that_deepcopy_refuses_are_audited_and_left_as_they_were():
+    net = nn.Sequential(nn.ConstantPad1d((2, 0), 0.0), weight_normed(2, 2, 3))
+    assert audit(net, (1, 2, 40)).passed
+    assert receptive_field(net, (1, 2, 40)) == Field.conv(3)
+    assert measure_field(net, torch.zeros(1, 2, 8))[(5,)] == {3, 4, 5}
+    assert audit(nn.Sequential(nn.ConstantPad1d((1, 1), 0.0), weight_normed(2, 2, 3)), (1, 2, 40)).lookahead == 1
+    keeps = KeepsAnActivation()
+    last = keeps(torch.ones(1, 2, 8))
+    assert audit(keeps, (1, 2, 40)).passed
+    assert keeps.last is last
+    assert last.requires_grad
+
+
+def test_the_positive_copy_makes_a_normed_weight_from_its_own_parts():
+    net = weight_normed(2, 2, 3)
+    nn.init.zeros_(net.weight_g)
+    twin = positive_copy(net)
+    y = twin(torch.ones(1, 2, 3, dtype=torch.float64))
+    assert twin.weight.dtype == torch.float64
+    assert (y > 0).all()

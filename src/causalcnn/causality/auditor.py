@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.causality.behaviour import Behaviour, Runner, change_the_future, cut_in_pieces, cut_short
+from causalcnn.causality.copies import copied
 from causalcnn.causality.fitting import with_frames
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
@@ -66,7 +66,7 @@ def audit(
     x = _example(module, example)
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
-    twin = copy.deepcopy(module).to("cpu", torch.float64)
+    twin = copied(module).to("cpu", torch.float64)
     x64 = x.detach().to("cpu", torch.float64)
     found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
     evidence = [_structure_evidence(found)]
@@ -216,7 +216,7 @@ class _Case:
         return mix
 
     def state(self, evidence: list[Evidence]) -> bool:
-        shared = copy.deepcopy(self.module)
+        shared = copied(self.module)
         first = self.run(self.x, shared)
         self.run(self.x * -1 + 0.5, shared)
         again = self.run(self.x, shared)

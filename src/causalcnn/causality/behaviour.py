@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from causalcnn.causality.copies import copied
 from causalcnn.causality.structure import allowance, rate_of
 from causalcnn.nn.law import Convention
 
@@ -36,7 +36,7 @@ class Runner:
     @torch.no_grad()
     def __call__(self, x: Tensor, module: nn.Module | None = None, *, seed: int = 0) -> Tensor:
         """The first tensor that the network returns for ``x``, time moved to axis 2."""
-        twin = copy.deepcopy(self.module) if module is None else module
+        twin = copied(self.module) if module is None else module
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)

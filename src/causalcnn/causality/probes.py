@@ -7,11 +7,12 @@ weights do to this input, a gradient sees what a derivative sees, a prefix may b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from causalcnn.causality.copies import copied
 
 __all__ = ["gradient_probe", "impulse_probe", "measure_field", "positive_copy", "prefix_probe"]
 
@@ -106,7 +107,7 @@ def positive_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
     function (``F.relu``, a hand-made maximum) is left as it is.
     """
     generator = torch.Generator().manual_seed(seed)
-    twin = _linear(copy.deepcopy(module).to("cpu", torch.float64).eval())
+    twin = _linear(copied(module).to("cpu", torch.float64).eval())
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.copy_(torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5)

@@ -9,7 +9,6 @@ torch: each raises :class:`CannotTrace`, naming the operation and the submodule.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from causalcnn.causality.copies import copied
 from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, union
 from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
 
@@ -154,7 +154,7 @@ def trace(
     Raises:
         CannotTrace: an operation cannot be followed, or the output has no time axis.
     """
-    twin = copy.deepcopy(module).to("cpu")
+    twin = copied(module).to("cpu")
     batch = example.shape[0] if rows else 1
     frequencies = example.shape[3] if example.dim() > 3 and time_axis == 2 else 1
     x = example[:batch].detach().to("cpu").clone()

@@ -14,6 +14,7 @@ from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, r
 from causalcnn.__main__ import main
 from causalcnn.causality import Verdict, positive_copy
 from causalcnn.causality.zoo import cpc_encoder
+from causalcnn.speech import LogMel
 
 
 @pytest.fixture(autouse=True)
@@ -259,3 +260,8 @@ def test_the_positive_copy_makes_a_normed_weight_from_its_own_parts():
     y = twin(torch.ones(1, 2, 3, dtype=torch.float64))
     assert twin.weight.dtype == torch.float64
     assert (y > 0).all()
+
+
+def test_a_module_whose_convention_is_neither_is_judged_by_the_strict_one():
+    report = audit(LogMel("centred"), (1, 1, 1600))
+    assert (report.verdict, report.convention) == (Verdict.LOOKS_AHEAD, "strict")

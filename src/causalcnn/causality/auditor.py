@@ -61,8 +61,7 @@ def audit(
     """
     if mode not in ("exact", "numerical"):
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
-    declared = getattr(module, "convention", None)
-    rule = Convention.of(convention or (declared if isinstance(declared, Convention) else "strict"))
+    rule = Convention.of(convention or _declared(module))
     x = _example(module, example)
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
@@ -112,6 +111,15 @@ def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options:
     if not report.passed:
         raise LeakError(str(report))
     return report
+
+
+def _declared(module: nn.Module) -> Convention:
+    """The convention that a module states; strict where it has none, or says that it keeps none."""
+    try:
+        declared = getattr(module, "convention", None)
+    except (ValueError, NotImplementedError):  # as the centred LogMel does
+        declared = None
+    return declared if isinstance(declared, Convention) else Convention.STRICT
 
 
 def _example(module: nn.Module, example: Tensor | Sequence[int]) -> Tensor:

@@ -137,7 +137,11 @@ def cut_in_pieces(module: nn.Module, x: Tensor) -> float | None:
     if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
         return None
     try:
-        whole, state = module(x), module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+        state = module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+    except (TypeError, AttributeError, ValueError, NotImplementedError):
+        return None  # of another meaning, or it says that it cannot be streamed, as the centred LogMel does
+    try:
+        whole = module(x)
         frames, start, pieces = x.shape[2], 0, []
         for size in (1, 3, 0, 2, frames):
             y, state = module.step(x[:, :, start : start + size], state)  # type: ignore[operator]

@@ -265,3 +265,30 @@ def test_the_positive_copy_makes_a_normed_weight_from_its_own_parts():
 def test_a_module_whose_convention_is_neither_is_judged_by_the_strict_one():
     report = audit(LogMel("centred"), (1, 1, 1600))
     assert (report.verdict, report.convention) == (Verdict.LOOKS_AHEAD, "strict")
+
+
+class StartsFromZeros(nn.Module):
+    """A recurrent network whose first state is made in its forward, in torch's default dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(2, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x.transpose(1, 2), torch.zeros(1, x.shape[0], 3))[0].transpose(1, 2)
+
+
+@pytest.mark.parametrize("mode", ["exact", "numerical"])
+def test_a_forward_that_makes_its_own_tensors_is_audited_in_float64(mode):
+    assert audit(StartsFromZeros(), (1, 2, 40), mode=mode).passed
+    assert torch.get_default_dtype() == torch.float32
+
+
+def fails(x: Tensor) -> Tensor:
+    raise OSError("no such disc")
+
+
+def test_the_default_dtype_comes_back_after_an_error():
+    with pytest.raises(OSError, match="disc"):
+        audit(Fn(fails), (1, 2, 40))
+    assert torch.get_default_dtype() == torch.float32

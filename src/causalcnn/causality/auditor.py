@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -67,20 +68,19 @@ def audit(
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
     twin = copied(module).to("cpu", torch.float64)
     x64 = x.detach().to("cpu", torch.float64)
-    found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
-    evidence = [_structure_evidence(found)]
-    case = _Case(twin, x64, rule, time_axis, found)
-    seen, prefix = case.behave(evidence)
-    rows_mix = case.rows(evidence)
-    keeps = case.state(evidence)
-    case.pieces(evidence)
-    rounding, remedy = None, None
-    if 0 < seen.change <= ROUNDING:
-        rounding = seen.change
-    verdict, ahead = _judge(found, seen, prefix)
+    with _float64_by_default():
+        found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
+        evidence = [_structure_evidence(found)]
+        case = _Case(twin, x64, rule, time_axis, found)
+        seen, prefix = case.behave(evidence)
+        rows_mix = case.rows(evidence)
+        keeps = case.state(evidence)
+        case.pieces(evidence)
+        verdict, ahead = _judge(found, seen, prefix)
+        culprit, kind = case.culprit(verdict)
+    rounding, remedy = seen.change if 0 < seen.change <= ROUNDING else None, None
     if mode == "numerical":
         rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
-    culprit, kind = case.culprit(verdict)
     return AuditReport(
         network=type(module).__name__,
         verdict=verdict,
@@ -111,6 +111,17 @@ def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options:
     if not report.passed:
         raise LeakError(str(report))
     return report
+
+
+@contextlib.contextmanager
+def _float64_by_default() -> Iterator[None]:
+    """For a forward that makes tensors of its own, the first state of a GRU say: they must suit a float64 copy."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _declared(module: nn.Module) -> Convention:

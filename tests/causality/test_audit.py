@@ -292,3 +292,12 @@ def test_the_default_dtype_comes_back_after_an_error():
     with pytest.raises(OSError, match="disc"):
         audit(Fn(fails), (1, 2, 40))
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_examples_and_outputs_without_a_time_axis_are_refused_with_what_is_needed():
+    with pytest.raises(ValueError, match=r"example has shape \(2, 40\).*\(batch, channels, time"):
+        audit(Fn(lambda x: 2 * x), (2, 40), time_axis=1)
+    with pytest.raises(ValueError, match=r"returns a tensor of shape \(\) first.*wrap"):
+        audit(Fn(lambda x: (x.square().mean(), x)), (1, 2, 40))
+    with pytest.raises(ValueError, match="returns no tensor"):
+        audit(Fn(lambda x: None), (1, 2, 40))

@@ -64,6 +64,11 @@ def audit(
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
     rule = Convention.of(convention or _declared(module))
     x = _example(module, example)
+    if x.dim() < 3:
+        raise ValueError(
+            f"the example has shape {tuple(x.shape)}; an audit needs (batch, channels, time[, frequency]): where there "
+            "are no channels, wrap the network in a module that puts an axis there and takes it away"
+        )
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
     twin = copied(module).to("cpu", torch.float64)

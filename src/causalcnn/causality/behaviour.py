@@ -41,8 +41,14 @@ class Runner:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
             y = twin(x.clone())
-        first = next(leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor))
-        return first.detach().movedim(self.time_axis, 2) if self.time_axis != 2 and first.dim() > 2 else first.detach()
+        first = next((leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)), None)
+        if first is None or first.dim() < 3 or first.dim() <= self.time_axis:
+            returned = "no tensor" if first is None else f"a tensor of shape {tuple(first.shape)} first"
+            raise ValueError(
+                f"the network returns {returned}; an audit needs (batch, channels, time[, frequency]) there, with time "
+                f"on axis {self.time_axis}: wrap the network in a module that returns that output alone"
+            )
+        return first.detach().movedim(self.time_axis, 2)
 
     def draws(self, x: Tensor) -> bool:
         """Whether the network makes random numbers: another seed, other outputs."""

@@ -301,3 +301,19 @@ def test_examples_and_outputs_without_a_time_axis_are_refused_with_what_is_neede
         audit(Fn(lambda x: (x.square().mean(), x)), (1, 2, 40))
     with pytest.raises(ValueError, match="returns no tensor"):
         audit(Fn(lambda x: None), (1, 2, 40))
+
+
+@pytest.mark.parametrize(
+    ("net", "example"), [(nn.Conv1d(2, 2, 3, padding=1), (1, 2, 40)), (nn.Conv2d(1, 1, 3, padding=1), (1, 1, 4, 40))]
+)
+def test_time_may_be_counted_from_the_last_axis(net, example):
+    counted, named = (audit(net, example, time_axis=axis) for axis in (-1, len(example) - 1))
+    assert (counted.verdict, counted.lookahead, str(counted)) == (Verdict.LOOKS_AHEAD, 1, str(named))
+    assert receptive_field(net, example, time_axis=-1) == receptive_field(net, example, time_axis=len(example) - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 3, -3])
+def test_an_axis_that_is_not_there_is_named(axis):
+    for ask in (audit, receptive_field):
+        with pytest.raises(ValueError, match=f"time_axis is {axis}; .* axes 1 to 2"):
+            ask(nn.Conv1d(2, 2, 3), (1, 2, 40), time_axis=axis)

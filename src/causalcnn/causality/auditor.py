@@ -17,7 +17,7 @@ from causalcnn.causality.fitting import with_frames
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
 from causalcnn.causality.structure import Structure, find_culprit, follow
-from causalcnn.causality.tracing import CannotTrace, trace
+from causalcnn.causality.tracing import CannotTrace, counted_axis, trace
 from causalcnn.nn.law import Convention
 
 __all__ = ["assert_causal", "audit"]
@@ -49,7 +49,7 @@ def audit(
             with the size of what leaks and the backend switch that removes it.
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
             own block). Default: what the module declares, else strict.
-        time_axis: where time is, in the input and in the output.
+        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
         most_frames: the longest input on which the structure is followed.
 
     Returns:
@@ -69,6 +69,7 @@ def audit(
             f"the example has shape {tuple(x.shape)}; an audit needs (batch, channels, time[, frequency]): where there "
             "are no channels, wrap the network in a module that puts an axis there and takes it away"
         )
+    time_axis = counted_axis(x, time_axis)
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
     twin = copied(module).to("cpu", torch.float64)

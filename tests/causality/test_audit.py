@@ -317,3 +317,10 @@ def test_an_axis_that_is_not_there_is_named(axis):
     for ask in (audit, receptive_field):
         with pytest.raises(ValueError, match=f"time_axis is {axis}; .* axes 1 to 2"):
             ask(nn.Conv1d(2, 2, 3), (1, 2, 40), time_axis=axis)
+
+
+def test_numerical_mode_brings_the_example_to_the_module():
+    example = torch.randn(2, 2, 40, generator=torch.Generator().manual_seed(0))
+    report = audit(nn.Conv1d(2, 2, 1).bfloat16(), example, mode="numerical")
+    assert report.passed
+    assert "changed future on cpu, bfloat16" in str(report)

@@ -139,10 +139,15 @@ def _declared(module: nn.Module) -> Convention:
     return declared if isinstance(declared, Convention) else Convention.STRICT
 
 
+def _parameter(module: nn.Module) -> nn.Parameter | None:
+    """A parameter whose device and dtype are the module's."""
+    return next((p for p in module.parameters() if p.is_floating_point()), None)
+
+
 def _example(module: nn.Module, example: Tensor | Sequence[int]) -> Tensor:
     """An input with two rows at least; a shape is filled with noise."""
-    parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
     if not isinstance(example, Tensor):
+        parameter = _parameter(module)
         generator = torch.Generator().manual_seed(0)
         example = torch.randn(tuple(example), generator=generator)
         if parameter is not None:
@@ -272,6 +277,9 @@ def _numerical(
     evidence: list[Evidence],
 ) -> tuple[float | None, str | None]:  # fmt: skip
     """Where the structure is clean: what leaks on the user's device, and which switch stops it."""
+    parameter = _parameter(module)
+    if parameter is not None:
+        x = x.to(parameter.device, parameter.dtype)
     run = Runner(module, time_axis)
     stride = found.stride if found.seen is not None else None
     seen = change_the_future(run, x, rule, time_axis, stride)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, receptive_field
 from causalcnn.__main__ import main
 from causalcnn.causality import Verdict, positive_copy
+from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.zoo import cpc_encoder
 from causalcnn.speech import LogMel
 
@@ -324,3 +325,23 @@ def test_numerical_mode_brings_the_example_to_the_module():
     report = audit(nn.Conv1d(2, 2, 1).bfloat16(), example, mode="numerical")
     assert report.passed
     assert "changed future on cpu, bfloat16" in str(report)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older names alone")
+def test_switches_go_by_their_newer_names_where_those_are_in_use():
+    def known() -> list[str]:
+        return [name for name in removing_switch("cuda", lambda: 1.0)[1] if "tf32" in name or "fp32" in name]
+
+    conv, matmul = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = conv.fp32_precision, matmul.fp32_precision
+    assert known() == ["torch.backends.cudnn.allow_tf32 = False", "torch.backends.cuda.matmul.allow_tf32 = False"]
+    try:
+        conv.fp32_precision, matmul.fp32_precision = "ieee", "tf32"
+        assert known() == [
+            "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+            "torch.backends.cudnn.rnn.fp32_precision = 'ieee'",
+            "torch.backends.cuda.matmul.fp32_precision = 'ieee'",
+        ]
+        assert (conv.fp32_precision, matmul.fp32_precision) == ("ieee", "tf32")
+    finally:
+        conv.fp32_precision, matmul.fp32_precision = before

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from causalcnn import CausalConv1d, CausalConv2d, audit
+from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, receptive_field
 from causalcnn.__main__ import main
-from causalcnn.causality import Verdict
+from causalcnn.causality import Verdict, positive_copy
+from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.zoo import cpc_encoder
+from causalcnn.speech import LogMel
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +185,163 @@ def test_the_command_exits_with_the_verdict(factories, capsys, name, code):
 def test_the_command_explains_what_it_cannot_use(factories, capsys, arguments):
     assert main(["audit", *arguments]) == 2
     assert "causalcnn audit:" in capsys.readouterr().err
+
+
+class AfterConv(nn.Module):
+    """A causal convolution, and behind it whatever is asked for, frame by frame."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv1d(2, 2, 3), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.conv(F.pad(x, (2, 0))), self.training)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda y, training: F.dropout(y, 0.2, training), lambda y, _: y + torch.randn_like(y)],
+    ids=["functional dropout", "noise"],
+)
+def test_random_numbers_that_depend_on_the_length_are_no_future(function):
+    report = audit(AfterConv(function).train(), (1, 2, 40))
+    assert (report.verdict, report.observed) == (Verdict.CAUSAL, 0)
+    assert "draws random numbers" in str(report)
+    assert "draws random numbers" not in str(audit(AfterConv(lambda y, _: y), (1, 2, 40)))
+
+
+def test_a_random_network_that_leaks_is_still_found():
+    report = audit(AfterConv(lambda y, _: y.roll(-1, 2) + torch.randn_like(y)), (1, 2, 40))
+    assert report.verdict is Verdict.LOOKS_AHEAD
+    assert report.observed > 0
+
+
+def test_what_is_infinite_or_no_number_in_both_runs_did_not_move():
+    example = torch.randn(2, 2, 40, generator=torch.Generator().manual_seed(0))
+    assert audit(AfterConv(lambda y, _: torch.log(torch.relu(y))), example).verdict is Verdict.CAUSAL
+    example[0, 0, 20] = torch.nan
+    assert audit(AfterConv(lambda y, _: y), example).verdict is Verdict.CAUSAL
+
+
+def weight_normed(ins: int, outs: int, kernel: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and in every TCN there is
+        return torch.nn.utils.weight_norm(nn.Conv1d(ins, outs, kernel))
+
+
+class KeepsAnActivation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(2, 2, 1)
+        self.kept: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.conv(x)
+        self.kept = [self.last]
+        return self.last
+
+
+def test_networks_that_deepcopy_refuses_are_audited_and_left_as_they_were():
+    net = nn.Sequential(nn.ConstantPad1d((2, 0), 0.0), weight_normed(2, 2, 3))
+    assert audit(net, (1, 2, 40)).passed
+    assert receptive_field(net, (1, 2, 40)) == Field.conv(3)
+    assert measure_field(net, torch.zeros(1, 2, 8))[(5,)] == {3, 4, 5}
+    assert audit(nn.Sequential(nn.ConstantPad1d((1, 1), 0.0), weight_normed(2, 2, 3)), (1, 2, 40)).lookahead == 1
+    keeps = KeepsAnActivation()
+    last = keeps(torch.ones(1, 2, 8))
+    assert audit(keeps, (1, 2, 40)).passed
+    assert keeps.last is last
+    assert last.requires_grad
+
+
+def test_the_positive_copy_makes_a_normed_weight_from_its_own_parts():
+    net = weight_normed(2, 2, 3)
+    nn.init.zeros_(net.weight_g)
+    twin = positive_copy(net)
+    y = twin(torch.ones(1, 2, 3, dtype=torch.float64))
+    assert twin.weight.dtype == torch.float64
+    assert (y > 0).all()
+
+
+def test_a_module_whose_convention_is_neither_is_judged_by_the_strict_one():
+    report = audit(LogMel("centred"), (1, 1, 1600))
+    assert (report.verdict, report.convention) == (Verdict.LOOKS_AHEAD, "strict")
+
+
+class StartsFromZeros(nn.Module):
+    """A recurrent network whose first state is made in its forward, in torch's default dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(2, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x.transpose(1, 2), torch.zeros(1, x.shape[0], 3))[0].transpose(1, 2)
+
+
+@pytest.mark.parametrize("mode", ["exact", "numerical"])
+def test_a_forward_that_makes_its_own_tensors_is_audited_in_float64(mode):
+    assert audit(StartsFromZeros(), (1, 2, 40), mode=mode).passed
+    assert torch.get_default_dtype() == torch.float32
+
+
+def fails(x: Tensor) -> Tensor:
+    raise OSError("no such disc")
+
+
+def test_the_default_dtype_comes_back_after_an_error():
+    with pytest.raises(OSError, match="disc"):
+        audit(Fn(fails), (1, 2, 40))
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_examples_and_outputs_without_a_time_axis_are_refused_with_what_is_needed():
+    with pytest.raises(ValueError, match=r"example has shape \(2, 40\).*\(batch, channels, time"):
+        audit(Fn(lambda x: 2 * x), (2, 40), time_axis=1)
+    with pytest.raises(ValueError, match=r"returns a tensor of shape \(\) first.*wrap"):
+        audit(Fn(lambda x: (x.square().mean(), x)), (1, 2, 40))
+    with pytest.raises(ValueError, match="returns no tensor"):
+        audit(Fn(lambda x: None), (1, 2, 40))
+
+
+@pytest.mark.parametrize(
+    ("net", "example"), [(nn.Conv1d(2, 2, 3, padding=1), (1, 2, 40)), (nn.Conv2d(1, 1, 3, padding=1), (1, 1, 4, 40))]
+)
+def test_time_may_be_counted_from_the_last_axis(net, example):
+    counted, named = (audit(net, example, time_axis=axis) for axis in (-1, len(example) - 1))
+    assert (counted.verdict, counted.lookahead, str(counted)) == (Verdict.LOOKS_AHEAD, 1, str(named))
+    assert receptive_field(net, example, time_axis=-1) == receptive_field(net, example, time_axis=len(example) - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 3, -3])
+def test_an_axis_that_is_not_there_is_named(axis):
+    for ask in (audit, receptive_field):
+        with pytest.raises(ValueError, match=f"time_axis is {axis}; .* axes 1 to 2"):
+            ask(nn.Conv1d(2, 2, 3), (1, 2, 40), time_axis=axis)
+
+
+def test_numerical_mode_brings_the_example_to_the_module():
+    example = torch.randn(2, 2, 40, generator=torch.Generator().manual_seed(0))
+    report = audit(nn.Conv1d(2, 2, 1).bfloat16(), example, mode="numerical")
+    assert report.passed
+    assert "changed future on cpu, bfloat16" in str(report)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older names alone")
+def test_switches_go_by_their_newer_names_where_those_are_in_use():
+    def known() -> list[str]:
+        return [name for name in removing_switch("cuda", lambda: 1.0)[1] if "tf32" in name or "fp32" in name]
+
+    conv, matmul = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    before = conv.fp32_precision, matmul.fp32_precision
+    assert known() == ["torch.backends.cudnn.allow_tf32 = False", "torch.backends.cuda.matmul.allow_tf32 = False"]
+    try:
+        conv.fp32_precision, matmul.fp32_precision = "ieee", "tf32"
+        assert known() == [
+            "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+            "torch.backends.cudnn.rnn.fp32_precision = 'ieee'",
+            "torch.backends.cuda.matmul.fp32_precision = 'ieee'",
+        ]
+        assert (conv.fp32_precision, matmul.fp32_precision) == ("ieee", "tf32")
+    finally:
+        conv.fp32_precision, matmul.fp32_precision = before

@@ -237,3 +237,20 @@ def test_running_a_module_leaves_it_as_it_was():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert net.training
     assert not net[0]._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("net", "reads"),
+    [
+        (nn.MaxPool1d(3, 1, 1), {4, 5, 6}),
+        (Fn(lambda x: x.index_add(2, torch.arange(11), x[:, :, 1:])), {5, 6}),
+        (Fn(lambda x: torch.zeros_like(x).scatter_add(2, torch.arange(12).flip(0).expand(1, 2, 12), x)), {6}),
+    ],
+    ids=["max-pooling", "index_add", "scatter_add"],
+)
+def test_torchs_default_dtype_does_not_matter_to_a_trace(net, reads):
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert trace(net, torch.ones(1, 2, 12)).inputs_of(5) == reads
+    finally:
+        torch.set_default_dtype(torch.float32)

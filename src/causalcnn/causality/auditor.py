@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.causality.behaviour import Behaviour, Runner, change_the_future, cut_in_pieces, cut_short
+from causalcnn.causality.copies import copied
 from causalcnn.causality.fitting import with_frames
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
 from causalcnn.causality.structure import Structure, find_culprit, follow
-from causalcnn.causality.tracing import CannotTrace, trace
+from causalcnn.causality.tracing import CannotTrace, counted_axis, trace
 from causalcnn.nn.law import Convention
 
 __all__ = ["assert_causal", "audit"]
@@ -48,7 +49,7 @@ def audit(
             with the size of what leaks and the backend switch that removes it.
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
             own block). Default: what the module declares, else strict.
-        time_axis: where time is, in the input and in the output.
+        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
         most_frames: the longest input on which the structure is followed.
 
     Returns:
@@ -61,27 +62,31 @@ def audit(
     """
     if mode not in ("exact", "numerical"):
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
-    declared = getattr(module, "convention", None)
-    rule = Convention.of(convention or (declared if isinstance(declared, Convention) else "strict"))
+    rule = Convention.of(convention or _declared(module))
     x = _example(module, example)
+    if x.dim() < 3:
+        raise ValueError(
+            f"the example has shape {tuple(x.shape)}; an audit needs (batch, channels, time[, frequency]): where there "
+            "are no channels, wrap the network in a module that puts an axis there and takes it away"
+        )
+    time_axis = counted_axis(x, time_axis)
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
-    twin = copy.deepcopy(module).to("cpu", torch.float64)
+    twin = copied(module).to("cpu", torch.float64)
     x64 = x.detach().to("cpu", torch.float64)
-    found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
-    evidence = [_structure_evidence(found)]
-    case = _Case(twin, x64, rule, time_axis, found)
-    seen, prefix = case.behave(evidence)
-    rows_mix = case.rows(evidence)
-    keeps = case.state(evidence)
-    case.pieces(evidence)
-    rounding, remedy = None, None
-    if 0 < seen.change <= ROUNDING:
-        rounding = seen.change
-    verdict, ahead = _judge(found, seen, prefix)
+    with _float64_by_default():
+        found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
+        evidence = [_structure_evidence(found)]
+        case = _Case(twin, x64, rule, time_axis, found)
+        seen, prefix = case.behave(evidence)
+        rows_mix = case.rows(evidence)
+        keeps = case.state(evidence)
+        case.pieces(evidence)
+        verdict, ahead = _judge(found, seen, prefix)
+        culprit, kind = case.culprit(verdict)
+    rounding, remedy = seen.change if 0 < seen.change <= ROUNDING else None, None
     if mode == "numerical":
         rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
-    culprit, kind = case.culprit(verdict)
     return AuditReport(
         network=type(module).__name__,
         verdict=verdict,
@@ -114,10 +119,35 @@ def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options:
     return report
 
 
+@contextlib.contextmanager
+def _float64_by_default() -> Iterator[None]:
+    """For a forward that makes tensors of its own, the first state of a GRU say: they must suit a float64 copy."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _declared(module: nn.Module) -> Convention:
+    """The convention that a module states; strict where it has none, or says that it keeps none."""
+    try:
+        declared = getattr(module, "convention", None)
+    except (ValueError, NotImplementedError):  # as the centred LogMel does
+        declared = None
+    return declared if isinstance(declared, Convention) else Convention.STRICT
+
+
+def _parameter(module: nn.Module) -> nn.Parameter | None:
+    """A parameter whose device and dtype are the module's."""
+    return next((p for p in module.parameters() if p.is_floating_point()), None)
+
+
 def _example(module: nn.Module, example: Tensor | Sequence[int]) -> Tensor:
     """An input with two rows at least; a shape is filled with noise."""
-    parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
     if not isinstance(example, Tensor):
+        parameter = _parameter(module)
         generator = torch.Generator().manual_seed(0)
         example = torch.randn(tuple(example), generator=generator)
         if parameter is not None:
@@ -178,11 +208,10 @@ class _Case:
                 "a closed gate, a weight that is zero, an argmin that did not flip",
             )
         )
-        drawn = self.module.training and any(
-            isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.module.modules()
-        )
-        if drawn:
-            return seen, Behaviour(0, 0.0, 0)  # other lengths draw other masks
+        if self.run.draws(self.x[:1]):
+            said = "not asked: the network draws random numbers, and for another length it draws others"
+            evidence.append(Evidence("recording cut short", None, said, "everything here"))
+            return seen, Behaviour(0, 0.0, 0)
         prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
         said = f"its outputs are the same up to {prefix.change:.1e} relative"
         if prefix.ahead:
@@ -217,7 +246,7 @@ class _Case:
         return mix
 
     def state(self, evidence: list[Evidence]) -> bool:
-        shared = copy.deepcopy(self.module)
+        shared = copied(self.module)
         first = self.run(self.x, shared)
         self.run(self.x * -1 + 0.5, shared)
         again = self.run(self.x, shared)
@@ -248,6 +277,9 @@ def _numerical(
     evidence: list[Evidence],
 ) -> tuple[float | None, str | None]:  # fmt: skip
     """Where the structure is clean: what leaks on the user's device, and which switch stops it."""
+    parameter = _parameter(module)
+    if parameter is not None:
+        x = x.to(parameter.device, parameter.dtype)
     run = Runner(module, time_axis)
     stride = found.stride if found.seen is not None else None
     seen = change_the_future(run, x, rule, time_axis, stride)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from causalcnn.causality.copies import copied
 from causalcnn.causality.structure import allowance, rate_of
 from causalcnn.nn.law import Convention
 
@@ -34,15 +34,25 @@ class Runner:
         self.module, self.time_axis = module, time_axis
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, module: nn.Module | None = None) -> Tensor:
+    def __call__(self, x: Tensor, module: nn.Module | None = None, *, seed: int = 0) -> Tensor:
         """The first tensor that the network returns for ``x``, time moved to axis 2."""
-        twin = copy.deepcopy(self.module) if module is None else module
+        twin = copied(self.module) if module is None else module
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             y = twin(x.clone())
-        first = next(leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor))
-        return first.detach().movedim(self.time_axis, 2) if self.time_axis != 2 and first.dim() > 2 else first.detach()
+        first = next((leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)), None)
+        if first is None or first.dim() < 3 or first.dim() <= self.time_axis:
+            returned = "no tensor" if first is None else f"a tensor of shape {tuple(first.shape)} first"
+            raise ValueError(
+                f"the network returns {returned}; an audit needs (batch, channels, time[, frequency]) there, with time "
+                f"on axis {self.time_axis}: wrap the network in a module that returns that output alone"
+            )
+        return first.detach().movedim(self.time_axis, 2)
+
+    def draws(self, x: Tensor) -> bool:
+        """Whether the network makes random numbers: another seed, other outputs."""
+        return bool(_gaps(self(x, seed=1), self(x)).any())
 
 
 def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
@@ -62,10 +72,11 @@ def _cuts(frames: int, stride: Fraction, allowed: int, reach: float) -> list[int
     return sorted(cut for cut in places if 0 < cut < frames)
 
 
-def _per_frame(difference: Tensor) -> Tensor:
-    """The largest absolute value in each output frame; a NaN on one side only counts as infinite."""
-    flat = difference.abs().nan_to_num(nan=math.inf, posinf=math.inf).transpose(0, 2).flatten(1)
-    return flat.amax(1)
+def _gaps(y: Tensor, whole: Tensor) -> Tensor:
+    """The largest difference in each output frame; a NaN, or an infinity, on one side only counts as infinite."""
+    same = torch.eq(y, whole) | (y.isnan() & whole.isnan())  # −∞ − −∞ is no number, yet nothing moved
+    moved = torch.where(same, 0.0, y - whole).abs().nan_to_num(nan=math.inf, posinf=math.inf)
+    return moved.transpose(0, 2).flatten(1).amax(1)
 
 
 def change_the_future(
@@ -91,14 +102,12 @@ def change_the_future(
         for other in _changes(x, generator):
             changed = x.clone()
             changed.narrow(time_axis, cut, frames - cut).copy_(other.narrow(time_axis, cut, frames - cut))
-            y = run(changed)
+            gaps = _gaps(run(changed), whole)
             runs += 1
-            same = torch.eq(y, whole) | (y.isnan() & whole.isnan())
-            moved = _per_frame(torch.where(same, 0.0, y - whole)) > 0
-            for u in moved.nonzero().flatten().tolist():
+            for u in gaps.nonzero().flatten().tolist():
                 if u * stride + allowed < cut:
                     ahead = max(ahead, math.ceil(cut - u * stride - allowed))
-                    change = max(change, _per_frame(torch.where(same, 0.0, y - whole))[u].item() / scale)
+                    change = max(change, gaps[u].item() / scale)
     return Behaviour(ahead, change, runs)
 
 
@@ -119,7 +128,7 @@ def cut_short(
             continue  # too short for this network
         runs += 1
         shared = min(y.shape[2], whole.shape[2])
-        gaps = _per_frame(y[:, :, :shared] - whole[:, :, :shared]) / scale
+        gaps = _gaps(y[:, :, :shared], whole[:, :, :shared]) / scale
         for u in range(shared):
             if u * stride + allowed < end and gaps[u] > 0:
                 change = max(change, gaps[u].item())
@@ -134,7 +143,11 @@ def cut_in_pieces(module: nn.Module, x: Tensor) -> float | None:
     if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
         return None
     try:
-        whole, state = module(x), module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+        state = module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+    except (TypeError, AttributeError, ValueError, NotImplementedError):
+        return None  # of another meaning, or it says that it cannot be streamed, as the centred LogMel does
+    try:
+        whole = module(x)
         frames, start, pieces = x.shape[2], 0, []
         for size in (1, 3, 0, 2, frames):
             y, state = module.step(x[:, :, start : start + size], state)  # type: ignore[operator]

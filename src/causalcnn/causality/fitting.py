@@ -18,7 +18,7 @@ from causalcnn.causality.patterns import (
     some_of,
     unbroken_runs,
 )
-from causalcnn.causality.tracing import CannotTrace, Trace, trace
+from causalcnn.causality.tracing import CannotTrace, Trace, counted_axis, trace
 from causalcnn.field import Field
 
 __all__ = ["CannotFit", "fit_field", "receptive_field"]
@@ -54,7 +54,7 @@ def receptive_field(
         example: an input, or its shape. Its number of frames is a start only: more are tried as needed. May be left
             out for a module that declares its field, and for one whose first layer is a ``Conv1d``.
         axis: ``"time"`` or ``"frequency"`` for the projection of a joint field on one of them.
-        time_axis: where time is, in the input and in the output.
+        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
         most_frames: the longest input to try.
 
     Raises:
@@ -70,7 +70,7 @@ def receptive_field(
     if isinstance(declared, Field):
         return declared.axis(axis) if axis else declared
     x = _example(module, example)
-    found = _search(module, x, time_axis, most_frames)
+    found = _search(module, x, counted_axis(x, time_axis), most_frames)
     return found.axis(axis) if axis else found
 
 

@@ -57,11 +57,41 @@ SWITCHES: dict[str, dict[str, Callable[[], contextlib.AbstractContextManager]]] 
 }
 """For each kind of device: single switches, mildest first."""
 
+NEWER: dict[str, dict[str, Callable[[], contextlib.AbstractContextManager]]] = {
+    "torch.backends.cudnn.allow_tf32 = False": {
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'": lambda: _setting(
+            torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+            "fp32_precision",
+            "ieee",
+        ),
+        "torch.backends.cudnn.rnn.fp32_precision = 'ieee'": lambda: _setting(
+            torch.backends.cudnn.rnn, "fp32_precision", "ieee"
+        ),
+    },
+    "torch.backends.cuda.matmul.allow_tf32 = False": {
+        "torch.backends.cuda.matmul.fp32_precision = 'ieee'": lambda: _setting(
+            torch.backends.cuda.matmul, "fp32_precision", "ieee"
+        ),
+    },
+}
+"""The newer names of some switches: torch refuses the older ones to whoever has used these."""
+
+
+def _usable(device: str) -> Iterator[tuple[str, Callable[[], contextlib.AbstractContextManager]]]:
+    for name, context in SWITCHES.get(device, {}).items():
+        try:
+            with context():
+                pass
+        except RuntimeError:
+            yield from NEWER.get(name, {}).items()
+        else:
+            yield name, context
+
 
 def removing_switch(device: str, leak: Callable[[], float]) -> tuple[str | None, dict[str, float]]:
     """The first single switch under which ``leak()`` is exactly 0, and what each one left."""
     left = {}
-    for name, context in SWITCHES.get(device, {}).items():
+    for name, context in _usable(device):
         with context():
             left[name] = leak()
         if left[name] == 0:

@@ -7,11 +7,15 @@ weights do to this input, a gradient sees what a derivative sees, a prefix may b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from causalcnn.causality.copies import copied
 
 __all__ = ["gradient_probe", "impulse_probe", "measure_field", "positive_copy", "prefix_probe"]
 
@@ -82,8 +86,22 @@ ACTIVATIONS = (
 )  # fmt: skip
 
 
-def _linear(module: nn.Module) -> nn.Module:
-    """The same wiring without what hides it: no activation closes, no maximum picks one input of many."""
+def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """The same wiring without what hides it: no activation closes, no maximum picks one input of many.
+
+    ``done``: what each module became, because one that stands in several places must become one and the same.
+    """
+    if module not in done:
+        done[module] = _opened(module)
+        for name, child in done[module]._modules.items() if done[module] is module else ():
+            if child is not None:
+                setattr(module, name, _linear(child, done))
+    return done[module]
+
+
+def _opened(module: nn.Module) -> nn.Module:
+    """What stands for this module alone; the module itself where it hides nothing."""
+    _merge_weight_norm(module)
     if isinstance(module, ACTIVATIONS):
         return nn.Identity()
     if hasattr(module, "linear_twin"):
@@ -93,23 +111,45 @@ def _linear(module: nn.Module) -> nn.Module:
             raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
         average = nn.AvgPool1d if isinstance(module, nn.MaxPool1d) else nn.AvgPool2d
         return average(module.kernel_size, module.stride, module.padding, module.ceil_mode)  # type: ignore[arg-type]
-    for name, child in module.named_children():
-        setattr(module, name, _linear(child))
     return module
 
 
+def _merge_weight_norm(module: nn.Module) -> None:
+    """A normed weight becomes a plain one: drawn as a length and a direction, it would grow with the fan-in's root."""
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            nn.utils.remove_weight_norm(module, hook.name)
+    for name, steps in list(getattr(module, "parametrizations", {}).items()):
+        if len(steps) == 1 and isinstance(steps[0], _WeightNorm):
+            parametrize.remove_parametrizations(module, name)
+
+
+def _fan_in(part: nn.Module, parameter: Tensor) -> int:
+    """How many numbers this weight adds up into one; 1 for a bias or a gain."""
+    if parameter.dim() < 2 or not parameter.numel():
+        return 1
+    outputs = 1 if "Transpose" in type(part).__name__ else 0  # (in, out, …) there, (out, in, …) elsewhere
+    return parameter.numel() // parameter.shape[outputs]
+
+
 def positive_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A linear float64 copy in eval mode whose parameters are all drawn from 0.5 to 1.5.
+    """A linear float64 copy in eval mode whose parameters are all positive: from 0.5 to 1.5, weights over their fan-in.
 
     Activations become the identity and maxima averages; with positive weights nothing cancels. So a gradient
     shows every input that is read, also where the original weights happen to be zero. What is written as a
-    function (``F.relu``, a hand-made maximum) is left as it is.
+    function (``F.relu``, a hand-made maximum) is left as it is; the fan-in keeps what enters it near 1, because the
+    derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
     """
     generator = torch.Generator().manual_seed(seed)
-    twin = _linear(copy.deepcopy(module).to("cpu", torch.float64).eval())
+    twin = _linear(copied(module).to("cpu", torch.float64).eval(), {})
+    drawn: set[nn.Parameter] = set()
     with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.copy_(torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5)
+        for part in twin.modules():
+            for parameter in part.parameters(recurse=False):
+                if parameter not in drawn:
+                    values = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
+                    parameter.copy_(values / _fan_in(part, parameter))
+                    drawn.add(parameter)
     return twin
 
 

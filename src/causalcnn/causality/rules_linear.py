@@ -94,7 +94,7 @@ def pool(call: Call) -> None:
     dep = ledger.padded(x.dep, pads)
     lead = dep.shape[1:-axes]
     flat = dep.reshape(dep.shape[0], math.prod(lead), 1, *dep.shape[-axes:])
-    ones = torch.ones(1, 1, *kernel)
+    ones = torch.ones(1, 1, *kernel, dtype=torch.float32)  # as the windows, whatever the default is
     out = _sweep(flat, ones, 1, ledger, stride=stride, dilation=dilation)
     out = out.reshape(dep.shape[0], *lead, *space)
     for i in range(len(call.outs)):

@@ -19,7 +19,7 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
     """Run the operation itself on zeros and ones, one row for each cell: what arrives where?"""
     call.forbid(*(n for n in call.arguments if n != name and n not in also))
     operands = {n: call.operand(n) for n in (name, *also)}
-    blank = {n: torch.zeros(o.value.shape) for n, o in operands.items()}
+    blank = {n: torch.zeros(o.value.shape, dtype=torch.float32) for n, o in operands.items()}
     shape = call.outs[0].shape
 
     def run(rows: dict[str, Tensor]) -> Tensor:

@@ -9,7 +9,6 @@ torch: each raises :class:`CannotTrace`, naming the operation and the submodule.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from causalcnn.causality.copies import copied
 from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, union
 from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
 
-__all__ = ["CannotTrace", "Trace", "Visit", "trace"]
+__all__ = ["CannotTrace", "Trace", "Visit", "counted_axis", "trace"]
 
 Edit = Callable[[int, str, Tensor, Ledger], None]
 
@@ -133,6 +133,17 @@ def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
     return best[1]
 
 
+def counted_axis(x: Tensor, time_axis: int) -> int:
+    """The axis of time counted from the front: −1 is the last one."""
+    axis = time_axis + x.dim() if time_axis < 0 else time_axis
+    if not 0 < axis < x.dim():
+        raise ValueError(
+            f"time_axis is {time_axis}; in an example of shape {tuple(x.shape)} time is on one of the axes 1 to "
+            f"{x.dim() - 1}, or counted from the end −1 to {1 - x.dim()}"
+        )
+    return axis
+
+
 def trace(
     module: nn.Module,
     example: Tensor,
@@ -154,7 +165,8 @@ def trace(
     Raises:
         CannotTrace: an operation cannot be followed, or the output has no time axis.
     """
-    twin = copy.deepcopy(module).to("cpu")
+    time_axis = counted_axis(example, time_axis)
+    twin = copied(module).to("cpu")
     batch = example.shape[0] if rows else 1
     frequencies = example.shape[3] if example.dim() > 3 and time_axis == 2 else 1
     x = example[:batch].detach().to("cpu").clone()

@@ -245,9 +245,15 @@ def reduce(call: Call) -> None:
         call.put(dep, kind, i)
 
 
-@rule(
-    "topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "renorm", "_log_softmax", "log_softmax", "cummax_all"
-)
+@rule("renorm")
+def renorm(call: Call) -> None:
+    """Slices along one axis, each made shorter by its own norm: an element reads all axes but that one."""
+    x = call.operand("self")
+    others = [axis + 1 for axis in range(x.value.dim()) if axis != call["dim"] % x.value.dim()]
+    call.put(None if x.dep is None else union(x.dep, others, keepdim=True).expand_as(x.dep))
+
+
+@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "_log_softmax", "log_softmax", "cummax_all")
 def along(call: Call) -> None:
     """The axes stay, and every element reads the whole of them: orders, spectra."""
     x = call.operand("self")

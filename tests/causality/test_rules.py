@@ -1,0 +1,68 @@
+"""The rule of each operation against perturbation: change one input frame, and see which outputs move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from causalcnn import audit
+from causalcnn.causality import Verdict, trace
+
+FRAMES = 9
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+class Fn(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def perturbed(module: nn.Module, channels: int, draws: int = 4) -> list[set[int]]:
+    """For each output frame the input frames that move it, for any of a few inputs."""
+    generator = torch.Generator().manual_seed(0)
+    found: list[set[int]] = []
+    for _ in range(draws):
+        x = torch.randn(1, channels, FRAMES, generator=generator, dtype=torch.float64)
+        y = module(x)
+        found = found or [set() for _ in range(y.shape[2])]
+        for t in range(FRAMES):
+            other = x.clone()
+            other[:, :, t] = torch.randn(1, channels, generator=generator, dtype=torch.float64)
+            moved = (module(other) != y).transpose(0, 2).flatten(1).any(1)
+            for u in moved.nonzero().flatten().tolist():
+                found[u].add(t)
+    return found
+
+
+def traced(module: nn.Module, channels: int) -> list[set[int]]:
+    seen = trace(module, torch.ones(1, channels, FRAMES, dtype=torch.float64))
+    return [set(seen.inputs_of(u)) for u in range(seen.frames[1])]
+
+
+EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
+    "renorm of rows": (2, lambda x: torch.renorm(x, 2.0, 0, 0.1)),
+    "renorm of channels": (2, lambda x: torch.renorm(x, 2.0, 1, 0.1)),
+    "renorm of frames": (2, lambda x: torch.renorm(x, 2.0, -1, 0.1)),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_is_traced_is_what_perturbation_finds(name):
+    channels, function = EXACT[name]
+    assert traced(Fn(function), channels) == perturbed(Fn(function), channels)
+
+
+def test_a_norm_over_time_is_not_certified_because_it_is_too_small_to_act():
+    report = audit(Fn(lambda x: torch.renorm(x, 2.0, 1, 1e6)), (1, 2, 40))
+    assert report.verdict is Verdict.LOOKS_AHEAD

@@ -7,11 +7,22 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from causalcnn import audit
 from causalcnn.causality import Verdict, trace
 
 FRAMES = 9
+
+
+def back(frames: int = FRAMES) -> Tensor:
+    """The last frames, last first: places to write to."""
+    return torch.arange(FRAMES).flip(0)[:frames]
+
+
+def late(x: Tensor) -> Tensor:
+    """Three frames later."""
+    return F.pad(x, (3, 0))[:, :, :-3]
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +65,12 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "renorm of rows": (2, lambda x: torch.renorm(x, 2.0, 0, 0.1)),
     "renorm of channels": (2, lambda x: torch.renorm(x, 2.0, 1, 0.1)),
     "renorm of frames": (2, lambda x: torch.renorm(x, 2.0, -1, 0.1)),
+    "index_add, taken away": (2, lambda x: (x + late(x)).index_add(1, torch.arange(2), late(x).exp(), alpha=-1)),
+    "index_add, written in place": (2, lambda x: torch.zeros_like(x).index_add_(2, back(), x, alpha=-2.0)),
+    "scatter, added": (2, lambda x: x.scatter(2, back().expand(x.shape), x.exp(), reduce="add")),
+    "scatter, multiplied": (2, lambda x: late(x).exp().scatter(2, back().expand(x.shape), x.exp(), reduce="multiply")),
+    "scatter, times a number": (2, lambda x: x.scatter(2, back().expand(x.shape), 2.0, reduce="multiply")),
+    "scatter, instead": (2, lambda x: late(x).scatter(2, back(4).expand(1, 2, 4), x)),
 }
 
 

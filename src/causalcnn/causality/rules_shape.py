@@ -23,8 +23,8 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
     shape = call.outs[0].shape
 
     def run(rows: dict[str, Tensor]) -> Tensor:
-        arguments = call.arguments | fixed | {n: blank[n] if r is None else r.float() for n, r in rows.items()}
-        result = call.func(**arguments)
+        copies = {n: row.to(torch.float32, copy=True) for n, row in rows.items()}  # some operations write in place
+        result = call.func(**call.arguments | fixed | copies)
         return (result[0] if isinstance(result, (tuple, list)) else result) != 0
 
     deps = {n: o.dep for n, o in operands.items() if o.dep is not None}
@@ -206,7 +206,9 @@ def write(call: Call) -> None:
     operands = [call.ledger.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
     sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
     if all(o.dep is None and o.known.all() for o in operands):
-        _moved(call, "self", sources, **({} if sources or "value" not in call.arguments else {"value": 0}))
+        # What is added, subtracted or multiplied is read: a sum of ones shows it, 1 − 1 and 0 · 1 would hide it.
+        plain = {"value": 0, "alpha": 1, "reduce": "add"}
+        _moved(call, "self", sources, **{n: v for n, v in plain.items() if n in call.arguments and n not in sources})
         return
     shape = call.outs[0].shape
     everything = [d for t in call.tensors() if (d := call.ledger.dep(t)) is not None]

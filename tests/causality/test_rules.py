@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,18 @@ class Fn(nn.Module):
         return self.function(x)
 
 
+def closed(x: Tensor, mask: float) -> Tensor:
+    """The last frame is masked: −∞ is a constant; a finite mask reads the other scores, which do not read it."""
+    return x.masked_fill(torch.arange(x.shape[2]) == x.shape[2] - 1, mask).log_softmax(2)
+
+
+def attention(x: Tensor, shares: Callable[[Tensor], Tensor], mask: float = -math.inf) -> Tensor:
+    """Of a frame to itself and to what came before, written out."""
+    frames = x.shape[2]
+    future = torch.ones(frames, frames, dtype=torch.bool).triu(1)
+    return x @ shares((x.mT @ x).masked_fill(future, mask)).mT
+
+
 def perturbed(module: nn.Module, channels: int, draws: int = 4) -> list[set[int]]:
     """For each output frame the input frames that move it, for any of a few inputs."""
     generator = torch.Generator().manual_seed(0)
@@ -70,10 +83,18 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "scatter, added": (2, lambda x: x.scatter(2, back().expand(x.shape), x.exp(), reduce="add")),
     "scatter, multiplied": (2, lambda x: late(x).exp().scatter(2, back().expand(x.shape), x.exp(), reduce="multiply")),
     "scatter, times a number": (2, lambda x: x.scatter(2, back().expand(x.shape), 2.0, reduce="multiply")),
+    "softmax of masked scores": (3, lambda x: attention(x, lambda s: s.softmax(-1))),
+    "log_softmax of masked scores": (3, lambda x: attention(x, lambda s: s.log_softmax(-1).exp())),
+    "softmax of scores far below": (3, lambda x: attention(x, lambda s: s.softmax(-1), -1e9)),
+    "log_softmax over channels": (3, lambda x: x.log_softmax(1)),
+    "log_softmax over frames": (3, lambda x: x.log_softmax(2)),
+    "log_softmax, one mask for good": (3, lambda x: closed(x, -math.inf)),
+    "log_softmax, one far below": (3, lambda x: closed(x, -1e5)),
     "scatter, instead": (2, lambda x: late(x).scatter(2, back(4).expand(1, 2, 4), x)),
 }
 
 
+@pytest.mark.filterwarnings("ignore:The reduce argument of torch.scatter")
 @pytest.mark.parametrize("name", EXACT)
 def test_what_is_traced_is_what_perturbation_finds(name):
     channels, function = EXACT[name]

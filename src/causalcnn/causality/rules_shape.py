@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -255,7 +256,7 @@ def renorm(call: Call) -> None:
     call.put(None if x.dep is None else union(x.dep, others, keepdim=True).expand_as(x.dep))
 
 
-@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "_log_softmax", "log_softmax", "cummax_all")
+@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "cummax_all")
 def along(call: Call) -> None:
     """The axes stay, and every element reads the whole of them: orders, spectra."""
     x = call.operand("self")
@@ -268,16 +269,19 @@ def along(call: Call) -> None:
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
 
-@rule("softmax", "_softmax", "_safe_softmax")
+@rule("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
 def softmax(call: Call) -> None:
     """As above, but what a mask has pushed to −∞ is neither read nor passed on."""
-    x = call.operand("self")
+    x, out = call.operand("self"), call.outs[0]
     axis = call["dim"] % x.value.dim()
-    masked = x.masks() & (call.outs[0] == 0)
+    log = "log_softmax" in call.func._schema.name
+    masked = x.masks() & ((out.exp() if log else out) == 0)
+    # The logarithm of a share of nothing is known where it is −∞; a finite mask leaves −1e9 less a sum over all others.
+    gone = masked & (out == -math.inf) if log else masked
     dep = x.dep
     if dep is not None:
-        dep = (dep & ~masked).any(axis + 1, keepdim=True).expand_as(dep) & ~masked
-    call.put(dep, torch.where(masked | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
+        dep = ((dep & ~masked).any(axis + 1, keepdim=True) | dep) & ~gone
+    call.put(dep, torch.where(gone | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")

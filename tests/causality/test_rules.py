@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import audit
-from causalcnn.causality import Verdict, trace
+from causalcnn.causality import CannotTrace, Verdict, trace
+from causalcnn.causality.rules import RULES
 
 FRAMES = 9
 
@@ -90,6 +91,13 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "log_softmax over frames": (3, lambda x: x.log_softmax(2)),
     "log_softmax, one mask for good": (3, lambda x: closed(x, -math.inf)),
     "log_softmax, one far below": (3, lambda x: closed(x, -1e5)),
+    "glu over channels": (4, lambda x: F.glu(late(x) + 1, 1)),
+    "glu over frames": (2, lambda x: F.glu(x[:, :, :8], -1)),
+    "vdot": (1, lambda x: x * torch.vdot(x[0, 0, :2], x[0, 0, 2:4])),
+    "dot": (1, lambda x: x * torch.dot(x[0, 0, :2], x[0, 0, 2:4])),
+    "mv": (2, lambda x: torch.mv(x[0].T, x[0, :, 0]).view(1, 1, -1)),
+    "determinants": (4, lambda x: torch.linalg.det(x.mT.unflatten(2, (2, 2)))[:, None]),
+    "one determinant": (2, lambda x: x + torch.det(x[0, :, 2:4])),
     "scatter, instead": (2, lambda x: late(x).scatter(2, back(4).expand(1, 2, 4), x)),
 }
 
@@ -104,3 +112,10 @@ def test_what_is_traced_is_what_perturbation_finds(name):
 def test_a_norm_over_time_is_not_certified_because_it_is_too_small_to_act():
     report = audit(Fn(lambda x: torch.renorm(x, 2.0, 1, 1e6)), (1, 2, 40))
     assert report.verdict is Verdict.LOOKS_AHEAD
+
+
+def test_a_rule_that_does_not_find_its_argument_is_a_refusal_by_name(monkeypatch):
+    monkeypatch.setitem(RULES, "erf", RULES["renorm"])
+    with pytest.raises(CannotTrace, match=r"aten.erf in .* looks for an argument 'dim'; this form has self"):
+        trace(Fn(torch.erf), torch.ones(1, 2, FRAMES))
+    assert audit(Fn(torch.erf), (1, 2, 40)).verdict is Verdict.UNKNOWN

@@ -28,6 +28,8 @@ class Call:
     outs: list[Tensor]
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.arguments:
+            raise Untraceable(f"its rule looks for an argument {name!r}; this form has {', '.join(self.arguments)}")
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -36,7 +38,7 @@ class Call:
 
     def operand(self, name: str) -> Operand:
         """What is known of a tensor argument, or of a number."""
-        return self.ledger.operand(self.arguments[name])
+        return self.ledger.operand(self[name])
 
     def put(self, dep: Tensor | None, kind: Tensor | int = UNKNOWN, out: int = 0) -> None:
         """Write what result ``out`` depends on."""
@@ -115,8 +117,19 @@ def elementwise(call: Call) -> None:
         call.put(dep, torch.where(known, KNOWN, UNKNOWN).to(torch.uint8), i)
 
 
-rule("glu", "_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
+rule("_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
 rule("native_dropout", "frexp", "bucketize")(elementwise)
+
+
+@rule("glu")
+def glu(call: Call) -> None:
+    """One half of an axis gates the other."""
+    x = call.operand("self")
+    if x.dep is None:
+        call.put(None)
+        return
+    a, b = x.dep.chunk(2, call["dim"] % x.value.dim() + 1)
+    call.put(a | b)
 
 
 @rule("clone", "_to_copy", "copy_", "copy", "contiguous", "alias_copy", "lift_fresh_copy", "detach_copy", "positive")

@@ -139,7 +139,7 @@ def matrices_and_more(call: Call) -> None:
 def vectors(call: Call) -> None:
     """Products with a vector."""
     a = call.operand("mat" if "mat" in call.arguments else "self")
-    b = call.operand("vec" if "vec" in call.arguments else "tensor")
+    b = call.operand(next((n for n in ("vec", "tensor") if n in call.arguments), "other"))
     dot = a.value.dim() == 1
     if dot:
         a = Operand(None if a.dep is None else a.dep.unsqueeze(1), a.kind[None], a.value[None])
@@ -149,6 +149,16 @@ def vectors(call: Call) -> None:
     if "mat" in call.arguments and call.func._schema.name == "aten::addmv":
         dep = either(dep, broadcast(call.operand("self").dep, call.outs[0].shape))
     call.put(dep)
+
+
+@rule("_linalg_det")
+def determinant(call: Call) -> None:
+    """Each result, and the factors that come with it, reads its whole matrix."""
+    x = call.operand("A")
+    whole = None if x.dep is None else union(x.dep, [-2, -1])
+    for i, out in enumerate(call.outs):
+        dep = None if whole is None else whole.reshape(*whole.shape, *(1,) * (out.dim() - whole.dim() + 1))
+        call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
 
 @rule("_cdist_forward", "_euclidean_dist", "cdist")

@@ -231,7 +231,7 @@ def _axes(call: Call, tensor: Tensor) -> list[int]:
 
 @rule("sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "argmax", "argmin", "var", "std")
 @rule("var_mean", "std_mean", "logsumexp", "linalg_vector_norm", "norm", "median", "nanmedian", "nansum", "nanmean")
-@rule("mode", "kthvalue", "aminmax", "count_nonzero", "_linalg_det", "trace")
+@rule("mode", "kthvalue", "aminmax", "count_nonzero", "trace")
 def reduce(call: Call) -> None:
     """Every result reads the whole of the axes that are reduced; an argmax too."""
     if isinstance(call.get("other"), Tensor):  # max(a, b)

@@ -212,6 +212,7 @@ def test_it_says_what_it_is():
         (lambda: Field.conv(3).latency(), "needs the input's rate"),
         (lambda: Field.conv(3).at(0), "rate_hz is 0"),
         (lambda: Field.all_past().inputs_of(3), "endlessly many"),
+        (lambda: Field.product(Field.all_past(), Field.whole(4)).axis("frequency"), "no finite projection"),
         (lambda: Field.conv(1, stride=2).then(Field.all_past()), "leaves out every so many"),
     ],
 )

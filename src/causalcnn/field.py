@@ -378,7 +378,7 @@ class Field:
                 runs[0][phase[a]].append(before)
             if after is not None:
                 runs[1][phase[a]].append(after)
-        if name != "time" and any(itertools.chain(*runs[0], *runs[1])):
+        if name != "time" and any(runs[0] + runs[1]):
             raise ValueError("an endless field reads all frequencies; it has no finite projection on them")
         history = tuple(max(r, default=None) for r in runs[0])
         future = tuple(min(r, default=None) for r in runs[1])

@@ -41,6 +41,11 @@ class Fn(nn.Module):
         return self.function(x)
 
 
+def still(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A stored mean and a stored variance."""
+    return torch.zeros(x.shape[1], dtype=x.dtype), torch.ones(x.shape[1], dtype=x.dtype)
+
+
 def closed(x: Tensor, mask: float) -> Tensor:
     """The last frame is masked: −∞ is a constant; a finite mask reads the other scores, which do not read it."""
     return x.masked_fill(torch.arange(x.shape[2]) == x.shape[2] - 1, mask).log_softmax(2)
@@ -98,6 +103,11 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "mv": (2, lambda x: torch.mv(x[0].T, x[0, :, 0]).view(1, 1, -1)),
     "determinants": (4, lambda x: torch.linalg.det(x.mT.unflatten(2, (2, 2)))[:, None]),
     "one determinant": (2, lambda x: x + torch.det(x[0, :, 2:4])),
+    "layer norm with a computed scale": (2, lambda x: F.layer_norm(x.mT, (2,), weight=x[0, :, -1]).mT),
+    "batch norm with a computed scale": (2, lambda x: F.batch_norm(x, *still(x), weight=x[0, :, -1])),
+    "batch norm with a computed shift": (2, lambda x: F.batch_norm(x, *still(x), bias=x[0, :, 4])),
+    "batch norm with computed statistics": (2, lambda x: F.batch_norm(x.exp(), x[0, :, 3], still(x)[1])),
+    "group norm of one frame with a computed scale": (2, lambda x: F.group_norm(x[:, :, :1], 1, x[0, :, -1])),
     "scatter, instead": (2, lambda x: late(x).scatter(2, back(4).expand(1, 2, 4), x)),
 }
 

@@ -302,7 +302,7 @@ def batch_norm(call: Call) -> None:
     x = call.operand("input")
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
-    _normalised(call, x.dep, [] if stored else over)
+    _normalised(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
 
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
@@ -325,16 +325,21 @@ def group_norm(call: Call) -> None:
             split = split.any(axis, keepdim=True)
         split = split.expand(*split.shape[:3], dep.shape[2] // groups, *dep.shape[3:])
         dep = split.flatten(2, 3)
-    _normalised(call, dep, [])
+    _normalised(call, dep, [], trailing=x.value.dim() - 2)
 
 
-def _normalised(call: Call, dep: Tensor | None, axes: list[int]) -> None:
+def _normalised(call: Call, dep: Tensor | None, axes: list[int], trailing: int = 0) -> None:
+    """The union over ``axes``; scale, shift and statistics may be computed too, ``trailing`` axes lie behind theirs."""
     own = dep
     if dep is not None:
         for axis in axes:
             dep = union(dep, axis + 1, keepdim=True)
         assert own is not None
         dep = dep.expand_as(own)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if call.get(name) is not None and (given := call.operand(name).dep) is not None:
+            given = given.reshape(*given.shape, *(1,) * trailing)
+            dep = either(dep, broadcast(given, call.outs[0].shape))
     call.put(dep)
     for i in range(1, len(call.outs)):  # the statistics: seldom used; they may depend on everything
         out = call.outs[i]

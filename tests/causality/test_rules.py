@@ -58,6 +58,17 @@ def attention(x: Tensor, shares: Callable[[Tensor], Tensor], mask: float = -math
     return x @ shares((x.mT @ x).masked_fill(future, mask)).mT
 
 
+def multi_head(x: Tensor, mask: float | bool) -> Tensor:
+    """torch's own function with its own default: the shares are returned, so the mask is added within baddbmm."""
+    frames, eye = x.shape[2], torch.ones(4, 4, dtype=x.dtype) + torch.eye(4, dtype=x.dtype)
+    future = torch.ones(frames, frames, dtype=torch.bool).triu(1)
+    if not isinstance(mask, bool):
+        future = torch.zeros(frames, frames, dtype=x.dtype).masked_fill(future, mask)
+    z = x.permute(2, 0, 1)
+    weights = (eye.repeat(3, 1), None, None, None, False, 0.0, eye, None)
+    return F.multi_head_attention_forward(z, z, z, 4, 2, *weights, attn_mask=future)[0].permute(1, 2, 0)
+
+
 def perturbed(module: nn.Module, channels: int, draws: int = 4) -> list[set[int]]:
     """For each output frame the input frames that move it, for any of a few inputs."""
     generator = torch.Generator().manual_seed(0)
@@ -108,6 +119,10 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "batch norm with a computed shift": (2, lambda x: F.batch_norm(x, *still(x), bias=x[0, :, 4])),
     "batch norm with computed statistics": (2, lambda x: F.batch_norm(x.exp(), x[0, :, 3], still(x)[1])),
     "group norm of one frame with a computed scale": (2, lambda x: F.group_norm(x[:, :, :1], 1, x[0, :, -1])),
+    "attention with shares, boolean mask": (4, lambda x: multi_head(x, True)),
+    "attention with shares, mask of −∞": (4, lambda x: multi_head(x, -math.inf)),
+    "attention with shares, mask of −1e9": (4, lambda x: multi_head(x, -1e9)),
+    "baddbmm without a mask": (2, lambda x: torch.baddbmm(late(x), torch.ones(1, 2, 2, dtype=x.dtype), x)),
     "scatter, instead": (2, lambda x: late(x).scatter(2, back(4).expand(1, 2, 4), x)),
 }
 

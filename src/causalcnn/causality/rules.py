@@ -11,7 +11,7 @@ from torch import Tensor
 
 from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand
 
-__all__ = ["RULES", "Call", "Untraceable", "broadcast", "elementwise", "rule"]
+__all__ = ["RULES", "Call", "Untraceable", "broadcast", "either", "elementwise", "rule", "without"]
 
 
 class Untraceable(Exception):
@@ -92,7 +92,7 @@ def either(*deps: Tensor | None) -> Tensor | None:
     return out
 
 
-def _without(dep: Tensor | None, dropped: Tensor, ledger: Ledger) -> Tensor | None:
+def without(dep: Tensor | None, dropped: Tensor, ledger: Ledger) -> Tensor | None:
     """Dependencies with those of ``dropped`` elements removed; marks of padding stay."""
     if dep is None:
         return None
@@ -152,8 +152,8 @@ def product(call: Call) -> None:
     never = torch.zeros((), dtype=torch.bool)
     zero_b = never if divides else b.zero
     dep = either(
-        _without(broadcast(a.dep, shape), zero_b.expand(shape), call.ledger),
-        _without(broadcast(b.dep, shape), a.zero.expand(shape), call.ledger),
+        without(broadcast(a.dep, shape), zero_b.expand(shape), call.ledger),
+        without(broadcast(b.dep, shape), a.zero.expand(shape), call.ledger),
     )
     known = (a.known & b.known) | a.zero | zero_b
     call.put(dep, torch.where(known.expand(shape), KNOWN, UNKNOWN).to(torch.uint8))
@@ -170,8 +170,8 @@ def total(call: Call) -> None:
         call.put(either(broadcast(a.dep, shape), broadcast(b.dep, shape)))
         return
     dep = either(
-        _without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
-        _without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),
+        without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
+        without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),
     )
     known = ((a.known & b.known) | a.infinite | b.infinite).expand(shape)
     masked = (a.masks() | b.masks(sign)).expand(shape)

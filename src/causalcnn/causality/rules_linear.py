@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, Operand, union
-from causalcnn.causality.rules import Call, broadcast, either, rule
+from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand, union
+from causalcnn.causality.rules import Call, broadcast, either, rule, without
 
 __all__: list[str] = []
 
@@ -129,10 +129,17 @@ def matrices(call: Call) -> None:
 
 @rule("addmm", "baddbmm")
 def matrices_and_more(call: Call) -> None:
-    """``self + a @ b``."""
+    """``self + a @ b``; where ``self`` is a mask, the scores under it are not read or pushed down, as in a sum."""
     names = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
-    dep = _product(call.operand(names[0]), call.operand(names[1]), call.ledger)
-    call.put(either(dep, broadcast(call.operand("self").dep, call.outs[0].shape)))
+    dep, base = _product(call.operand(names[0]), call.operand(names[1]), call.ledger), call.operand("self")
+    shape, plain = call.outs[0].shape, call.get("beta", 1) == 1
+    if base.blank or not plain:
+        call.put(either(dep, broadcast(base.dep, shape)))
+        return
+    infinite, masked = base.infinite.expand(shape), base.masks().expand(shape)
+    dep = either(without(dep, infinite, call.ledger), broadcast(base.dep, shape))
+    kind = torch.where(infinite, KNOWN, torch.where(masked, MASKED, UNKNOWN))
+    call.put(dep, kind.to(torch.uint8))
 
 
 @rule("mv", "addmv", "dot", "vdot")

@@ -172,6 +172,58 @@ def test_endless_pasts():
     assert not both.reads(0, 3)
 
 
+@st.composite
+def fields_with_runs(draw, *, sign):
+    """One to three phases, an advance, and for each phase cells and perhaps a run to one side."""
+    period, advance = draw(st.integers(1, 3)), draw(st.integers(0, 3))
+    sets = st.frozensets(st.tuples(st.integers(-9, 9)), max_size=4)
+    cells = tuple(draw(sets) for _ in range(period))
+    edges = tuple(draw(st.none() | st.integers(-6, 6)) for _ in range(period))
+    history, future = (edges, ()) if sign < 0 else ((), edges)
+    return Field(("time",), (period,), (advance,), cells, history, future)
+
+
+def brute(a, b, output, within, far=150):
+    """What ``output`` of ``b`` reads through ``a``: every output of ``a`` not too far out, one after another."""
+    middle = b.inputs_of(output, within=range(-far, far))
+    return {t for u in middle for t in a.inputs_of(u, within=within)}
+
+
+@given(st.sampled_from([-1, 1]), st.data(), st.integers(-4, 4))
+def test_series_with_endless_runs_equals_brute_force_on_a_finite_range(sign, data, output):
+    a, b = data.draw(fields_with_runs(sign=sign)), data.draw(fields_with_runs(sign=sign))
+    within = range(-40, 40)
+    try:
+        both = a.then(b)
+    except ValueError:  # there is no finite description: the cases below have one
+        return
+    assert both.inputs_of(output, within=within) == brute(a, b, output, within)
+
+
+@pytest.mark.parametrize(
+    ("a", "output", "read"),
+    [
+        (Field.all_past().then(Field.window([-3])) | Field.identity(), 10, set(range(11))),
+        (Field.all_past() | Field.window([3]), 5, set(range(9))),
+        (Field.all_past() | Field.window([5, 9]), 5, {*range(11), 11, 12, 13, 14}),
+        (Field.transposed(1, stride=2) | Field.transposed(1, stride=2, trim=-9), 4, {0, 1, 2}),
+        (Field.all_past() | Field.conv(1, stride=2).then(Field.transposed(1, stride=2, trim=-8)), 4, set(range(5))),
+    ],
+)
+def test_all_the_past_of_a_field_that_reads_more_than_a_past(a, output, read):
+    both = a.then(Field.all_past())
+    assert both.inputs_of(output, within=range(25)) == read == brute(a, Field.all_past(), output, range(25))
+
+
+def test_a_joint_run_does_not_drop_cells_that_stick_out_of_it():
+    each = Field.identity(axis="frequency")
+    past, own = Field.product(Field.all_past(), each), Field.product(Field.identity(), each)
+    strict = past.then(Field.product(Field.window([-1]), each))
+    assert strict.then(past) == strict
+    with pytest.raises(ValueError, match="whose end has holes"):
+        (strict | own).then(past)
+
+
 def test_an_endless_joint_past_is_told_within_frames_and_frequencies():
     cells = tuple(frozenset((0, lower) for lower in range(f)) for f in range(3))
     field = Field(("time", "frequency"), (1, 3), (1, 0), cells, (-1,) * 3)
@@ -212,6 +264,7 @@ def test_it_says_what_it_is():
         (lambda: Field.conv(3).latency(), "needs the input's rate"),
         (lambda: Field.conv(3).at(0), "rate_hz is 0"),
         (lambda: Field.all_past().inputs_of(3), "endlessly many"),
+        (lambda: Field.product(Field.all_past(), Field.whole(4)).axis("frequency"), "no finite projection"),
         (lambda: Field.conv(1, stride=2).then(Field.all_past()), "leaves out every so many"),
     ],
 )

@@ -378,7 +378,7 @@ class Field:
                 runs[0][phase[a]].append(before)
             if after is not None:
                 runs[1][phase[a]].append(after)
-        if name != "time" and any(itertools.chain(*runs[0], *runs[1])):
+        if name != "time" and any(runs[0] + runs[1]):
             raise ValueError("an endless field reads all frequencies; it has no finite projection on them")
         history = tuple(max(r, default=None) for r in runs[0])
         future = tuple(min(r, default=None) for r in runs[1])
@@ -432,34 +432,37 @@ class Field:
     def _endless(self, end: int, sign: int) -> tuple[set[Cell], int]:
         """What all outputs up to ``end`` (sign −1) or from ``end`` on (sign 1) read: cells, and the edge of the run."""
         if any(run is not None for run in self.history + self.future):
-            read, before, ahead = self._union(
-                (end + sign * n, *(0,) * (len(self.axes) - 1)) for n in range(self.period[0])
-            )
+            # One period has the edge: runs move away from ``end``. Its cells beyond the edge, and those of outputs
+            # further on, lie a whole number of advances away, until they too are inside of the run.
+            near = itertools.product((end + sign * n for n in range(self.period[0])), *map(range, self.period[1:]))
+            read, before, ahead = self._union(near)
             edge = before if sign < 0 else ahead
             if edge is None or (before is not None and ahead is not None):
                 raise ValueError("an endless run of endless runs in both directions: use Field.everything()")
-            return read, edge
+            beyond: set[Cell] = set()
+            for cell in read:
+                while (cell[0] - edge) * sign < 0 and cell not in beyond:
+                    beyond.add(cell)
+                    cell = (cell[0] + sign * self.advance[0], *cell[1:])
+            if len(self.axes) > 1 and beyond:
+                raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
+            return beyond, edge
         flat = self.axis("time")
-        span = int(max((s for s, _ in flat._spans()), default=0))
-        if flat.advance[0] == 0 or not span:
+        step = flat.advance[0]
+        times = {t for n in range(flat.period[0]) for t in flat.inputs_of(end + sign * n)}
+        if step == 0 or not times:
             raise ValueError("an endless run needs a layer that moves along time; this one does not")
-        blocks = span // flat.advance[0] + 3
-        times = {t for n in range(flat.period[0] * blocks) for t in flat.inputs_of(end + sign * n)}
-        # Far from the end the pattern is steady; the run starts where no input is left out any more.
-        far = sorted(times)[:: -1 if sign > 0 else 1]
-        steady = far[0] - sign * (span + flat.advance[0])
-        edge = steady
-        while edge - sign in times:
-            edge -= sign
-        steady_block = range(
-            min(steady, steady - sign * flat.advance[0]), max(steady, steady - sign * flat.advance[0]) + 1
-        )
-        if not all(t in times for t in steady_block):
+        # Outputs further on move these frames by whole steps: of each remainder, all from the nearest one on are read.
+        nearest: dict[int, int] = {}
+        for t in sorted(times, reverse=sign > 0):
+            nearest[t % step] = t
+        if len(nearest) < step:
             raise ValueError(
                 f"an endless run through a stride of {self.stride} leaves out every so many frames; "
                 "such a set has no finite description here. Put the recurrent layer before the stride."
             )
-        rest = {t for t in times if (t - edge) * sign < 0}
+        edge = (min if sign < 0 else max)(nearest.values()) - sign * (step - 1)
+        rest = {t for first in nearest.values() for t in range(first, edge, sign * step)}
         if len(self.axes) > 1 and rest:
             raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
         return {(t,) for t in rest}, edge

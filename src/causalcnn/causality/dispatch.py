@@ -176,7 +176,8 @@ class Tracer(TorchDispatchMode):
 _EVEN_WITHOUT_INPUT = {
     "clone", "_to_copy", "copy_", "copy", "contiguous", "mul", "div", "add", "sub", "where", "masked_fill", "fill",
     "zero", "fill_", "zero_", "bitwise_and", "logical_and", "cat", "stack", "constant_pad_nd", "softmax", "_softmax",
-    "_safe_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select", "bernoulli_", "uniform_", "normal_",
+    "_safe_softmax", "log_softmax", "_log_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select",
+    "bernoulli_", "uniform_", "normal_",
     "exponential_", "random_", "rand_like", "randn_like", "randint_like", "native_dropout",
 }  # fmt: skip
 """Rules that keep track of constants too: masks are made of these."""

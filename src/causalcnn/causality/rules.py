@@ -11,7 +11,7 @@ from torch import Tensor
 
 from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand
 
-__all__ = ["RULES", "Call", "Untraceable", "broadcast", "elementwise", "rule"]
+__all__ = ["RULES", "Call", "Untraceable", "broadcast", "either", "elementwise", "rule", "without"]
 
 
 class Untraceable(Exception):
@@ -28,6 +28,8 @@ class Call:
     outs: list[Tensor]
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.arguments:
+            raise Untraceable(f"its rule looks for an argument {name!r}; this form has {', '.join(self.arguments)}")
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -36,7 +38,7 @@ class Call:
 
     def operand(self, name: str) -> Operand:
         """What is known of a tensor argument, or of a number."""
-        return self.ledger.operand(self.arguments[name])
+        return self.ledger.operand(self[name])
 
     def put(self, dep: Tensor | None, kind: Tensor | int = UNKNOWN, out: int = 0) -> None:
         """Write what result ``out`` depends on."""
@@ -90,7 +92,7 @@ def either(*deps: Tensor | None) -> Tensor | None:
     return out
 
 
-def _without(dep: Tensor | None, dropped: Tensor, ledger: Ledger) -> Tensor | None:
+def without(dep: Tensor | None, dropped: Tensor, ledger: Ledger) -> Tensor | None:
     """Dependencies with those of ``dropped`` elements removed; marks of padding stay."""
     if dep is None:
         return None
@@ -115,8 +117,19 @@ def elementwise(call: Call) -> None:
         call.put(dep, torch.where(known, KNOWN, UNKNOWN).to(torch.uint8), i)
 
 
-rule("glu", "_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
+rule("_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
 rule("native_dropout", "frexp", "bucketize")(elementwise)
+
+
+@rule("glu")
+def glu(call: Call) -> None:
+    """One half of an axis gates the other."""
+    x = call.operand("self")
+    if x.dep is None:
+        call.put(None)
+        return
+    a, b = x.dep.chunk(2, call["dim"] % x.value.dim() + 1)
+    call.put(a | b)
 
 
 @rule("clone", "_to_copy", "copy_", "copy", "contiguous", "alias_copy", "lift_fresh_copy", "detach_copy", "positive")
@@ -139,8 +152,8 @@ def product(call: Call) -> None:
     never = torch.zeros((), dtype=torch.bool)
     zero_b = never if divides else b.zero
     dep = either(
-        _without(broadcast(a.dep, shape), zero_b.expand(shape), call.ledger),
-        _without(broadcast(b.dep, shape), a.zero.expand(shape), call.ledger),
+        without(broadcast(a.dep, shape), zero_b.expand(shape), call.ledger),
+        without(broadcast(b.dep, shape), a.zero.expand(shape), call.ledger),
     )
     known = (a.known & b.known) | a.zero | zero_b
     call.put(dep, torch.where(known.expand(shape), KNOWN, UNKNOWN).to(torch.uint8))
@@ -157,8 +170,8 @@ def total(call: Call) -> None:
         call.put(either(broadcast(a.dep, shape), broadcast(b.dep, shape)))
         return
     dep = either(
-        _without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
-        _without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),
+        without(broadcast(a.dep, shape), b.infinite.expand(shape), call.ledger),
+        without(broadcast(b.dep, shape), a.infinite.expand(shape), call.ledger),
     )
     known = ((a.known & b.known) | a.infinite | b.infinite).expand(shape)
     masked = (a.masks() | b.masks(sign)).expand(shape)

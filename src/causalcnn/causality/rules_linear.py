@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, Operand, union
-from causalcnn.causality.rules import Call, broadcast, either, rule
+from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand, union
+from causalcnn.causality.rules import Call, broadcast, either, rule, without
 
 __all__: list[str] = []
 
@@ -129,17 +129,24 @@ def matrices(call: Call) -> None:
 
 @rule("addmm", "baddbmm")
 def matrices_and_more(call: Call) -> None:
-    """``self + a @ b``."""
+    """``self + a @ b``; where ``self`` is a mask, the scores under it are not read or pushed down, as in a sum."""
     names = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
-    dep = _product(call.operand(names[0]), call.operand(names[1]), call.ledger)
-    call.put(either(dep, broadcast(call.operand("self").dep, call.outs[0].shape)))
+    dep, base = _product(call.operand(names[0]), call.operand(names[1]), call.ledger), call.operand("self")
+    shape, plain = call.outs[0].shape, call.get("beta", 1) == 1
+    if base.blank or not plain:
+        call.put(either(dep, broadcast(base.dep, shape)))
+        return
+    infinite, masked = base.infinite.expand(shape), base.masks().expand(shape)
+    dep = either(without(dep, infinite, call.ledger), broadcast(base.dep, shape))
+    kind = torch.where(infinite, KNOWN, torch.where(masked, MASKED, UNKNOWN))
+    call.put(dep, kind.to(torch.uint8))
 
 
 @rule("mv", "addmv", "dot", "vdot")
 def vectors(call: Call) -> None:
     """Products with a vector."""
     a = call.operand("mat" if "mat" in call.arguments else "self")
-    b = call.operand("vec" if "vec" in call.arguments else "tensor")
+    b = call.operand(next((n for n in ("vec", "tensor") if n in call.arguments), "other"))
     dot = a.value.dim() == 1
     if dot:
         a = Operand(None if a.dep is None else a.dep.unsqueeze(1), a.kind[None], a.value[None])
@@ -149,6 +156,16 @@ def vectors(call: Call) -> None:
     if "mat" in call.arguments and call.func._schema.name == "aten::addmv":
         dep = either(dep, broadcast(call.operand("self").dep, call.outs[0].shape))
     call.put(dep)
+
+
+@rule("_linalg_det")
+def determinant(call: Call) -> None:
+    """Each result, and the factors that come with it, reads its whole matrix."""
+    x = call.operand("A")
+    whole = None if x.dep is None else union(x.dep, [-2, -1])
+    for i, out in enumerate(call.outs):
+        dep = None if whole is None else whole.reshape(*whole.shape, *(1,) * (out.dim() - whole.dim() + 1))
+        call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
 
 @rule("_cdist_forward", "_euclidean_dist", "cdist")

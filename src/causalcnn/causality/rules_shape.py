@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
     shape = call.outs[0].shape
 
     def run(rows: dict[str, Tensor]) -> Tensor:
-        arguments = call.arguments | fixed | {n: blank[n] if r is None else r.float() for n, r in rows.items()}
-        result = call.func(**arguments)
+        copies = {n: row.to(torch.float32, copy=True) for n, row in rows.items()}  # some operations write in place
+        result = call.func(**call.arguments | fixed | copies)
         return (result[0] if isinstance(result, (tuple, list)) else result) != 0
 
     deps = {n: o.dep for n, o in operands.items() if o.dep is not None}
@@ -206,7 +207,9 @@ def write(call: Call) -> None:
     operands = [call.ledger.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
     sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
     if all(o.dep is None and o.known.all() for o in operands):
-        _moved(call, "self", sources, **({} if sources or "value" not in call.arguments else {"value": 0}))
+        # What is added, subtracted or multiplied is read: a sum of ones shows it, 1 − 1 and 0 · 1 would hide it.
+        plain = {"value": 0, "alpha": 1, "reduce": "add"}
+        _moved(call, "self", sources, **{n: v for n, v in plain.items() if n in call.arguments and n not in sources})
         return
     shape = call.outs[0].shape
     everything = [d for t in call.tensors() if (d := call.ledger.dep(t)) is not None]
@@ -228,7 +231,7 @@ def _axes(call: Call, tensor: Tensor) -> list[int]:
 
 @rule("sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "argmax", "argmin", "var", "std")
 @rule("var_mean", "std_mean", "logsumexp", "linalg_vector_norm", "norm", "median", "nanmedian", "nansum", "nanmean")
-@rule("mode", "kthvalue", "aminmax", "count_nonzero", "_linalg_det", "trace")
+@rule("mode", "kthvalue", "aminmax", "count_nonzero", "trace")
 def reduce(call: Call) -> None:
     """Every result reads the whole of the axes that are reduced; an argmax too."""
     if isinstance(call.get("other"), Tensor):  # max(a, b)
@@ -245,9 +248,15 @@ def reduce(call: Call) -> None:
         call.put(dep, kind, i)
 
 
-@rule(
-    "topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "renorm", "_log_softmax", "log_softmax", "cummax_all"
-)
+@rule("renorm")
+def renorm(call: Call) -> None:
+    """Slices along one axis, each made shorter by its own norm: an element reads all axes but that one."""
+    x = call.operand("self")
+    others = [axis + 1 for axis in range(x.value.dim()) if axis != call["dim"] % x.value.dim()]
+    call.put(None if x.dep is None else union(x.dep, others, keepdim=True).expand_as(x.dep))
+
+
+@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "cummax_all")
 def along(call: Call) -> None:
     """The axes stay, and every element reads the whole of them: orders, spectra."""
     x = call.operand("self")
@@ -260,16 +269,19 @@ def along(call: Call) -> None:
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
 
-@rule("softmax", "_softmax", "_safe_softmax")
+@rule("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
 def softmax(call: Call) -> None:
     """As above, but what a mask has pushed to −∞ is neither read nor passed on."""
-    x = call.operand("self")
+    x, out = call.operand("self"), call.outs[0]
     axis = call["dim"] % x.value.dim()
-    masked = x.masks() & (call.outs[0] == 0)
+    log = "log_softmax" in call.func._schema.name
+    masked = x.masks() & ((out.exp() if log else out) == 0)
+    # The logarithm of a share of nothing is known where it is −∞; a finite mask leaves −1e9 less a sum over all others.
+    gone = masked & (out == -math.inf) if log else masked
     dep = x.dep
     if dep is not None:
-        dep = (dep & ~masked).any(axis + 1, keepdim=True).expand_as(dep) & ~masked
-    call.put(dep, torch.where(masked | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
+        dep = ((dep & ~masked).any(axis + 1, keepdim=True) | dep) & ~gone
+    call.put(dep, torch.where(gone | x.known.all(axis, keepdim=True), KNOWN, UNKNOWN).to(torch.uint8))
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
@@ -290,7 +302,7 @@ def batch_norm(call: Call) -> None:
     x = call.operand("input")
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
-    _normalised(call, x.dep, [] if stored else over)
+    _normalised(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
 
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
@@ -313,16 +325,21 @@ def group_norm(call: Call) -> None:
             split = split.any(axis, keepdim=True)
         split = split.expand(*split.shape[:3], dep.shape[2] // groups, *dep.shape[3:])
         dep = split.flatten(2, 3)
-    _normalised(call, dep, [])
+    _normalised(call, dep, [], trailing=x.value.dim() - 2)
 
 
-def _normalised(call: Call, dep: Tensor | None, axes: list[int]) -> None:
+def _normalised(call: Call, dep: Tensor | None, axes: list[int], trailing: int = 0) -> None:
+    """The union over ``axes``; scale, shift and statistics may be computed too, ``trailing`` axes lie behind theirs."""
     own = dep
     if dep is not None:
         for axis in axes:
             dep = union(dep, axis + 1, keepdim=True)
         assert own is not None
         dep = dep.expand_as(own)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if call.get(name) is not None and (given := call.operand(name).dep) is not None:
+            given = given.reshape(*given.shape, *(1,) * trailing)
+            dep = either(dep, broadcast(given, call.outs[0].shape))
     call.put(dep)
     for i in range(1, len(call.outs)):  # the statistics: seldom used; they may depend on everything
         out = call.outs[i]

@@ -1,4 +1,4 @@
-"""The PixelCNN: the law, its field, no blind spot, fast draws that are those of the slow way, learning."""
+"""The PixelCNN: the law, its field, no blind spot, padding, and what cannot be."""
 
 import copy
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.models.two_stacks import batch_of, lively
 
 from causalcnn import check_contract
 from causalcnn.causality import measure_field
@@ -22,20 +23,6 @@ SMALL = PixelCNNConfig(
 def _one_thread():
     torch.manual_seed(0)
     torch.set_num_threads(1)
-
-
-def lively(model, seed=0):
-    """A model that says something else of every value, as after a training."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn(p.shape, generator=generator) * 0.1)
-    return model
-
-
-def batch_of(rows=2, frames=12, mels=9):
-    features = torch.randn(rows, mels, frames, generator=torch.Generator().manual_seed(0)) * 15 - 30
-    return Batch(features, torch.ones(rows, frames, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64))
 
 
 def test_it_keeps_the_law():
@@ -76,47 +63,11 @@ def test_there_is_no_blind_spot():
     assert {f for t, f in read if t == 19} == set(range(4 + reach + 1))
 
 
-@pytest.mark.parametrize("law", ["logistics-4", "categorical-4"])
-def test_the_fast_draws_are_those_of_the_slow_way(law):
-    model = lively(PixelCNN(SMALL.with_(law=law))).double().eval()
-    prompt = torch.randint(0, 256, (2, 3, 9), generator=torch.Generator().manual_seed(0))
-    for known in (None, prompt, prompt[:, :0]):
-        fast = model.generate(5, rows=2, prompt=known, seed=3)
-        slow = model.generate(5, rows=2, prompt=known, seed=3, reference=True)
-        assert torch.equal(fast, slow)
-    assert not torch.equal(fast, model.generate(5, rows=2, prompt=prompt, seed=4))
-
-
-def test_what_is_read_piece_by_piece_leads_to_the_same_draws():
-    model = lively(PixelCNN(SMALL)).double().eval()
-    prompt = torch.randint(0, 256, (1, 7, 9), generator=torch.Generator().manual_seed(0))
-    whole, pieces = model.sampler(), model.sampler()
-    whole.read(prompt)
-    for piece in prompt.split([1, 0, 4, 2], dim=1):
-        pieces.read(piece)
-    uniform = whole.uniform(torch.Generator().manual_seed(1))
-    assert torch.equal(whole.draw(uniform), pieces.draw(uniform))
-
-
 def test_it_begins_as_the_law_begins():
     model = PixelCNN(SMALL)
     start = law_of(SMALL.law).start()
     said = model(torch.rand(1, 1, 6, 9) * 2 - 1)
     torch.testing.assert_close(said, start[None, :, None, None].expand_as(said), atol=0.5, rtol=0)
-
-
-def test_it_learns():
-    model, batch = PixelCNN(SMALL), batch_of()
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-    bits = []
-    for _ in range(25):
-        loss, metrics = model.loss(batch)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        bits.append(metrics["bits"].item())
-    assert bits[-1] < bits[0] - 0.5
-    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_padding_changes_no_real_frame():

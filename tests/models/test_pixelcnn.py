@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models.two_stacks import batch_of, lively
 
 from causalcnn import check_contract
 from causalcnn.causality import measure_field
 from causalcnn.models import law_of
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.speech import Batch
+from tests.models.two_stacks import batch_of, lively
 
 SMALL = PixelCNNConfig(
     channels=4, hidden=3, mels=9, first_kernel=(2, 3), first_lower=2, dilations=((2, 1), (3, 1)), lower_dilations=(1, 3)

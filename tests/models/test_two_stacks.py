@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.models.two_stacks import batch_of, lively
 
 from causalcnn.models import MelNet, MelNetConfig, PixelCNN, PixelCNNConfig
+from tests.models.two_stacks import batch_of, lively
 
 BANDS = 5
 MODELS = {

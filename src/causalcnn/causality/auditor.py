@@ -83,7 +83,7 @@ def audit(
         keeps = case.state(evidence)
         case.pieces(evidence)
         verdict, ahead = _judge(found, seen, prefix)
-        culprit, kind = case.culprit(verdict)
+        culprit, kind = case.culprit(verdict, prefix)
     rounding, remedy = seen.change if 0 < seen.change <= ROUNDING else None, None
     if mode == "numerical":
         rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
@@ -262,11 +262,14 @@ class _Case:
             said = f"the whole and uneven pieces through step() agree to {gap:.1e} relative"
             evidence.append(Evidence("uneven pieces", good or None, said, "a look-ahead that step() has too"))
 
-    def culprit(self, verdict: Verdict) -> tuple[str | None, str]:
+    def culprit(self, verdict: Verdict, prefix: Behaviour) -> tuple[str | None, str]:
         if verdict is not Verdict.LOOKS_AHEAD:
             return None, ""
-        if self.found.seen is None or not self.found.ahead:
+        if self.found.seen is None:
             return None, "not located: the operations could not be followed"
+        if not self.found.ahead:
+            length = "not located: something is computed from the length of the recording"
+            return None, length if prefix.ahead else "not located: no operation on the inputs that were tried"
         x = with_frames(self.x[:1], self.found.leaking_frames, self.time_axis)
         named = find_culprit(self.module, x, self.rule, self.time_axis)
         return named if named is not None else (None, "not located")

@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand", "union"]
+__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand", "Signal", "union"]
 
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
 """What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
@@ -35,12 +36,34 @@ def union(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tenso
     return dep.view(torch.uint8).amax(dims, keepdim=keepdim).view(torch.bool)
 
 
+class Signal(NamedTuple):
+    """What a spectrum is the spectrum of: its dependencies ``(width, *shape)``, and where it may be other than zero.
+
+    ``axis``, counted from the end, is that of the spectrum; here ``length`` places lie on it.
+    """
+
+    dep: Tensor | None
+    present: Tensor
+    axis: int
+    length: int
+
+
+class _Lines(NamedTuple):
+    """A signal as a storage keeps it: ``(width, length, lines)``, where a line is what all frequencies are of."""
+
+    dep: Tensor | None
+    present: Tensor
+    step: int  # from one frequency to the next
+    bins: int
+
+
 @dataclass
 class _Record:
     storage: torch.UntypedStorage  # held, so that its address is not used again while the record lives
     itemsize: int
     kind: Tensor
     dep: Tensor | None = None
+    signal: _Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,37 @@ class Operand:
         if not self.value.is_floating_point():
             return self.kind == MASKED
         return (self.kind == MASKED) | (self.known & (sign * self.value <= MASK_VALUE))
+
+
+def _place(tensor: Tensor, step: int, bins: int) -> tuple[int, list[int], int] | None:
+    """Where this view of a storage of spectra has its frequencies, and how it walks from line to line.
+
+    ``(axis, strides, offset)`` among the lines, or None where it is no view of whole lines.
+    """
+    block, axis, strides, start = step * bins, None, [], int(tensor.storage_offset())
+    within = start % block  # of a block, before its second frequency
+    for d, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if stride == step and size == bins > 1 and axis is None:
+            axis = d
+            strides.append(0)
+        elif size == 1 or stride == 0:
+            strides.append(0)
+        elif stride % block == 0:
+            strides.append(stride // bins)
+        else:
+            within += (size - 1) * stride
+            strides.append(stride)
+    if axis is None or within >= step or tensor.is_conj() or tensor.is_neg():
+        return None
+    return axis, strides, start // block * step + start % block
+
+
+def _along(rows: Tensor, tensor: Tensor, place: tuple[int, list[int], int]) -> Tensor:
+    """``(width, length, lines)`` as ``(width, *shape)``: the view's axes, with places where it has frequencies."""
+    axis, strides, offset = place
+    shape, steps = list(tensor.shape), list(strides)
+    shape[axis], steps[axis] = rows.shape[1], rows.stride(1)
+    return rows.as_strided((rows.shape[0], *shape), (rows.stride(0), *steps), offset)
 
 
 class Ledger:
@@ -176,6 +230,7 @@ class Ledger:
         """Write what the elements of an operation's result depend on."""
         fresh = not self.knows(tensor)
         record = self._record(tensor, UNKNOWN)
+        record.signal = None
         kinds = kind if isinstance(kind, Tensor) else torch.full((), kind, dtype=torch.uint8)
         if dep is None or not union(dep, list(range(dep.dim()))):
             if record.dep is not None:
@@ -187,6 +242,35 @@ class Ledger:
                     self._mark_padding(record, tensor)
             self._view(record.dep, record, tensor).copy_(dep.unsqueeze(-1))
         self._view(record.kind, record, tensor).copy_(kinds.unsqueeze(-1).expand(*tensor.shape, 1))
+
+    # ------------------------------------------------------------------ spectra
+    def put_signal(self, tensor: Tensor, signal: Signal) -> None:
+        """Note what this spectrum is the spectrum of. It must fill its storage, as a fresh result does."""
+        record, bins = self._record(tensor, UNKNOWN), tensor.shape[signal.axis]
+        step = tensor.stride(signal.axis)
+        place = _place(tensor, step, bins) if tensor.element_size() == record.itemsize else None
+        if place is None or tensor.numel() != record.kind.numel():
+            return
+        shape = list(tensor.shape)
+        shape[signal.axis] = signal.length
+
+        def kept(rows: Tensor) -> Tensor:
+            out = torch.zeros(rows.shape[0], signal.length, tensor.numel() // bins, dtype=torch.bool)
+            _along(out, tensor, place).copy_(rows.expand(rows.shape[0], *shape))
+            return out
+
+        dep = None if signal.dep is None else kept(signal.dep)
+        record.signal = _Lines(dep, kept(signal.present[None]), step, bins)
+
+    def signal(self, tensor: Tensor) -> Signal | None:
+        """What this tensor, or the one that it is a view of, is the spectrum of; None where that is not known."""
+        record = self._records.get(tensor.untyped_storage()._cdata)
+        if record is None or (kept := record.signal) is None or tensor.element_size() != record.itemsize:
+            return None
+        if (place := _place(tensor, kept.step, kept.bins)) is None:
+            return None
+        dep = None if kept.dep is None else _along(kept.dep, tensor, place)
+        return Signal(dep, _along(kept.present, tensor, place)[0], place[0] - tensor.dim(), kept.present.shape[1])
 
     def _mark_padding(self, record: _Record, tensor: Tensor) -> None:
         """Zeros into which something is written become padding: which side they are on is not known."""

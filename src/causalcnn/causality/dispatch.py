@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from causalcnn.causality import rules_linear, rules_shape  # noqa: F401  (they register their rules)
+from causalcnn.causality import rules_linear, rules_shape, spectra  # noqa: F401  (they register their rules)
 from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
 from causalcnn.causality.rules import RULES, Call, Untraceable, elementwise
 
@@ -149,8 +149,14 @@ class Tracer(TorchDispatchMode):
             self.ledger.adopt(tensor, KNOWN)
 
     def _apply(self, call: Call, name: str, inputs: list[Tensor], depends: bool) -> None:
-        written = [a for a in call.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
         base = name if name in RULES or not name.endswith("_") else name[:-1]
+        signals = spectra.signals_of(call) if any(t.is_complex() for t in inputs) else {}
+        self._apply_rule(call, name, base, inputs, depends)
+        if signals:
+            spectra.follow(call, base, signals)
+
+    def _apply_rule(self, call: Call, name: str, base: str, inputs: list[Tensor], depends: bool) -> None:
+        written = [a for a in call.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
         if base in RULES:
             if depends or base in _EVEN_WITHOUT_INPUT:
                 RULES[base](call)
@@ -177,10 +183,10 @@ _EVEN_WITHOUT_INPUT = {
     "clone", "_to_copy", "copy_", "copy", "contiguous", "mul", "div", "add", "sub", "where", "masked_fill", "fill",
     "zero", "fill_", "zero_", "bitwise_and", "logical_and", "cat", "stack", "constant_pad_nd", "softmax", "_softmax",
     "_safe_softmax", "log_softmax", "_log_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select",
-    "bernoulli_", "uniform_", "normal_",
-    "exponential_", "random_", "rand_like", "randn_like", "randint_like", "native_dropout",
+    "bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like",
+    "native_dropout", "_fft_r2c", "_fft_c2c",
 }  # fmt: skip
-"""Rules that keep track of constants too: masks are made of these."""
+"""Rules that keep track of constants too: masks are made of these, and the spectra of filters."""
 
 
 def _is_template(name: str) -> bool:

@@ -88,12 +88,15 @@ class AuditReport:
         if self.culprit is not None:
             name = repr(self.culprit) if self.culprit else "the network itself"
             facts.append(f"first leak: {name}, {self.kind}")
+        elif self.kind:
+            facts.append(f"first leak: {self.kind}")
         if self.frames:
             shown = ", ".join(f"{u} ({_frames(n)})" for u, n in list(self.frames.items())[:4])
             facts.append(f"output frames that look ahead: {shown}{', …' if len(self.frames) > 4 else ''}")
-        if self.verdict is Verdict.LOOKS_AHEAD:
-            seen = f"show {_frames(self.observed)} of it" if self.observed else "hide it: other weights would not"
-            facts.append(f"these weights {seen}")
+        if self.observed:
+            facts.append(f"these weights show {_frames(self.observed)} of it")
+        elif self.frames:
+            facts.append("these weights hide it: others may show it")
         if self.receptive_field is not None:
             facts.append(f"field: {self.receptive_field}")
         if self.rounding is not None:

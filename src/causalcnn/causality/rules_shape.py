@@ -256,15 +256,11 @@ def renorm(call: Call) -> None:
     call.put(None if x.dep is None else union(x.dep, others, keepdim=True).expand_as(x.dep))
 
 
-@rule("topk", "sort", "argsort", "_fft_r2c", "_fft_c2c", "_fft_c2r", "cummax_all")
+@rule("topk", "sort", "argsort", "cummax_all")
 def along(call: Call) -> None:
-    """The axes stay, and every element reads the whole of them: orders, spectra."""
+    """The axes stay, and every element reads the whole of them: orders."""
     x = call.operand("self")
-    axes = [call.get("dim", -1) % x.value.dim()] if isinstance(call.get("dim", -1), int) else _axes(call, x.value)
-    dep = x.dep
-    if dep is not None:
-        for axis in axes:
-            dep = union(dep, axis + 1, keepdim=True)
+    dep = None if x.dep is None else union(x.dep, call.get("dim", -1) % x.value.dim() + 1, keepdim=True)
     for i, out in enumerate(call.outs):
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 

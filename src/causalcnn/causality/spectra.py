@@ -1,0 +1,204 @@
+"""Long convolutions by way of the spectrum: ``irfft(rfft(x, n) · rfft(k, n), n)``, as state-space models compute them.
+
+Every number of a spectrum reads the whole of the axis. Yet a product of two spectra is the spectrum of a *circular
+convolution*, and where the zeros behind the signal are as many as the filter has taps, its outputs read no more than
+those taps. So beside its dependencies a spectrum keeps what it is the spectrum of, and the way back asks for that.
+Whatever is done to a spectrum besides products, sums and gains that are the same at all frequencies forgets it, and
+then the result of the way back reads everything, as it may.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causalcnn.causality.dependence import Ledger, Signal, union
+from causalcnn.causality.patterns import unbroken_runs
+from causalcnn.causality.rules import Call, either, rule
+
+__all__ = ["follow", "signals_of"]
+
+
+def signals_of(call: Call) -> dict[str, Signal]:
+    """Of each argument that is a spectrum: what it is the spectrum of. Ask before a result is written in place."""
+    found = {name: call.ledger.signal(value) for name, value in call.arguments.items() if isinstance(value, Tensor)}
+    return {name: signal for name, signal in found.items() if signal is not None}
+
+
+def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
+    """After the rule of an operation on spectra: what the result is the spectrum of, where that can be said."""
+    mine, other = signals.get("self"), signals.get("other")
+    result: Signal | None = None
+    if name == "mul" and mine is not None and other is not None:
+        result = _convolved(mine, other, call.ledger)
+    elif name in ("add", "sub") and mine is not None and other is not None and not isinstance(call["alpha"], complex):
+        result = _added(mine, other)
+    elif name in ("mul", "div") and mine is not None and "other" in call.arguments:
+        result = _scaled(mine, call, "other")
+    elif name == "mul" and other is not None:
+        result = _scaled(other, call, "self")
+    elif name in ("clone", "_to_copy", "neg") and call.outs[0].is_complex():
+        result = mine
+    elif name == "sum" and mine is not None and call.get("dim"):
+        result = _summed(mine, [d % call["self"].dim() for d in call["dim"]], bool(call["keepdim"]))
+    if result is not None:
+        call.ledger.put_signal(call.outs[0], result)
+
+
+def _alike(a: Signal, b: Signal) -> bool:
+    return (a.axis, a.length) == (b.axis, b.length)
+
+
+def _broadcast(signal: Signal, axes: int) -> Signal:
+    """With ``axes`` axes, the new ones in front."""
+    lead = (1,) * (axes - signal.present.dim())
+    dep = None if signal.dep is None else signal.dep.reshape(signal.dep.shape[0], *lead, *signal.dep.shape[1:])
+    return signal._replace(dep=dep, present=signal.present.reshape(*lead, *signal.present.shape))
+
+
+def _pair(a: Signal, b: Signal) -> tuple[Signal, Signal] | None:
+    axes = max(a.present.dim(), b.present.dim())
+    return (_broadcast(a, axes), _broadcast(b, axes)) if _alike(a, b) else None
+
+
+def _added(a: Signal, b: Signal) -> Signal | None:
+    if (pair := _pair(a, b)) is None:
+        return None
+    a, b = pair
+    shape = torch.broadcast_shapes(a.present.shape, b.present.shape)
+    deps = [s.dep.expand(s.dep.shape[0], *shape) for s in pair if s.dep is not None]
+    return a._replace(dep=either(*deps), present=a.present | b.present)
+
+
+def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
+    """Times a number that is the same at all frequencies; it may be different from line to line, and computed.
+
+    A complex one turns the phases: back in real numbers that reads everything, as a Hilbert transform does.
+    """
+    gain = call.operand(by)
+    if gain.value.is_complex():
+        return None
+    if gain.value.dim() >= -signal.axis and gain.value.shape[signal.axis] != 1:
+        return None
+    factor = Signal(gain.dep, ~gain.zero, signal.axis, signal.length)
+    if (pair := _pair(signal, factor)) is None:
+        return None
+    signal, factor = pair
+    shape = torch.broadcast_shapes(signal.present.shape, factor.present.shape)
+    deps = [s.dep.expand(s.dep.shape[0], *shape) for s in pair if s.dep is not None]
+    return signal._replace(dep=either(*deps), present=signal.present & factor.present)
+
+
+def _summed(signal: Signal, dims: list[int], keepdim: bool) -> Signal | None:
+    axes = signal.present.dim()
+    if axes + signal.axis in dims:
+        return None
+    dep = None if signal.dep is None else union(signal.dep, [d + 1 for d in dims], keepdim=keepdim)
+    gone = 0 if keepdim else sum(d > axes + signal.axis for d in dims)
+    return signal._replace(dep=dep, present=union(signal.present, dims, keepdim=keepdim), axis=signal.axis + gone)
+
+
+def _convolved(a: Signal, b: Signal, ledger: Ledger) -> Signal | None:
+    if (pair := _pair(a, b)) is None:
+        return None
+    parts = [_read(s, by, ledger) for s, by in (pair, pair[::-1]) if s.dep is not None]
+    a, b = pair
+    present = _spread(a.present.movedim(a.axis, -1)[None], b.present.movedim(a.axis, -1))[0].movedim(-1, a.axis)
+    return a._replace(dep=either(*parts), present=present)
+
+
+def _read(signal: Signal, by: Signal, ledger: Ledger) -> Tensor:
+    """What the convolution by the places that are present in ``by`` reads.
+
+    What comes around the circle from the zeros behind the end are the zeros in front of the start, and so their marks
+    change sides. They are left out where the filter is just as long as the signal: such a filter was made for it, would
+    be longer for a longer one, and has no end of its own.
+    """
+    assert signal.dep is not None
+    rows, taps = signal.dep.movedim(signal.axis, -1), by.present.movedim(signal.axis, -1)
+    cells = _spread(rows[: ledger.cells], taps)
+    low, high, side = rows[ledger.cells :]
+    own, long = _extent(signal), _extent(by)
+    if own == long:
+        high = torch.zeros_like(high)
+    elif high.any():
+        ledger.count_padding([ledger.LOW], long - 1, own)
+    twice = torch.cat([torch.stack([high, low, side]), rows[ledger.cells :]], -1)
+    marks = _spread(twice, torch.cat([taps, torch.zeros_like(taps)], -1))[..., signal.length :]
+    return torch.cat([cells, marks]).movedim(-1, signal.axis)
+
+
+def _spread(rows: Tensor, taps: Tensor) -> Tensor:
+    """``(rows, *shape, length)`` moved around the circle by each of the ``(*shape, length)`` taps, and joined."""
+    shape = torch.broadcast_shapes(rows.shape[1:], taps.shape)
+    out = torch.zeros(rows.shape[0], *shape, dtype=torch.bool)
+    kinds, which = torch.unique(taps.reshape(-1, taps.shape[-1]), dim=0, return_inverse=True)
+    for i, kind in enumerate(kinds):
+        joined = torch.zeros_like(rows)
+        for start, stop in unbroken_runs(kind.tolist()):
+            if stop > start:
+                joined |= _window(rows, stop - start).roll(start, -1)
+        out |= joined & (which == i).reshape(*taps.shape[:-1], 1)
+    return out
+
+
+def _window(rows: Tensor, taps: int) -> Tensor:
+    """Joined with the ``taps − 1`` places before each, around the circle, by doubling."""
+    out, done = rows, 1
+    while done < taps:
+        step = min(done, taps - done)
+        out, done = out | out.roll(step, -1), done + step
+    return out
+
+
+def _extent(signal: Signal) -> int:
+    """How many places from the first on may be other than zero."""
+    places = signal.present.movedim(signal.axis, 0).reshape(signal.length, -1).any(1).nonzero()
+    return int(places.max()) + 1 if len(places) else 0
+
+
+# ---------------------------------------------------------------------- there and back
+def _everything(call: Call, dims: list[int]) -> None:
+    """Each result reads the whole of the axes."""
+    x = call.operand("self")
+    whole = None if x.dep is None else union(x.dep, [d % x.value.dim() + 1 for d in dims], keepdim=True)
+    call.put(None if whole is None else whole.expand(whole.shape[0], *call.outs[0].shape))
+
+
+def _signal(call: Call, axis: int) -> Signal:
+    x = call.operand("self")
+    return Signal(x.dep, ~x.zero, axis % x.value.dim() - x.value.dim(), x.value.shape[axis])
+
+
+@rule("_fft_r2c", "_fft_c2c")
+def there(call: Call) -> None:
+    """To the spectrum, and for complex numbers back."""
+    dims: list[int] = list(call["dim"])
+    if "forward" in call.arguments and not call["forward"]:
+        _back(call, dims, call["self"].shape)
+        return
+    _everything(call, dims)
+    if len(dims) == 1:
+        signal, ledger = _signal(call, dims[0]), call.ledger
+        ledger.put_signal(call.outs[0], signal)
+        # Zeros behind the end are no padding around time: a convolution that reads them counts its own.
+        own = max(1, _extent(signal))
+        if signal.dep is not None and signal.dep.select(signal.axis, -1)[ledger.HIGH].any():
+            ledger.count_padding([ledger.HIGH], own - signal.length, own)
+
+
+@rule("_fft_c2r")
+def back(call: Call) -> None:
+    """From the spectrum to real numbers."""
+    _back(call, list(call["dim"]), call.outs[0].shape)
+
+
+def _back(call: Call, dims: list[int], shape: Any) -> None:
+    signal = call.ledger.signal(call["self"])
+    axis = dims[0] % len(shape) - len(shape)
+    if signal is None or (dims, axis, shape[axis]) != (dims[:1], signal.axis, signal.length):
+        _everything(call, dims)
+        return
+    call.put(signal.dep)

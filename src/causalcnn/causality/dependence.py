@@ -103,6 +103,11 @@ class Operand:
         return (self.kind == MASKED) | (self.known & (sign * self.value <= MASK_VALUE))
 
 
+def _apart(rows: Tensor, record: Tensor) -> Tensor:
+    """Rows that can be written into the record, also where an operation in place has left them a view of it."""
+    return rows.clone() if rows.untyped_storage()._cdata == record.untyped_storage()._cdata else rows
+
+
 def _place(tensor: Tensor, step: int, bins: int) -> tuple[int, list[int], int] | None:
     """Where this view of a storage of spectra has its frequencies, and how it walks from line to line.
 
@@ -240,7 +245,8 @@ class Ledger:
                 record.dep = torch.zeros(self.width, record.kind.numel(), dtype=torch.bool)
                 if not fresh:
                     self._mark_padding(record, tensor)
-            self._view(record.dep, record, tensor).copy_(dep.unsqueeze(-1))
+            self._view(record.dep, record, tensor).copy_(_apart(dep, record.dep).unsqueeze(-1))
+        kinds = _apart(kinds, record.kind)
         self._view(record.kind, record, tensor).copy_(kinds.unsqueeze(-1).expand(*tensor.shape, 1))
 
     # ------------------------------------------------------------------ spectra

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tests.causality.functions import Fn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,15 +31,6 @@ def late(x: Tensor) -> Tensor:
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-class Fn(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 def still(x: Tensor) -> tuple[Tensor, Tensor]:

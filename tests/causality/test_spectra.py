@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.causality.functions import Fn
 from torch import Tensor, nn
 
 from causalcnn import Field, audit, receptive_field
@@ -32,15 +33,6 @@ def again(spectrum: Tensor, n: int) -> Tensor:
 def late(x: Tensor) -> Tensor:
     """Two frames later."""
     return nn.functional.pad(x, (2, 0))[..., :-2]
-
-
-class Fn(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 def perturbed(function: Callable[[Tensor], Tensor], channels: int) -> list[set[int]]:

@@ -9,6 +9,7 @@ then the result of the way back reads everything, as it may.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
     if name == "mul" and mine is not None and other is not None:
         result = _convolved(mine, other, call.ledger)
     elif name in ("add", "sub") and mine is not None and other is not None and not isinstance(call["alpha"], complex):
-        result = _added(mine, other)
+        result = _joined(mine, other, torch.logical_or)
     elif name in ("mul", "div") and mine is not None and "other" in call.arguments:
         result = _scaled(mine, call, "other")
     elif name == "mul" and other is not None:
@@ -47,29 +48,27 @@ def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
         call.ledger.put_signal(call.outs[0], result)
 
 
-def _alike(a: Signal, b: Signal) -> bool:
-    return (a.axis, a.length) == (b.axis, b.length)
-
-
-def _broadcast(signal: Signal, axes: int) -> Signal:
-    """With ``axes`` axes, the new ones in front."""
-    lead = (1,) * (axes - signal.present.dim())
-    dep = None if signal.dep is None else signal.dep.reshape(signal.dep.shape[0], *lead, *signal.dep.shape[1:])
-    return signal._replace(dep=dep, present=signal.present.reshape(*lead, *signal.present.shape))
-
-
 def _pair(a: Signal, b: Signal) -> tuple[Signal, Signal] | None:
+    """Both with as many axes, the new ones in front; None where they lie on other axes or have other lengths."""
+    if (a.axis, a.length) != (b.axis, b.length):
+        return None
     axes = max(a.present.dim(), b.present.dim())
-    return (_broadcast(a, axes), _broadcast(b, axes)) if _alike(a, b) else None
+
+    def aligned(signal: Signal) -> Signal:
+        lead, dep = (1,) * (axes - signal.present.dim()), signal.dep
+        dep = None if dep is None else dep.reshape(dep.shape[0], *lead, *dep.shape[1:])
+        return signal._replace(dep=dep, present=signal.present.reshape(*lead, *signal.present.shape))
+
+    return aligned(a), aligned(b)
 
 
-def _added(a: Signal, b: Signal) -> Signal | None:
+def _joined(a: Signal, b: Signal, present: Callable[[Tensor, Tensor], Tensor]) -> Signal | None:
+    """Place by place, what both depend on."""
     if (pair := _pair(a, b)) is None:
         return None
-    a, b = pair
-    shape = torch.broadcast_shapes(a.present.shape, b.present.shape)
-    deps = [s.dep.expand(s.dep.shape[0], *shape) for s in pair if s.dep is not None]
-    return a._replace(dep=either(*deps), present=a.present | b.present)
+    where = present(*(s.present for s in pair))
+    deps = [s.dep.expand(s.dep.shape[0], *where.shape) for s in pair if s.dep is not None]
+    return a._replace(dep=either(*deps), present=where)
 
 
 def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
@@ -78,17 +77,10 @@ def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
     A complex one turns the phases: back in real numbers that reads everything, as a Hilbert transform does.
     """
     gain = call.operand(by)
-    if gain.value.is_complex():
+    same = gain.value.dim() < -signal.axis or gain.value.shape[signal.axis] == 1
+    if not same or gain.value.is_complex():
         return None
-    if gain.value.dim() >= -signal.axis and gain.value.shape[signal.axis] != 1:
-        return None
-    factor = Signal(gain.dep, ~gain.zero, signal.axis, signal.length)
-    if (pair := _pair(signal, factor)) is None:
-        return None
-    signal, factor = pair
-    shape = torch.broadcast_shapes(signal.present.shape, factor.present.shape)
-    deps = [s.dep.expand(s.dep.shape[0], *shape) for s in pair if s.dep is not None]
-    return signal._replace(dep=either(*deps), present=signal.present & factor.present)
+    return _joined(signal, Signal(gain.dep, ~gain.zero, signal.axis, signal.length), torch.logical_and)
 
 
 def _summed(signal: Signal, dims: list[int], keepdim: bool) -> Signal | None:

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from random_graphs import RandomGraph, oracle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import CausalConv1d, CausalConv2d, Field
 from causalcnn.causality import CannotFit, CannotTrace, receptive_field, trace
+from tests.causality.random_graphs import RandomGraph, oracle
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.causality.functions import Fn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import audit
 from causalcnn.causality import CannotTrace, Verdict, trace
 from causalcnn.causality.rules import RULES
+from tests.causality.functions import Fn
 
 FRAMES = 9
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.causality.functions import Fn
 from torch import Tensor, nn
 
 from causalcnn import Field, audit, receptive_field
 from causalcnn.causality import Verdict, trace
+from tests.causality.functions import Fn
 
 FRAMES = 9
 

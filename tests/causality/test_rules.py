@@ -59,6 +59,13 @@ def in_place(x: Tensor) -> Tensor:
     return y.relu_()
 
 
+def statistics(x: Tensor) -> Tensor:
+    """Of the batch, as training leaves them behind."""
+    mean, spread = still(x)
+    F.batch_norm(x, mean, spread, training=True)
+    return x - mean[:, None] / spread[:, None]
+
+
 def multi_head(x: Tensor, mask: float | bool) -> Tensor:
     """torch's own function with its own default: the shares are returned, so the mask is added within baddbmm."""
     frames, eye = x.shape[2], torch.ones(4, 4, dtype=x.dtype) + torch.eye(4, dtype=x.dtype)
@@ -117,6 +124,7 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "determinants": (4, lambda x: torch.linalg.det(x.mT.unflatten(2, (2, 2)))[:, None]),
     "one determinant": (2, lambda x: x + torch.det(x[0, :, 2:4])),
     "layer norm with a computed scale": (2, lambda x: F.layer_norm(x.mT, (2,), weight=x[0, :, -1]).mT),
+    "statistics that batch norm leaves behind": (2, statistics),
     "batch norm with a computed scale": (2, lambda x: F.batch_norm(x, *still(x), weight=x[0, :, -1])),
     "batch norm with a computed shift": (2, lambda x: F.batch_norm(x, *still(x), bias=x[0, :, 4])),
     "batch norm with computed statistics": (2, lambda x: F.batch_norm(x.exp(), x[0, :, 3], still(x)[1])),
@@ -139,6 +147,25 @@ def test_what_is_traced_is_what_perturbation_finds(name):
 def test_a_norm_over_time_is_not_certified_because_it_is_too_small_to_act():
     report = audit(Fn(lambda x: torch.renorm(x, 2.0, 1, 1e6)), (1, 2, 40))
     assert report.verdict is Verdict.LOOKS_AHEAD
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y, x: torch._foreach_add_([y], [x.roll(-1, -1)]),
+        lambda y, x: torch.split_with_sizes_copy(x.flip(-1), [4, x.shape[-1] - 4], -1, out=[y[..., :4], y[..., 4:]]),
+    ],
+    ids=["a list", "a list of outputs"],
+)
+def test_what_is_written_and_not_returned_is_refused(function):
+    def written(x: Tensor) -> Tensor:
+        y = x.clone()
+        function(y, x)
+        return y
+
+    with pytest.raises(CannotTrace, match=r"writes into its argument .* and does not return it"):
+        trace(Fn(written), torch.ones(1, 2, FRAMES))
+    assert audit(Fn(written), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
 
 
 def test_a_rule_that_does_not_find_its_argument_is_a_refusal_by_name(monkeypatch):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from causalcnn import Field, audit, receptive_field
-from causalcnn.causality import Verdict, trace
+from causalcnn.causality import CannotFit, Verdict, trace
 from tests.causality.functions import Fn
 
 FRAMES = 9
@@ -77,6 +77,19 @@ def heads(x: Tensor, n: int = 12) -> Tensor:
     return again(torch.einsum("bhl,chl->bchl", there(x, n), filters), n).flatten(1, 2)
 
 
+def into_a_view(x: Tensor) -> Tensor:
+    """A view that overlaps itself, and has as many numbers as the spectrum has."""
+    spectrum = there(x, 12)
+    spectrum[0, :3].unfold(0, 2, 1).mul_(2.0)
+    return again(spectrum, 12)[:, 3:]
+
+
+def real_view(x: Tensor) -> Tensor:
+    """Numbers of a spectrum, no longer complex, times a spectrum."""
+    ones = torch.fft.rfft(torch.ones(1, dtype=x.dtype), 3)
+    return (torch.view_as_real(torch.fft.rfft(x[..., :3], 3)) * ones[:, None]).real.flatten(2)
+
+
 EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "zeros enough": (2, lambda x: again(there(x, 12) * there(taps(), 12), 12)),
     "one zero too few": (2, lambda x: again(there(x, 11) * there(taps(), 11), 11)),
@@ -101,6 +114,7 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "complex numbers": (2, by_complex),
     "heads": (2, heads),
     "in place": (2, written_in_place),
+    "no axis": (2, lambda x: torch.fft.ifftn(x.to(torch.complex128), dim=()).real),
 }
 
 NOT_FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -115,6 +129,8 @@ NOT_FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "turned, line by line": lambda x: again(there(x, 12) * torch.tensor([[1j]]), 12),
     "added with a turn": lambda x: again(torch.add(there(x, 12), there(x, 12), alpha=1j), 12),
     "without its imaginary part": lambda x: again(there(x, 12).to(torch.float64).to(torch.complex128), 12),
+    "a sum of real parts": lambda x: again(there(x, 12).sum(1, keepdim=True, dtype=x.dtype) * there(taps(), 12), 12),
+    "a view that overlaps itself": lambda x: into_a_view(x.expand(1, 4, FRAMES)),
     "there and there": lambda x: torch.fft.fft(torch.fft.fft(x, 12)).real,
 }
 
@@ -134,6 +150,10 @@ def test_whatever_else_is_done_to_a_spectrum_reads_everything(name):
     found = traced(function, 1)
     assert all(moved <= read for moved, read in zip(perturbed(function, 1), found, strict=True))
     assert found[0] == set(range(FRAMES))
+
+
+def test_a_view_of_a_spectrum_as_real_numbers_is_no_spectrum():
+    assert all(read >= {0, 1, 2} for read in traced(real_view, 1))
 
 
 class LongConvolution(nn.Module):
@@ -164,6 +184,45 @@ def test_zeros_that_are_missing_are_a_leak(taps, missing):
     assert report.verdict is Verdict.LOOKS_AHEAD
     assert report.observed == 39
     assert "spectrum" in report.kind
+
+
+class Cropped(nn.Module):
+    """A filter of a hundred taps with as many zeros as the recording has frames: enough for a long recording only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.gate = nn.Parameter(torch.ones(1, 100)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = 2 * x.shape[2]
+        y = torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(self.weight, n), n)
+        return x + self.gate * y[..., : x.shape[2]]
+
+
+def test_a_leak_on_short_recordings_only_is_a_leak_though_its_gate_is_closed():
+    report = audit(Cropped(), (2, 1, 40))
+    assert report.verdict is Verdict.LOOKS_AHEAD
+    assert report.observed == 0
+    assert "others may show it" in str(report)
+    with pytest.raises(CannotFit, match=r"what it reads depends on how long the input is\. On 32 frames output 0"):
+        receptive_field(Cropped(), (2, 1, 40))
+
+
+class InSinglePrecision(LongConvolution):
+    """As it is written under autocast, where there is no spectrum of half precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.shape[2] + self.weight.shape[1] - 1
+        y = torch.fft.irfft(torch.fft.rfft(x.float(), n) * torch.fft.rfft(self.weight.float(), n), n)
+        return y[..., : x.shape[2]].type_as(x)
+
+
+def test_a_network_that_computes_in_float32_may_round_as_float32_does():
+    report = audit(InSinglePrecision(8), (2, 2, 40))
+    assert report.passed
+    assert report.receptive_field == Field.conv(8)
+    assert report.rounding is not None
+    assert 1e-9 < report.rounding < 1e-4
 
 
 class StateSpace(nn.Module):

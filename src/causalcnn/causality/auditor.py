@@ -22,9 +22,6 @@ from causalcnn.nn.law import Convention
 
 __all__ = ["assert_causal", "audit"]
 
-ROUNDING = 1e-9
-"""Relative size below which a change in float64 is rounding: structure moves numbers by far more."""
-
 
 def audit(
     module: nn.Module,
@@ -82,16 +79,17 @@ def audit(
         rows_mix = case.rows(evidence)
         keeps = case.state(evidence)
         case.pieces(evidence)
-        verdict, ahead = _judge(found, seen, prefix)
+        verdict, ahead = _judge(found, seen, prefix, case.rounding)
         culprit, kind = case.culprit(verdict, prefix)
-    rounding, remedy = seen.change if 0 < seen.change <= ROUNDING else None, None
+    observed = seen.ahead if seen.change > case.rounding else 0
+    rounding, remedy = seen.change if 0 < seen.change <= case.rounding else None, None
     if mode == "numerical":
         rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
     return AuditReport(
         network=type(module).__name__,
         verdict=verdict,
         lookahead=ahead,
-        observed=seen.ahead if seen.change > ROUNDING else 0,
+        observed=observed,
         frames=found.ahead,
         culprit=culprit,
         kind=kind,
@@ -174,8 +172,8 @@ def _structure_evidence(found: Structure) -> Evidence:
     return Evidence(name, True, what, misses)
 
 
-def _judge(found: Structure, seen: Behaviour, prefix: Behaviour) -> tuple[Verdict, float]:
-    observed = seen.ahead if seen.change > ROUNDING else 0
+def _judge(found: Structure, seen: Behaviour, prefix: Behaviour, rounding: float) -> tuple[Verdict, float]:
+    observed = seen.ahead if seen.change > rounding else 0
     if found.lookahead > 0:
         return Verdict.LOOKS_AHEAD, found.lookahead
     if observed:  # the structure was not seen, or not all of it
@@ -191,6 +189,7 @@ class _Case:
     def __init__(self, module: nn.Module, x: Tensor, rule: Convention, time_axis: int, found: Structure) -> None:
         self.module, self.x, self.rule, self.time_axis, self.found = module, x, rule, time_axis, found
         self.run = Runner(module, time_axis)
+        self.rounding = self.run.rounding(x[:1])
         self.stride: Fraction | None = found.stride if found.seen is not None else None
 
     def behave(self, evidence: list[Evidence]) -> tuple[Behaviour, Behaviour]:
@@ -199,7 +198,7 @@ class _Case:
         said = "no output before it changed, bit by bit"
         if seen.ahead:
             said = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"
-        small = seen.ahead > 0 and seen.change <= ROUNDING
+        small = seen.ahead > 0 and seen.change <= self.rounding
         evidence.append(
             Evidence(
                 f"changed future (these weights, {seen.runs} runs)",
@@ -212,7 +211,7 @@ class _Case:
             said = "not asked: the network draws random numbers, and for another length it draws others"
             evidence.append(Evidence("recording cut short", None, said, "everything here"))
             return seen, Behaviour(0, 0.0, 0)
-        prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride)
+        prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride, self.rounding)
         said = f"its outputs are the same up to {prefix.change:.1e} relative"
         if prefix.ahead:
             said = f"outputs up to {prefix.ahead} frames before the end differ, by {prefix.change:.1e} relative"
@@ -230,7 +229,7 @@ class _Case:
         whole, other = self.run(self.x), self.x.clone()
         other[0] = other[0] * -2 + 1
         gap = (self.run(other)[1:] - whole[1:]).abs().max().item() if whole.shape[0] > 1 and whole.numel() else 0.0
-        behaviour = gap > ROUNDING * (whole.abs().max().item() or 1.0)
+        behaviour = gap > self.rounding * (whole.abs().max().item() or 1.0)
         structure: bool | None = None
         if self.found.seen is not None:
             frames = min(self.found.seen.frames[0], max(24, 3 * int(self.found.stride)))

@@ -6,16 +6,35 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from causalcnn.causality.copies import copied
 from causalcnn.causality.structure import allowance, rate_of
 from causalcnn.nn.law import Convention
 
 __all__ = ["Behaviour", "Runner", "change_the_future", "cut_in_pieces", "cut_short"]
+
+
+ROUNDING = 1e-9
+"""Relative size below which a change in float64 is rounding: structure moves numbers by far more."""
+
+
+class _Coarsest(TorchDispatchMode):
+    """Notes the step between neighbouring numbers of the coarsest type that a network computes in."""
+
+    step = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for made in pytree.tree_leaves(result):
+            if isinstance(made, Tensor) and (made.is_floating_point() or made.is_complex()):
+                self.step = max(self.step, torch.finfo(made.dtype).eps)
+        return result
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,12 @@ class Runner:
                 f"on axis {self.time_axis}: wrap the network in a module that returns that output alone"
             )
         return first.detach().movedim(self.time_axis, 2)
+
+    def rounding(self, x: Tensor) -> float:
+        """The relative size below which a change is rounding; larger where the network computes in less precision."""
+        with _Coarsest() as coarsest:
+            self(x)
+        return ROUNDING if coarsest.step <= torch.finfo(torch.float64).eps else math.sqrt(coarsest.step)
 
     def draws(self, x: Tensor) -> bool:
         """Whether the network makes random numbers: another seed, other outputs."""
@@ -112,7 +137,12 @@ def change_the_future(
 
 
 def cut_short(
-    run: Callable[[Tensor], Tensor], x: Tensor, convention: Convention, time_axis: int, stride: Fraction | None = None
+    run: Callable[[Tensor], Tensor],
+    x: Tensor,
+    convention: Convention,
+    time_axis: int,
+    stride: Fraction | None = None,
+    rounding: float = ROUNDING,
 ) -> Behaviour:
     """Let the recording end early; the outputs that were complete by then should be the same, up to rounding."""
     whole = run(x)
@@ -132,7 +162,7 @@ def cut_short(
         for u in range(shared):
             if u * stride + allowed < end and gaps[u] > 0:
                 change = max(change, gaps[u].item())
-                if gaps[u] > 1e-9:
+                if gaps[u] > rounding:
                     ahead = max(ahead, math.ceil(end - u * stride - allowed))
     return Behaviour(ahead, change, runs)
 

@@ -108,6 +108,16 @@ def _apart(rows: Tensor, record: Tensor) -> Tensor:
     return rows.clone() if rows.untyped_storage()._cdata == record.untyped_storage()._cdata else rows
 
 
+def _fills(tensor: Tensor, record: _Record) -> bool:
+    """Whether each element of the storage is one of the tensor's, and only one: not where a view overlaps itself."""
+    reach = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride != reach:
+            return False
+        reach *= size
+    return reach == record.kind.numel() and tensor.element_size() == record.itemsize
+
+
 def _place(tensor: Tensor, step: int, bins: int) -> tuple[int, list[int], int] | None:
     """Where this view of a storage of spectra has its frequencies, and how it walks from line to line.
 
@@ -194,7 +204,7 @@ class Ledger:
             ratio = record.itemsize // tensor.element_size()
             record.kind = record.kind.repeat_interleave(ratio)
             record.dep = None if record.dep is None else record.dep.repeat_interleave(ratio, dim=1)
-            record.itemsize = tensor.element_size()
+            record.itemsize, record.signal = tensor.element_size(), None
         return record
 
     @staticmethod
@@ -251,11 +261,11 @@ class Ledger:
 
     # ------------------------------------------------------------------ spectra
     def put_signal(self, tensor: Tensor, signal: Signal) -> None:
-        """Note what this spectrum is the spectrum of. It must fill its storage, as a fresh result does."""
+        """Note what this spectrum is the spectrum of, if it fills its storage, as a fresh result does."""
         record, bins = self._record(tensor, UNKNOWN), tensor.shape[signal.axis]
         step = tensor.stride(signal.axis)
-        place = _place(tensor, step, bins) if tensor.element_size() == record.itemsize else None
-        if place is None or tensor.numel() != record.kind.numel():
+        place = _place(tensor, step, bins) if tensor.is_complex() and _fills(tensor, record) else None
+        if place is None:
             return
         shape = list(tensor.shape)
         shape[signal.axis] = signal.length
@@ -271,7 +281,7 @@ class Ledger:
     def signal(self, tensor: Tensor) -> Signal | None:
         """What this tensor, or the one that it is a view of, is the spectrum of; None where that is not known."""
         record = self._records.get(tensor.untyped_storage()._cdata)
-        if record is None or (kept := record.signal) is None or tensor.element_size() != record.itemsize:
+        if record is None or (kept := record.signal) is None or not tensor.is_complex():
             return None
         if (place := _place(tensor, kept.step, kept.bins)) is None:
             return None

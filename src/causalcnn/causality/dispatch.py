@@ -31,6 +31,9 @@ METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_"
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Operations that leave their numbers to chance."""
 
+NOTED = {"native_batch_norm", "_native_batch_norm_legit", "set_", "resize_"}
+"""Operations that write into what they do not return, and whose rule knows; or that write no numbers."""
+
 ESCAPES = {
     "Tensor.numpy", "Tensor.tolist", "Tensor.__array__", "Tensor.__dlpack__", "Tensor.data_ptr", "Tensor.storage",
     "Tensor.untyped_storage", "Tensor._typed_storage", "Tensor.__deepcopy__", "Tensor.__reduce_ex__",
@@ -118,10 +121,16 @@ class Tracer(TorchDispatchMode):
         self.ledger.before = {
             id(bound[a.name]): bound[a.name].clone()
             for a in schema.arguments
-            if a.alias_info is not None and a.alias_info.is_write and isinstance(bound.get(a.name), Tensor)
+            if _is_written(a) and isinstance(bound.get(a.name), Tensor)
         }
         result = func(*args, **kwargs)
         outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
+        if name not in NOTED:
+            returned = {o.untyped_storage()._cdata for o in outs}
+            for a in schema.arguments:
+                for tensor in pytree.tree_leaves(bound.get(a.name)) if _is_written(a) else ():
+                    if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in returned:
+                        self.refuse(f"aten.{name}", f"it writes into its argument {a.name!r} and does not return it")
         if not outs:
             return result
         views = not self.ledger.before or name in METADATA
@@ -156,7 +165,7 @@ class Tracer(TorchDispatchMode):
             spectra.follow(call, base, signals)
 
     def _apply_rule(self, call: Call, name: str, base: str, inputs: list[Tensor], depends: bool) -> None:
-        written = [a for a in call.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        written = any(map(_is_written, call.func._schema.arguments))
         if base in RULES:
             if depends or base in _EVEN_WITHOUT_INPUT:
                 RULES[base](call)
@@ -187,6 +196,10 @@ _EVEN_WITHOUT_INPUT = {
     "native_dropout", "_fft_r2c", "_fft_c2c",
 }  # fmt: skip
 """Rules that keep track of constants too: masks are made of these, and the spectra of filters."""
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
 
 
 def _is_template(name: str) -> bool:

@@ -101,6 +101,7 @@ def _search(module: nn.Module, x: Tensor, time_axis: int, most: int) -> Field:
     """Longer and longer inputs, until the sets repeat and a longer input agrees."""
     frames, problem = min(max(FRAMES, x.shape[time_axis] // 4), most), "no input was long enough"
     candidate: Field | None = None
+    tried: list[Trace] = []
     while frames <= most:
         try:
             seen = trace(module, with_frames(x, frames, time_axis), time_axis=time_axis)
@@ -110,7 +111,10 @@ def _search(module: nn.Module, x: Tensor, time_axis: int, most: int) -> Field:
             problem = f"on {frames} frames the network fails: {error}"
         else:
             if candidate is not None and explains(candidate, seen):
+                for earlier in tried:
+                    _require_within(candidate, earlier, type(module).__name__)
                 return candidate
+            tried.append(seen)
             try:
                 candidate = fit_field(seen)
             except CannotFit as error:
@@ -120,6 +124,18 @@ def _search(module: nn.Module, x: Tensor, time_axis: int, most: int) -> Field:
         f"{type(module).__name__}: {problem}. Tried up to {most} frames. What each output reads is shown by "
         "causalcnn.measure_field(module, example); audit(module, example) says whether it looks ahead."
     )
+
+
+def _require_within(field: Field, seen: Trace, network: str) -> None:
+    """What was read on a shorter input must belong to the field too: else it depends on the length."""
+    if seen.joint:
+        return  # a joint field is fitted anew at each length, and the last two agree
+    for u, found in enumerate(_sets(seen, None)):
+        if other := found - field.inputs_of(u, within=range(seen.frames[0])):
+            raise CannotFit(
+                f"{network}: what it reads depends on how long the input is. On {seen.frames[0]} frames output {u} "
+                f"reads {some_of(other)}, which is not in the field of longer inputs: {field}"
+            )
 
 
 # ---------------------------------------------------------------------- from sets to a field

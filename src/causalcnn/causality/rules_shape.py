@@ -299,6 +299,12 @@ def batch_norm(call: Call) -> None:
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
     _normalised(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
+    if x.dep is None or stored:
+        return
+    read = union(x.dep, [axis + 1 for axis in over])
+    for name in ("running_mean", "running_var"):
+        if (kept := call.get(name)) is not None:  # written, and not returned
+            call.ledger.put(kept, either(read, call.ledger.dep(kept)), UNKNOWN)
 
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")

@@ -154,9 +154,10 @@ def _extent(signal: Signal) -> int:
 # ---------------------------------------------------------------------- there and back
 def _everything(call: Call, dims: list[int]) -> None:
     """Each result reads the whole of the axes."""
-    x = call.operand("self")
-    whole = None if x.dep is None else union(x.dep, [d % x.value.dim() + 1 for d in dims], keepdim=True)
-    call.put(None if whole is None else whole.expand(whole.shape[0], *call.outs[0].shape))
+    dep = call.operand("self").dep
+    if dep is not None and dims:
+        dep = union(dep, [d % (dep.dim() - 1) + 1 for d in dims], keepdim=True)
+    call.put(None if dep is None else dep.expand(dep.shape[0], *call.outs[0].shape))
 
 
 def _signal(call: Call, axis: int) -> Signal:
@@ -189,8 +190,8 @@ def back(call: Call) -> None:
 
 def _back(call: Call, dims: list[int], shape: Any) -> None:
     signal = call.ledger.signal(call["self"])
-    axis = dims[0] % len(shape) - len(shape)
-    if signal is None or (dims, axis, shape[axis]) != (dims[:1], signal.axis, signal.length):
+    axis = dims[0] % len(shape) - len(shape) if len(dims) == 1 else 0
+    if signal is None or (axis, shape[axis]) != (signal.axis, signal.length):
         _everything(call, dims)
         return
     call.put(signal.dep)

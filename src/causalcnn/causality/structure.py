@@ -62,6 +62,7 @@ def follow(module: nn.Module, x: Tensor, convention: Convention, time_axis: int,
     last: Trace | None = None
     problem, leaking = "", 0
     sizes: list[float] = []
+    tried: list[Trace] = []
     leaks: dict[int, float] = {}
     stride = Fraction(1)
     while frames <= most:
@@ -89,7 +90,13 @@ def follow(module: nn.Module, x: Tensor, convention: Convention, time_axis: int,
             if confirmed and candidate is not None:
                 beyond = candidate.lookahead - allowance(stride, convention)
                 ahead = math.inf if beyond == math.inf else max(0, math.ceil(beyond))
+                for earlier in tried if not ahead else ():  # a leak at one length is a leak
+                    if at_that := leaks_of(earlier, stride, convention):
+                        problem = f"it looks ahead on {earlier.frames[0]} frames, and not on {frames}"
+                        worst = max(at_that.values())
+                        return Structure(earlier, stride, at_that, worst, True, None, problem, earlier.frames[0])
                 return Structure(last, stride, leaks, ahead, True, candidate, "", leaking or frames)
+            tried.append(seen)
         if candidate is None and len(sizes) >= 3 and len(set(sizes[-3:])) == 1:
             break  # it leaks, by so much and no more, and it will not repeat: longer inputs say no more
         frames = frames * 3 // 2 if candidate is not None else frames * 2

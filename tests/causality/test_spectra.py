@@ -55,6 +55,14 @@ def traced(function: Callable[[Tensor], Tensor], channels: int) -> list[set[int]
     return [set(seen.inputs_of(u)) for u in range(seen.frames[1])]
 
 
+def mixed(x: Tensor, n: int = 12) -> Tensor:
+    """From each channel to each, by a filter of its own; the second hears the first one late only."""
+    filters = taps() * torch.ones(2, 2, 1, dtype=x.dtype)
+    later = torch.tensor([[[1.0], [1.0]], [[0.0], [1.0]]], dtype=x.dtype)
+    filters = torch.cat([filters[..., :2] * later, filters[..., 2:]], -1)
+    return again(torch.einsum("bif,oif->bof", there(x, n), there(filters, n)), n)
+
+
 def written_in_place(x: Tensor, n: int = 12) -> Tensor:
     spectrum = there(x, n)
     spectrum *= there(taps(), n)
@@ -113,6 +121,7 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "time on axis 1": (2, by_frames_first),
     "complex numbers": (2, by_complex),
     "heads": (2, heads),
+    "channels mixed": (2, mixed),
     "in place": (2, written_in_place),
     "no axis": (2, lambda x: torch.fft.ifftn(x.to(torch.complex128), dim=()).real),
 }

@@ -3,8 +3,8 @@
 Every number of a spectrum reads the whole of the axis. Yet a product of two spectra is the spectrum of a *circular
 convolution*, and where the zeros behind the signal are as many as the filter has taps, its outputs read no more than
 those taps. So beside its dependencies a spectrum keeps what it is the spectrum of, and the way back asks for that.
-Whatever is done to a spectrum besides products, sums and gains that are the same at all frequencies forgets it, and
-then the result of the way back reads everything, as it may.
+Whatever is done to a spectrum besides products, sums, gains that are the same at all frequencies and the mixing of
+channels forgets it, and then the result of the way back reads everything, as it may.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
         result = mine
     elif name == "sum" and mine is not None and call.get("dim"):
         result = _summed(mine, [d % call["self"].dim() for d in call["dim"]], bool(call["keepdim"]))
+    elif name == "bmm" and mine is not None and "mat2" in signals:
+        result = _mixed(mine, signals["mat2"], call.ledger)
     if result is not None:
         call.ledger.put_signal(call.outs[0], result)
 
@@ -99,6 +101,28 @@ def _convolved(a: Signal, b: Signal, ledger: Ledger) -> Signal | None:
     a, b = pair
     present = _spread(a.present.movedim(a.axis, -1)[None], b.present.movedim(a.axis, -1))[0].movedim(-1, a.axis)
     return a._replace(dep=either(*parts), present=present)
+
+
+def _mixed(a: Signal, b: Signal, ledger: Ledger) -> Signal | None:
+    """A matrix product at each frequency: filters from every channel to every channel."""
+    if (a.axis, b.axis) != (-3, -3):
+        return None
+    out, padding = None, ledger.padding
+    for i in range(a.present.shape[-1]):
+        part = _convolved(_line(a, -1, i), _line(b, -2, i), ledger)
+        if part is None:
+            return None
+        if out is None:
+            padding = ledger.padding  # of one channel: the others lie beside it
+        out = part if out is None else _joined(out, part, torch.logical_or)
+    ledger.padding = padding
+    return out
+
+
+def _line(signal: Signal, axis: int, place: int) -> Signal:
+    """One channel of a signal, the axis kept."""
+    dep = None if signal.dep is None else signal.dep.narrow(axis, place, 1)
+    return signal._replace(dep=dep, present=signal.present.narrow(axis, place, 1))
 
 
 def _read(signal: Signal, by: Signal, ledger: Ledger) -> Tensor:

@@ -15,21 +15,13 @@ from causalcnn.__main__ import main
 from causalcnn.causality import Verdict, positive_copy
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.zoo import cpc_encoder
+from causalcnn.causality.zoo_layers import Apply
 from causalcnn.speech import LogMel
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-class Fn(nn.Module):
-    def __init__(self, function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 class ReflectConv(nn.Module):
@@ -95,11 +87,11 @@ def jumps_when_the_end_is_loud(x: Tensor) -> Tensor:
 
 
 def test_what_cannot_be_followed_is_unknown_or_refuted_but_never_called_causal():
-    report = audit(Fn(decides_on_the_data), (1, 2, 40))
+    report = audit(Apply(decides_on_the_data), (1, 2, 40))
     assert report.verdict is Verdict.UNKNOWN
     assert not report.passed
     assert "cannot follow" in str(report)
-    assert audit(Fn(jumps_when_the_end_is_loud), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
+    assert audit(Apply(jumps_when_the_end_is_loud), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
 
 
 def test_the_module_is_left_as_it_was():
@@ -291,17 +283,17 @@ def fails(x: Tensor) -> Tensor:
 
 def test_the_default_dtype_comes_back_after_an_error():
     with pytest.raises(OSError, match="disc"):
-        audit(Fn(fails), (1, 2, 40))
+        audit(Apply(fails), (1, 2, 40))
     assert torch.get_default_dtype() == torch.float32
 
 
 def test_examples_and_outputs_without_a_time_axis_are_refused_with_what_is_needed():
     with pytest.raises(ValueError, match=r"example has shape \(2, 40\).*\(batch, channels, time"):
-        audit(Fn(lambda x: 2 * x), (2, 40), time_axis=1)
+        audit(Apply(lambda x: 2 * x), (2, 40), time_axis=1)
     with pytest.raises(ValueError, match=r"returns a tensor of shape \(\) first.*wrap"):
-        audit(Fn(lambda x: (x.square().mean(), x)), (1, 2, 40))
+        audit(Apply(lambda x: (x.square().mean(), x)), (1, 2, 40))
     with pytest.raises(ValueError, match="returns no tensor"):
-        audit(Fn(lambda x: None), (1, 2, 40))
+        audit(Apply(lambda x: None), (1, 2, 40))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from causalcnn import audit
 from causalcnn.causality import CannotTrace, Verdict, trace
 from causalcnn.causality.rules import RULES
-from tests.causality.functions import Fn
+from causalcnn.causality.zoo_layers import Apply
 
 FRAMES = 9
 
@@ -141,11 +141,11 @@ EXACT: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
 @pytest.mark.parametrize("name", EXACT)
 def test_what_is_traced_is_what_perturbation_finds(name):
     channels, function = EXACT[name]
-    assert traced(Fn(function), channels) == perturbed(Fn(function), channels)
+    assert traced(Apply(function), channels) == perturbed(Apply(function), channels)
 
 
 def test_a_norm_over_time_is_not_certified_because_it_is_too_small_to_act():
-    report = audit(Fn(lambda x: torch.renorm(x, 2.0, 1, 1e6)), (1, 2, 40))
+    report = audit(Apply(lambda x: torch.renorm(x, 2.0, 1, 1e6)), (1, 2, 40))
     assert report.verdict is Verdict.LOOKS_AHEAD
 
 
@@ -164,12 +164,12 @@ def test_what_is_written_and_not_returned_is_refused(function):
         return y
 
     with pytest.raises(CannotTrace, match=r"writes into its argument .* and does not return it"):
-        trace(Fn(written), torch.ones(1, 2, FRAMES))
-    assert audit(Fn(written), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
+        trace(Apply(written), torch.ones(1, 2, FRAMES))
+    assert audit(Apply(written), (1, 2, 40)).verdict is Verdict.LOOKS_AHEAD
 
 
 def test_a_rule_that_does_not_find_its_argument_is_a_refusal_by_name(monkeypatch):
     monkeypatch.setitem(RULES, "erf", RULES["renorm"])
     with pytest.raises(CannotTrace, match=r"aten.erf in .* looks for an argument 'dim'; this form has self"):
-        trace(Fn(torch.erf), torch.ones(1, 2, FRAMES))
-    assert audit(Fn(torch.erf), (1, 2, 40)).verdict is Verdict.UNKNOWN
+        trace(Apply(torch.erf), torch.ones(1, 2, FRAMES))
+    assert audit(Apply(torch.erf), (1, 2, 40)).verdict is Verdict.UNKNOWN

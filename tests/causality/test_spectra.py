@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from causalcnn import Field, audit, receptive_field
 from causalcnn.causality import CannotFit, Verdict, trace
-from tests.causality.functions import Fn
+from causalcnn.causality.zoo_layers import Apply
 
 FRAMES = 9
 
@@ -51,7 +51,7 @@ def perturbed(function: Callable[[Tensor], Tensor], channels: int) -> list[set[i
 
 
 def traced(function: Callable[[Tensor], Tensor], channels: int) -> list[set[int]]:
-    seen = trace(Fn(function), torch.ones(1, channels, FRAMES, dtype=torch.float64))
+    seen = trace(Apply(function), torch.ones(1, channels, FRAMES, dtype=torch.float64))
     return [set(seen.inputs_of(u)) for u in range(seen.frames[1])]
 
 

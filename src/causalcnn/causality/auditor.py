@@ -79,9 +79,9 @@ def audit(
         rows_mix = case.rows(evidence)
         keeps = case.state(evidence)
         case.pieces(evidence)
-        verdict, ahead = _judge(found, seen, prefix, case.rounding)
+        observed = seen.ahead if seen.change > case.rounding else 0
+        verdict, ahead = _judge(found, observed, prefix)
         culprit, kind = case.culprit(verdict, prefix)
-    observed = seen.ahead if seen.change > case.rounding else 0
     rounding, remedy = seen.change if 0 < seen.change <= case.rounding else None, None
     if mode == "numerical":
         rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
@@ -172,8 +172,7 @@ def _structure_evidence(found: Structure) -> Evidence:
     return Evidence(name, True, what, misses)
 
 
-def _judge(found: Structure, seen: Behaviour, prefix: Behaviour, rounding: float) -> tuple[Verdict, float]:
-    observed = seen.ahead if seen.change > rounding else 0
+def _judge(found: Structure, observed: float, prefix: Behaviour) -> tuple[Verdict, float]:
     if found.lookahead > 0:
         return Verdict.LOOKS_AHEAD, found.lookahead
     if observed:  # the structure was not seen, or not all of it

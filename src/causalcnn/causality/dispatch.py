@@ -31,8 +31,8 @@ METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_"
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Operations that leave their numbers to chance."""
 
-NOTED = {"native_batch_norm", "_native_batch_norm_legit", "set_", "resize_"}
-"""Operations that write into what they do not return, and whose rule knows; or that write no numbers."""
+NOTED = {"native_batch_norm", "_native_batch_norm_legit"}
+"""Operations that write into what they do not return, and whose rule knows."""
 
 ESCAPES = {
     "Tensor.numpy", "Tensor.tolist", "Tensor.__array__", "Tensor.__dlpack__", "Tensor.data_ptr", "Tensor.storage",
@@ -118,19 +118,16 @@ class Tracer(TorchDispatchMode):
         if name == "slice" and any(deps):
             length, ends = bound["self"].shape[bound["dim"]], (bound["start"] or 0, bound["end"] or 0)
             self.short |= ends[0] > length or min(ends) < -length
-        self.ledger.before = {
-            id(bound[a.name]): bound[a.name].clone()
-            for a in schema.arguments
-            if _is_written(a) and isinstance(bound.get(a.name), Tensor)
-        }
+        written = {a.name: bound.get(a.name) for a in schema.arguments if _is_written(a)}
+        self.ledger.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
         result = func(*args, **kwargs)
         outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
         if name not in NOTED:
             returned = {o.untyped_storage()._cdata for o in outs}
-            for a in schema.arguments:
-                for tensor in pytree.tree_leaves(bound.get(a.name)) if _is_written(a) else ():
+            for argument, value in written.items():
+                for tensor in pytree.tree_leaves(value):
                     if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in returned:
-                        self.refuse(f"aten.{name}", f"it writes into its argument {a.name!r} and does not return it")
+                        self.refuse(f"aten.{name}", f"it writes into its argument {argument!r} and does not return it")
         if not outs:
             return result
         views = not self.ledger.before or name in METADATA

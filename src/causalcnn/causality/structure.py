@@ -92,9 +92,9 @@ def follow(module: nn.Module, x: Tensor, convention: Convention, time_axis: int,
                 ahead = math.inf if beyond == math.inf else max(0, math.ceil(beyond))
                 for earlier in tried if not ahead else ():  # a leak at one length is a leak
                     if at_that := leaks_of(earlier, stride, convention):
-                        problem = f"it looks ahead on {earlier.frames[0]} frames, and not on {frames}"
-                        worst = max(at_that.values())
-                        return Structure(earlier, stride, at_that, worst, True, None, problem, earlier.frames[0])
+                        return Structure(
+                            earlier, stride, at_that, max(at_that.values()), True, None, "", earlier.frames[0]
+                        )
                 return Structure(last, stride, leaks, ahead, True, candidate, "", leaking or frames)
             tried.append(seen)
         if candidate is None and len(sizes) >= 3 and len(set(sizes[-3:])) == 1:

@@ -65,7 +65,7 @@ def _digest(paths: list[Path], extra: str = "") -> str:
 def library_key() -> str:
     """Hash everything outside a chapter's own file on which its outputs depend."""
     files = [ROOT / "requirements.txt"]
-    for folder in ("src/causalcnn", "book/measurements", "book/checkpoints"):
+    for folder in ("src/causalcnn", "src/causalcnn_book", "book/measurements", "book/checkpoints"):
         files += [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     setting = json.dumps([sys.version, os.environ.get("CAUSALCNN_DATA", ""), os.environ.get("CAUSALCNN_OFFLINE", "")])
     return _digest(sorted(files), setting)

@@ -105,7 +105,7 @@ What the reader finds in this chapter, in one or two plain sentences (see CONTRI
 
 %%%% code {{"id": "imports"}}
 import causalcnn
-from causalcnn.figures import ConeExplorer
+from causalcnn_book.causality import ConeExplorer
 
 %%%% markdown {{"id": "predict-1"}}
 :::{{admonition}} Predict

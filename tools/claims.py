@@ -112,8 +112,9 @@ def namespace(setup: str = "", measurements: Path = ROOT / "book" / "measurement
         return json.loads((measurements / name).read_text("utf8"))
 
     names: dict[str, Any] = {n: getattr(causalcnn, n) for n in causalcnn.__all__ if n != "__version__"}
-    for package in ("nn", "causality", "speech", "figures"):
+    for package in ("nn", "causality", "speech"):
         names[package] = importlib.import_module(f"causalcnn.{package}")
+    names["book"] = importlib.import_module("causalcnn_book")
     names |= {"causalcnn": causalcnn, "torch": torch, "np": np, "math": math, "Fraction": Fraction}
     names["measured"] = measured
     exec(setup, names)

@@ -6,8 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from causalcnn import figures
-from causalcnn.figures import ConeExplorer, palette
+import causalcnn_book
+from causalcnn_book import palette
+from causalcnn_book.causality import ConeExplorer
 
 TARGET = Path(__file__).resolve().parent.parent / "book" / "assets" / "cone.svg"
 
@@ -18,7 +19,7 @@ def drawing() -> str:
     match = re.search(r"<svg class=\"cc-wide\".*?</svg>", explorer.static(), re.S)
     if not match:
         raise ValueError("ConeExplorer.static() holds no wide drawing")
-    rules = (Path(figures.__file__).parent / "figure.css").read_text("utf8")
+    rules = (Path(causalcnn_book.__file__).parent / "explorer.css").read_text("utf8")
     rules = re.sub(r"@(?:media|container)[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", rules)
     rules = "\n".join(line for line in rules.splitlines() if "svg" in line or line.startswith((".cc-", "@keyframes")))
     style = palette.css() + rules.replace(".cc-fig svg ", "")

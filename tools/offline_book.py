@@ -58,9 +58,9 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
 
 # -------------------------------------------------------------------------------------------- colours, sources
 def write_palette(app: Sphinx, config: Any) -> None:
-    """Write the colours of ``causalcnn.figures`` as a style sheet, so that page and figures share one table."""
+    """Write the colours of ``causalcnn_book`` as a style sheet, so that page and figures share one table."""
     try:
-        from causalcnn.figures import palette
+        from causalcnn_book import palette
     except ImportError:
         return
 

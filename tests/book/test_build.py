@@ -20,7 +20,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small repository with one chapter that needs nothing."""
     for name in ("_config.yml", "requirements.txt"):
         shutil.copyfile(build_book.ROOT / name, tmp_path / name)
-    for folder in ("tools", "src/causalcnn", "book/claims"):
+    for folder in ("tools", "src/causalcnn", "src/causalcnn_book", "book/claims"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copyfile(build_book.ROOT / "tools" / "executed_conftest.py", tmp_path / "tools" / "executed_conftest.py")
     (tmp_path / "src/causalcnn/x.py").write_text("y = 1\n", "utf8")

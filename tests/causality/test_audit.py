@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, receptive_field
-from causalcnn.__main__ import main
 from causalcnn.causality import Verdict, positive_copy
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.zoo import cpc_encoder
 from causalcnn.causality.zoo_layers import Apply
+from causalcnn.cli import main
 from causalcnn.speech import LogMel
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from causalcnn.__main__ import main
+from causalcnn.cli import main
 from causalcnn.training import Interrupted, load_model
 
 SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]

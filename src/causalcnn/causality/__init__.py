@@ -2,7 +2,6 @@
 
 from causalcnn.causality.auditor import assert_causal, audit
 from causalcnn.causality.contract import ContractError, ContractReport, check_contract
-from causalcnn.causality.encoders import KnownEncoder, fields_of_known_encoders
 from causalcnn.causality.fitting import CannotFit, receptive_field
 from causalcnn.causality.probes import gradient_probe, impulse_probe, measure_field, positive_copy, prefix_probe
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
@@ -18,7 +17,6 @@ __all__ = [
     "ContractError",
     "ContractReport",
     "Evidence",
-    "KnownEncoder",
     "LeakError",
     "Specimen",
     "Trace",
@@ -27,7 +25,6 @@ __all__ = [
     "audit",
     "check_contract",
     "deep",
-    "fields_of_known_encoders",
     "gradient_probe",
     "impulse_probe",
     "measure_field",

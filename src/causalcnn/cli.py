@@ -1,0 +1,121 @@
+"""The command ``causalcnn``: one word for each thing that is done from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from causalcnn.training.command import add_train
+
+__all__ = ["main"]
+
+FOUND, USAGE = 1, 2
+"""Exit codes beside 0: a leak was found; unknown, or the command could not be carried out."""
+
+
+class _UsageError(Exception):
+    """Something in the command line cannot be used; the message says what and why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code. 0: it went well. 2: a usage error. Others: see each command."""
+    parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _add_audit(commands)
+    add_train(commands)
+    _add_experiment(commands)
+    options = parser.parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return options.run(options)
+    except _UsageError as problem:
+        print(f"causalcnn {options.command}: {problem}", file=sys.stderr)
+        return USAGE
+
+
+# ---------------------------------------------------------------------- audit
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="does a network read the future?",
+        description="Audit a network: what it could read of the future, what its weights do, and where it leaks first.",
+        epilog="Exit code 0: causal. 1: looks ahead, mixes rows or keeps state. 2: unknown, or a usage error.",
+    )
+    parser.add_argument("network", help="package.module:name, where name is a module, or makes one when called")
+    parser.add_argument("--example", required=True, metavar="1,8,64", help="shape: batch,channels,time[,frequency]")
+    parser.add_argument("--mode", choices=("exact", "numerical"), default="exact")
+    parser.add_argument("--convention", choices=("strict", "block"), help="default: what the network declares")
+    parser.add_argument("--time-axis", type=int, default=2, metavar="AXIS")
+    parser.add_argument("--eval", action="store_true", help="put the network into eval mode first")
+    parser.set_defaults(run=_audit)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from causalcnn.causality import Verdict, audit
+
+    network = _load(options.network)
+    try:
+        shape = tuple(int(n) for n in options.example.split(","))
+    except ValueError:
+        raise _UsageError(f"--example is {options.example!r}; it must be numbers such as 1,8,64") from None
+    if len(shape) < 3 or min(shape) < 1:
+        raise _UsageError(f"--example is {options.example!r}; it must be batch,channels,time, each at least 1")
+    if options.eval:
+        network.eval()
+    try:
+        report = audit(network, shape, mode=options.mode, convention=options.convention, time_axis=options.time_axis)
+    except (ValueError, RuntimeError, IndexError) as problem:
+        raise _UsageError(f"the network cannot be audited on an input of shape {shape}: {problem}") from problem
+    print(report)
+    if report.passed:
+        return 0
+    return USAGE if report.verdict is Verdict.UNKNOWN and not report.rows_mix and not report.keeps_state else FOUND
+
+
+def _load(place: str) -> Any:
+    """The module named ``package.module:name``, made if it has to be; the working directory counts as a place."""
+    from torch import nn
+
+    path, colon, name = place.partition(":")
+    if not colon or not name:
+        raise _UsageError(f"{place!r} names no network; write package.module:name")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(path)
+    except ImportError as problem:
+        raise _UsageError(f"cannot import {path!r}: {problem}") from problem
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise _UsageError(f"{path!r} has no {name!r}")
+        found = getattr(found, part)
+    if not isinstance(found, nn.Module) and callable(found):
+        found = found()
+    if not isinstance(found, nn.Module):
+        raise _UsageError(f"{place!r} is a {type(found).__name__}, not a torch.nn.Module or something that makes one")
+    return found
+
+
+# ---------------------------------------------------------------- experiment
+def _add_experiment(commands: Any) -> None:
+    """The subcommand of what packages register under the entry point ``causalcnn.experiments``, as the book does."""
+    names = sorted(entry_points(group="causalcnn.experiments").names)
+    parser = commands.add_parser(
+        "experiment",
+        help="make a table of the book anew",
+        description="Make a table of the book anew. What follows the name goes to the experiment itself: add --help.",
+        epilog=f"experiments: {', '.join(names)}",
+    )
+    parser.add_argument("name", choices=names, metavar="NAME", help="see below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="arguments of the experiment")
+    parser.set_defaults(run=_experiment)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    (experiment,) = entry_points(group="causalcnn.experiments", name=options.name)
+    return experiment.load()(options.rest) or 0

@@ -1,0 +1,256 @@
+"""What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice on another's bottoms.
+
+    causalcnn experiment levels book/measurements/levels.json
+
+On speakers that the model has never met. An error is a share of the variance, as in
+:mod:`causalcnn_book.causal_vqvae2.reconstruction`: 1 is what saying the mean frame all the time would cost.
+The voice of a clip is found by its long-term mean spectrum, level removed: the nearest one among all speakers, each
+known from its *other* clips. What is said is compared frame by frame with what the model makes of each of the two donors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from causalcnn.models import CausalVQVAE2, Codes
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d, to_2d
+from causalcnn.training import load_model
+from causalcnn.training.checkpoints import write_json
+from causalcnn_book.encoders.phones import summary
+
+__all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]
+
+LEVELS = ("both", "top", "bottom")
+SHARE = 0.99
+"""Of the squared gradient: how many frames hold so much of it?"""
+
+
+def _clip(corpus: FeatureCorpus, which: int, floor_db: float) -> tuple[Tensor, Tensor]:
+    """The frames ``(80, time)`` at the model's floor, and which of them speak."""
+    features = corpus[which].float()
+    return features.clamp(min=floor_db), speaking(features)
+
+
+def _of_speaker(corpus: FeatureCorpus) -> dict[str, list[int]]:
+    return {name: [i for i, c in enumerate(corpus.clips) if c.speaker == name] for name in corpus.speaker_names}
+
+
+@torch.no_grad()
+def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, list[float]]:
+    """Squared error of both levels and of each alone, as a share of the variance: one value a speaker.
+
+    Alone means that the other level says its average codeword at every cell.
+    """
+    floor_db = model.config.floor_db
+    out: dict[str, list[float]] = {level: [] for level in LEVELS}
+    for clips in _of_speaker(corpus).values():
+        squared, kept = dict.fromkeys(LEVELS, 0.0), []
+        for i in clips:
+            x, real = _clip(corpus, i, floor_db)
+            codes = model.encode(x.T[None, None])
+            kept.append(x[:, real].double())
+            for level in LEVELS:
+                y = to_1d(model.decode(codes, only=None if level == "both" else level))[0]  # type: ignore[arg-type]
+                squared[level] += float((y - x)[:, real].double().square().sum())
+        frames = torch.cat(kept, dim=1)
+        whole = float((frames - frames.mean(1, keepdim=True)).square().sum())
+        for level in LEVELS:
+            out[level].append(squared[level] / whole)
+    return out
+
+
+def entropy_bits(codes: Tensor, book: int) -> float:
+    """The empirical entropy of codes, in bits a code: what a coder that knows how frequent each is would send."""
+    share = torch.bincount(codes.flatten(), minlength=book).double() / codes.numel()
+    return float(torch.special.entr(share).sum() / math.log(2))
+
+
+def voice(features: Tensor, real: Tensor) -> Tensor:
+    """The long-term mean spectrum of the speaking frames, its own mean removed: ``(80,)``."""
+    mean = features[:, real].double().mean(1)
+    return mean - mean.mean()
+
+
+@torch.no_grad()
+def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """Bottoms of one speaker, tops of another: whose voice is it, and who says what?
+
+    Every ordered pair of speakers, the first clip of each, cut to the shorter.
+    """
+    floor_db = model.config.floor_db
+    voices = {
+        name: [(i, voice(*_clip(corpus, i, floor_db))) for i in clips] for name, clips in _of_speaker(corpus).items()
+    }
+
+    def found(spectrum: Tensor, without: Sequence[int]) -> str:
+        known = {name: torch.stack([v for i, v in all_ if i not in without]).mean(0) for name, all_ in voices.items()}
+        return min(known, key=lambda name: float((known[name] - spectrum).square().sum()))
+
+    first = {name: clips[0] for name, clips in _of_speaker(corpus).items()}
+    pieces = {name: _clip(corpus, i, floor_db) for name, i in first.items()}
+    codes = {name: model.encode(x.T[None, None]) for name, (x, _) in pieces.items()}
+    right = {"recording": 0, "reconstruction": 0}
+    for name, (x, real) in pieces.items():
+        right["recording"] += found(voice(x, real), [first[name]]) == name
+        right["reconstruction"] += found(voice(to_1d(model.decode(codes[name]))[0], real), [first[name]]) == name
+    whose = {"bottoms": 0, "tops": 0, "neither": 0}
+    nearer = {"voice": 0, "frames": 0}
+    pairs = list(permutations(first, 2))
+    for low, high in pairs:
+        time = min(codes[low].top.shape[1], codes[high].top.shape[1])
+        real = (pieces[low][1][:time] & pieces[high][1][:time]).clone()
+        y = to_1d(model.decode(Codes(codes[high].top[:, :time], codes[low].bottom[:, :time])))[0]
+        spectrum, without = voice(y, real), [first[low], first[high]]
+        name = found(spectrum, without)
+        whose["bottoms" if name == low else "tops" if name == high else "neither"] += 1
+        away = {n: torch.stack([v for i, v in voices[n] if i not in without]).mean(0) - spectrum for n in (low, high)}
+        nearer["voice"] += bool(away[low].square().sum() < away[high].square().sum())
+        said = {n: to_1d(model.decode(Codes(*(c[:, :time] for c in codes[n]))))[0] for n in (low, high)}
+        apart = {n: float((y - said[n])[:, real].square().mean()) for n in (low, high)}
+        nearer["frames"] += apart[low] < apart[high]
+    return {
+        "pairs": len(pairs),
+        "speakers": len(first),
+        "voice_found": {key: count / len(first) for key, count in right.items()},
+        "voice_after_swap": {key: count / len(pairs) for key, count in whose.items()},
+        "voice_nearer_to_bottoms": nearer["voice"] / len(pairs),
+        "frames_nearer_to_bottoms": nearer["frames"] / len(pairs),
+    }
+
+
+@torch.no_grad()
+def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[str, Any]:
+    """Frame by frame in float32 against the whole recording at once: how many codes are others?
+
+    Args:
+        rows: so many clips are streamed side by side, each cut to the shortest of them.
+    """
+    time = min(clip.frames for clip in corpus.clips[:rows])
+    x = torch.stack([corpus[i][:, :time].T for i in range(rows)])[:, None]
+    whole, stream = model.encode(x), model.stream(rows)
+    live = [stream.encode(x[:, :, t : t + 1]) for t in range(time)]
+    other = [int((a != torch.cat(b, dim=1)).sum()) for a, b in zip(whole, zip(*live, strict=True), strict=True)]
+    return {
+        "codes": {"top": whole.top.numel(), "bottom": whole.bottom.numel()},
+        "flipped": dict(zip(("top", "bottom"), other, strict=True)),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over the speakers, half of its 95 % interval, and each."""
+    one = summary(values)
+    return {"mean": one["mean"], "half_interval": one["half_interval"], "by_speaker": one["by_seed"]}
+
+
+def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """How strongly each code of a model answers to each value that it reads, straight through the quantisers.
+
+    The root of the mean squared gradient of a codeword's numbers, over the clips, with random signs: an estimate of
+    the Jacobian's norm. The codes are those of the clips' last frame.
+
+    Args:
+        model: in eval mode. x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
+        draws: of the signs. seed: of these.
+
+    Returns:
+        ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
+        0 where nothing is read, 9 the largest, by the root of its size); ``by_age``: the shares of the square, the
+        present first; and ``within``: the last frames that hold 99 % of it. A ``HierarchyExplorer`` shows it.
+    """
+    sizes = {"top": int(model.top_field.axis("time").size), "bottom": int(model.bottom_field.axis("time").size)}
+    if x.dim() != 4 or x.shape[2] < sizes["bottom"]:
+        raise ValueError(
+            f"the clips have the shape {tuple(x.shape)}; give (clips, 1, time, 80), at least {sizes['bottom']} frames"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    squares: dict[str, NDArray[np.float64]] = {}
+    for level, cells in (("top", model.config.mels // 8), ("bottom", model.config.mels // 4)):
+        cell = torch.arange(cells).repeat_interleave(len(x))
+        rows = x[:, :, -sizes[level] :].repeat(cells, 1, 1, 1).requires_grad_()
+        _, *found = model.reconstruct(rows)
+        values = found[level == "bottom"].values
+        words = values[torch.arange(len(rows)), :, -1, cell]
+        total = torch.zeros(cells, sizes[level], x.shape[3], dtype=torch.float64)
+        for _ in range(draws):
+            signs = torch.randint(0, 2, words.shape, generator=generator) * 2 - 1
+            (gradient,) = torch.autograd.grad((words * signs).sum(), rows, retain_graph=True)
+            total += gradient[:, 0].double().square().unflatten(0, (cells, len(x))).mean(1)
+        squares[level] = total.flip(1).numpy()
+    return {level: [_digits(one) for one in found] for level, found in squares.items()}
+
+
+def _digits(square: NDArray[np.float64]) -> dict[str, Any]:
+    strength = (square / (square.max() or 1.0)) ** 0.25  # the root of the gradient's size: faint ones are seen, too
+    digits = np.where(square > 0, np.minimum(9, 1 + np.floor(9 * strength)), 0).astype(int)
+    by_age = square.sum(1) / (square.sum() or 1.0)
+    within = min(len(by_age), int(np.searchsorted(np.cumsum(by_age), SHARE)) + 1)
+    return {
+        "table": "".join(map(str, digits.ravel())),
+        "by_age": [round(float(s), 5) for s in by_age],
+        "within": within,
+    }
+
+
+def _looks_at(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """The squared gradient by age, the mean over the codes of a level, and the frames that hold 99 % of it."""
+    clips = corpus.batch(0, rows=8, frames=32).features
+    out = {}
+    for level, codes in influence(model, to_2d(clips)).items():
+        shares = np.mean([code["by_age"] for code in codes], axis=0)
+        within = [code["within"] for code in codes]
+        out[level] = {"by_age": [round(float(s), 4) for s in shares], "within": [min(within), max(within)]}
+    return out
+
+
+def measure(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """Everything, on one corpus."""
+    codes = [model.encode(corpus[i].T[None, None])._asdict() for i in range(len(corpus))]
+    book = model.config.codes
+    bits = {level: entropy_bits(torch.cat([c[level].flatten() for c in codes]), book) for level in ("top", "bottom")}
+    cells = {"top": model.config.mels // 8, "bottom": model.config.mels // 4}
+    return {
+        "error": {level: _spread(values) for level, values in error_of_levels(model, corpus).items()},
+        "entropy_bits": {level: round(value, 3) for level, value in bits.items()},
+        "bits_per_second": {level: round(100 * cells[level] * bits[level]) for level in bits},
+        "swap": swapped(model, corpus),
+        "frame_by_frame": flips(model, corpus),
+        "looks_at": _looks_at(model, corpus),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the table as JSON: whole, or not at all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("to", type=Path, help="the JSON file to write")
+    parser.add_argument("--model", type=Path, default=Path("book/checkpoints/vqvae2-tiny"), help="what to measure")
+    parser.add_argument("--speakers", type=int, default=8, choices=range(2, 9), help="of the embedded test speech")
+    parser.add_argument("--seconds", type=float, default=100, help="of it")
+    asked = parser.parse_args(arguments)
+    model, card = load_model(asked.model)
+    source = EmbeddedSpeech("test", speakers=asked.speakers, seconds=asked.seconds)
+    corpus = FeatureCorpus.of(source)
+    table = {
+        "command": f"causalcnn experiment levels book/measurements/{asked.to.name}",
+        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
+        "data": repr(source),
+        "seeds": [card.get("seed", 0)],
+        "spread": "95 % interval of the mean over the speakers; the model was trained once",
+        "sha256": card["sha256"],
+        **measure(model, corpus),
+    }
+    write_json(asked.to, table)
+
+
+if __name__ == "__main__":
+    main()

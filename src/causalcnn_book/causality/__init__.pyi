@@ -1,0 +1,1 @@
+from .cone import ConeExplorer as ConeExplorer

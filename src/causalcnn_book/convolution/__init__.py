@@ -1,0 +1,8 @@
+"""The convolution chapter: kernel, stride, dilation and padding.
+
+The library's part of it is ``causalcnn.nn.conv``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

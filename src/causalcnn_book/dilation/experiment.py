@@ -1,0 +1,196 @@
+"""Is dilation still worth it at 20 to 100 frames a second? Causal stacks of equal size, dilated in three ways.
+
+    causalcnn experiment dilation book/measurements/dilation.json
+
+Six layers of kernel 3 with the same number of weights read 13, 25 or 127 frames, by their dilations alone. Two
+tasks on embedded speech ask for different amounts of past: which phone is this frame in (a phone is short), and
+who speaks (every further frame is evidence). Both are scored on frames in which somebody speaks, on sentences that
+were not trained on. Synthetic speech is easier than real speech: compare rows, not absolute numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.nn import CausalConv1d, CausalSequential, Residual
+from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
+from causalcnn.training.checkpoints import write_json
+
+__all__ = ["SETTINGS", "TASKS", "Recordings", "accuracy", "load", "main", "stack", "train"]
+
+SETTINGS: dict[str, tuple[int, ...]] = {
+    "dilation 1": (1,) * 6,
+    "dilation 2": (2,) * 6,
+    "doubling": (1, 2, 4, 8, 16, 32),
+}
+"""What differs between the networks: the dilation of each of the six layers."""
+TASKS = ("phone", "speaker")
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What all speakers said, one long recording each, as frames.
+
+    Attributes:
+        features: for each speaker ``(80, frames)``, standardised with the training recordings' mean and spread.
+        phone, speaker: for each speaker the class of every frame, ``(frames,)``; −1 where nobody speaks.
+        rate_hz: frames a second.
+    """
+
+    features: tuple[Tensor, ...]
+    phone: tuple[Tensor, ...]
+    speaker: tuple[Tensor, ...]
+    rate_hz: int
+
+    def targets(self, task: str) -> tuple[Tensor, ...]:
+        """The classes of a task."""
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}; it is one of {', '.join(TASKS)}")
+        return self.phone if task == "phone" else self.speaker
+
+
+def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -> Recordings:
+    """Embedded speech as frames; another seed says other sentences with the same voices.
+
+    Args:
+        seconds: of speech, all speakers together.
+        seed: draws the sentences.
+        rate_hz: 100, or a divisor of it: neighbouring frames are then averaged, and a label is that of the last.
+        speakers: how many voices.
+    """
+    if 100 % rate_hz:
+        raise ValueError(f"rate_hz is {rate_hz}; it must divide the front end's 100 frames a second")
+    front_end, pool = LogMel(), 100 // rate_hz
+    corpus = EmbeddedSpeech("train", speakers=speakers, seconds=seconds, seed=seed)
+    said: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in corpus.speaker_names}
+    index = {phone: i for i, phone in enumerate(PHONES)}
+    for utterance in corpus:
+        features = front_end(utterance.tensor())[0].clamp(min=-60)
+        frames = features.shape[1] // pool
+        features = features[:, : frames * pool].reshape(80, frames, pool).mean(2)
+        labels = [index[p] if p != "SIL" else -1 for p in utterance.phone_labels()][pool - 1 :: pool][:frames]
+        said[utterance.speaker].append((features, torch.tensor(labels)))
+    features = [torch.cat([f for f, _ in pieces], 1) for pieces in said.values() if pieces]
+    phone = tuple(torch.cat([p for _, p in pieces]) for pieces in said.values() if pieces)
+    speaker = tuple(torch.where(p >= 0, number, -1) for number, p in enumerate(phone))
+    # Fixed numbers for every corpus, near the mean and the spread of log-mel speech: nothing is fitted to the test.
+    return Recordings(tuple((f + 30) / 20 for f in features), phone, speaker, rate_hz)
+
+
+def stack(dilations: Sequence[int], classes: int, *, channels: int = 32, seed: int = 0) -> CausalSequential:
+    """Mel bands to channels, a residual layer of kernel 3 for each dilation, and a layer that names the class."""
+    torch.manual_seed(seed)
+    layers = [Residual(nn.ReLU(), CausalConv1d(channels, channels, 3, dilation=dilation)) for dilation in dilations]
+    return CausalSequential(CausalConv1d(80, channels, 1), *layers, nn.ReLU(), CausalConv1d(channels, classes, 1))
+
+
+def _batches(data: Recordings, task: str, seconds: float, rows: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    targets, length = data.targets(task), round(seconds * data.rate_hz)
+    weights = torch.tensor([float(max(0, t.shape[0] - length)) for t in targets])
+    if not weights.any():
+        raise ValueError(f"no speaker has {seconds} s of speech; load more, or train on shorter pieces")
+    while True:
+        who = torch.multinomial(weights, rows, replacement=True, generator=generator).tolist()
+        starts = [int(torch.randint(targets[i].shape[0] - length, (), generator=generator)) for i in who]
+        pairs = list(zip(who, starts, strict=True))
+        yield (
+            torch.stack([data.features[i][:, a : a + length] for i, a in pairs]),
+            torch.stack([targets[i][a : a + length] for i, a in pairs]),
+        )
+
+
+def train(
+    data: Recordings, task: str, dilations: Sequence[int], *, steps: int, seed: int = 0, rows: int = 16
+) -> tuple[CausalSequential, list[float]]:
+    """Train one stack with Adam on random pieces of four seconds; their frames in silence count for nothing.
+
+    Returns:
+        The network in eval mode, and its loss at each step, in nats a frame.
+    """
+    classes = len(PHONES) if task == "phone" else len(data.features)
+    network = stack(dilations, classes, seed=seed)
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    losses = []
+    for _, (x, target) in zip(range(steps), _batches(data, task, 4.0, rows, seed), strict=False):
+        loss = nn.functional.cross_entropy(network(x), target, ignore_index=-1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+    return network.eval(), losses
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, data: Recordings, task: str) -> float:
+    """The share of frames with speech whose class is named right."""
+    right = total = 0
+    for features, target in zip(data.features, data.targets(task), strict=True):
+        spoken = target >= 0
+        named = network(features[None])[0].argmax(0)
+        right += int((named == target)[spoken].sum())
+        total += int(spoken.sum())
+    return right / total
+
+
+def measure(*, steps: int, seconds: float, rates_hz: Sequence[int] = (100, 20)) -> list[dict[str, Any]]:
+    """Every task, rate and setting, over all seeds: the rows of the table."""
+    rows = []
+    for rate_hz in rates_hz:
+        data, held_out = load(seconds, seed=0, rate_hz=rate_hz), load(seconds / 4, seed=1, rate_hz=rate_hz)
+        for task in TASKS:
+            for name, dilations in SETTINGS.items():
+                networks = [train(data, task, dilations, steps=steps, seed=seed)[0] for seed in SEEDS]
+                each = [round(100 * accuracy(network, held_out, task), 2) for network in networks]
+                size = int(networks[0].field.size)
+                row = {
+                    "task": task,
+                    "rate_hz": rate_hz,
+                    "setting": name,
+                    "frames": size,
+                    "milliseconds": round(1000 * size / rate_hz),
+                    "parameters": sum(p.numel() for p in networks[0].parameters()),
+                    "percent": round(statistics.mean(each), 2),
+                    "spread": round(max(each) - min(each), 2),
+                    "each": each,
+                }
+                print(row, flush=True)
+                rows.append(row)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the table as JSON: whole, or not at all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("to", type=Path, help="the JSON file to write")
+    parser.add_argument("--steps", type=int, default=200, help="of training, each network")
+    parser.add_argument("--seconds", type=float, default=480, help="of speech to train on")
+    asked = parser.parse_args(arguments)
+    rows = measure(steps=asked.steps, seconds=asked.seconds)
+    sizes = f"--steps {asked.steps} --seconds {asked.seconds:g}"
+    table = {
+        "command": f"causalcnn experiment dilation book/measurements/{asked.to.name} {sizes}",
+        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
+        "seeds": list(SEEDS),
+        "spread": "largest minus smallest of the seeds, in percentage points",
+        "corpus": "EmbeddedSpeech, 16 voices; other sentences by the same voices are held out",
+        "score": "percent of frames with speech whose class is named right",
+        "rows": rows,
+    }
+    write_json(asked.to, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""The discrete-spectrograms chapter: values as bins.
+
+The library's part of it is ``causalcnn.speech.bins``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

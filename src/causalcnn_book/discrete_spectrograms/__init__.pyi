@@ -1,0 +1,2 @@
+from .bins import BinsExplorer as BinsExplorer
+from .ranges import RangeExplorer as RangeExplorer

@@ -1,0 +1,8 @@
+"""The leaks chapter: when an honest causal network stops being one.
+
+The library's part of it is ``causalcnn.causality.audit``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,8 @@
+"""The likelihood chapter: every model of values in bits on one grid.
+
+The library's part of it is ``causalcnn.models``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

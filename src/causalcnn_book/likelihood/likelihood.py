@@ -1,0 +1,290 @@
+"""How many bits does a value of a spectrogram cost? Models of the next frame in one table, in one unit.
+
+    causalcnn experiment likelihood book/measurements/likelihood.json
+
+Every model is trained on the same pieces of embedded speech, varied as by other microphones and rooms, for the same
+number of steps, and scored in bits per value of the same 8-bit grid, on speakers that nobody has trained on and
+nothing was tuned on. Real recordings are brought to the level of the training speech, one gain for each speaker;
+digits that were recorded at 8 kHz are scored below 4 kHz. A run that is there already is not run again, so that the
+table can be interrupted, and filled by several processes (``--rows``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from causalcnn.field import Field
+from causalcnn.models import MODELS, FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel
+from causalcnn.models.frame_generator import FrameGeneratorConfig
+from causalcnn.models.melnet import MelNetConfig
+from causalcnn.models.pixelcnn import PixelCNNConfig
+from causalcnn.nn.law import State
+from causalcnn.speech import (
+    HIGHEST_HZ_OF,
+    Batch,
+    EmbeddedSpeech,
+    FeatureCorpus,
+    UniformBins,
+    bands_below,
+    evaluation_sets,
+    speaking,
+    vary,
+)
+from causalcnn.training import save_model, train
+from causalcnn.training.checkpoints import write_json
+
+__all__ = ["Copy", "Histogram", "Task", "main", "models", "run", "score"]
+
+SEEDS = (0, 1, 2)
+STEPS, BATCH_ROWS, FRAMES = 400, 8, 64
+LEARNING_RATE = 3e-3
+
+
+class _Baseline(ValueModel):
+    """What is common to the baselines, which read one earlier frame or none."""
+
+    Config: ClassVar[type[ValueConfig]] = ValueConfig
+
+    @property
+    def field(self) -> Field:
+        """The frame before, at the same frequency, where it is read at all."""
+        return Field.product(Field.window([-1]), Field.identity(axis="frequency"))
+
+    def initial_state(self, batch: int, *frequency: int) -> State:
+        """The frame before: zeros."""
+        return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :class:`ValueModel`."""
+        self._check(x)
+        before = torch.cat([state, x], 2)
+        return self._say(before[:, 0, :-1]).movedim(-1, 1), before[:, :, -1:]
+
+    def _say(self, last: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Histogram(_Baseline):
+    """One distribution for each band, whatever came before: 256 logits for each."""
+
+    name: ClassVar[str] = "histogram"
+
+    def __init__(self, config: ValueConfig) -> None:
+        super().__init__(config.with_(law="categorical-8"))
+        self.logits = nn.Parameter(torch.zeros(config.mels, self.law.size))
+
+    def _say(self, last: Tensor) -> Tensor:
+        return self.logits.expand(*last.shape, -1)
+
+
+class Copy(_Baseline):
+    """The last frame again, give or take: a logistic bell around the last value, one learned spread for each band."""
+
+    name: ClassVar[str] = "copy"
+
+    def __init__(self, config: ValueConfig) -> None:
+        super().__init__(config.with_(law="logistics-1"))
+        self.spread = nn.Parameter(torch.full((config.mels,), -2.0))
+
+    def _say(self, last: Tensor) -> Tensor:
+        return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], -1)
+
+
+def models(bins: UniformBins) -> dict[str, ValueModel]:
+    """The rows of the table, untrained; each changes one thing of ``"logistics"``, the row to compare with."""
+    grid: dict[str, Any] = {"low_db": bins.low_db, "high_db": bins.high_db}
+    base = FrameGeneratorConfig.tiny().with_(**grid)
+    flat = base.with_(encoder="2d", channels=CHANNELS_2D)
+    rows: dict[str, ValueModel] = {
+        "histogram": Histogram(ValueConfig(**grid)),
+        "copy": Copy(ValueConfig(**grid)),
+        "logistics": FrameGenerator(base),
+        "gaussian": FrameGenerator(base.with_(law="gaussian")),
+        "gaussians": FrameGenerator(base.with_(law="gaussians-4")),
+        "categorical-4": FrameGenerator(base.with_(law="categorical-4")),
+        "categorical-6": FrameGenerator(base.with_(law="categorical-6")),
+        "categorical-8": FrameGenerator(base.with_(law="categorical-8")),
+        "2d": FrameGenerator(flat),
+        "dilation 3": FrameGenerator(base.with_(dilations=(3,))),
+        "stacks": FrameGenerator(base.with_(dilations=(1, 3), channels=CHANNELS_TWO_STACKS)),
+        "no glimpse": FrameGenerator(base.with_(glimpse=0)),
+        "own samples": FrameGenerator(base.with_(own_share=0.25)),
+        "pixelcnn": PixelCNN(PixelCNNConfig.tiny().with_(**grid)),
+        "melnet": MelNet(MelNetConfig.tiny().with_(**grid)),
+    }
+    return rows
+
+
+CHANNELS_2D, CHANNELS_TWO_STACKS = 33, 44
+"""So that these have as many parameters as the 1D encoder with one stack, to 3 % (a test counts them)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every row is trained and scored on.
+
+    Attributes:
+        corpus: to train on. bins: its range. sets: what to score on, by name.
+    """
+
+    corpus: FeatureCorpus
+    bins: UniformBins
+    sets: Mapping[str, FeatureCorpus]
+
+    @classmethod
+    def usual(cls, *, speakers: int = 40, seconds: float = 3600.0, scored_seconds: float = 120.0) -> Task:
+        """An hour of embedded speech to train on; unseen embedded speakers and what real speech there is to score."""
+        corpus = FeatureCorpus.of(EmbeddedSpeech("train", speakers=speakers, seconds=seconds))
+        sets = evaluation_sets(scored_seconds, level_db=corpus.level_db)
+        return cls(corpus, UniformBins.fitted(corpus), sets)
+
+    def batch(self, step: int, seed: int, rows: int = BATCH_ROWS, frames: int = FRAMES) -> Batch:
+        """The training batch of a step."""
+        return vary(self.corpus.batch(step, rows=rows, frames=frames, seed=seed), step=step, seed=seed)
+
+
+@torch.no_grad()
+def score(model: ValueModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
+    """Bits per value of a corpus, over all real frames and over those that speak.
+
+    Args:
+        model: in eval mode. bands: only so many of the lowest bands count.
+    """
+    total, spoken, frames, spoken_frames = 0.0, 0.0, 0, 0
+    for batch in corpus.in_batches(4):
+        bits = -model.log_prob(model.levels(batch.features))[:, :, :bands].double().mean(2) / math.log(2)
+        speaks = speaking(batch.features, batch.mask)
+        total += float(bits[batch.mask].sum())
+        spoken += float(bits[speaks].sum())
+        frames += int(batch.mask.sum())
+        spoken_frames += int(speaks.sum())
+    return {"bits": total / frames, "speaking": spoken / spoken_frames}
+
+
+def run(
+    name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
+) -> tuple[dict[str, Any], ValueModel]:
+    """Train one row with one seed, and score it on every set; also the model, in eval mode."""
+    torch.manual_seed(seed)
+    model = models(task.bins)[name]
+    history = train(
+        model,
+        lambda step, rank, world: task.batch(step, seed),
+        f"{steps} steps",
+        learning_rate=10 * LEARNING_RATE if isinstance(model, _Baseline) else LEARNING_RATE,
+        seed=seed,
+        device="cpu",
+        progress=progress,
+    )
+    scores = {key: score(model, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
+    found = {
+        "row": name,
+        "seed": seed,
+        "model": model.name,
+        "config": asdict(model.config),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": steps,
+        "loss": [round(sum(history.loss[i : i + 20]) / 20, 4) for i in range(0, len(history.loss), 20)],
+        "bits": {key: round(found["bits"], 4) for key, found in scores.items()},
+        "speaking": {key: round(found["speaking"], 4) for key, found in scores.items()},
+    }
+    return found, model
+
+
+def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
+    """Milliseconds of a training step of every row, on one thread: the CPU's own time, medians, rows in turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    batch = task.batch(0, 0)
+    rows = {name: model.train() for name, model in models(task.bins).items()}
+    taken: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(rounds + 1):
+        for name, model in rows.items():
+            began = time.process_time()
+            model.loss(batch)[0].backward()
+            taken[name].append(1000 * (time.process_time() - began))
+    torch.set_num_threads(threads)
+    return {name: round(statistics.median(values[1:]), 1) for name, values in taken.items()}
+
+
+def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
+    """The runs as one table: for each row lists over seeds, and what a step of its training costs."""
+    cost = costs(task)
+    rows: dict[str, dict[str, Any]] = {}
+    for found in sorted(runs, key=lambda each: each["seed"]):
+        row = rows.setdefault(found["row"], {
+            **{key: found[key] for key in ("model", "config", "parameters", "steps")},
+            "milliseconds_a_step": cost[found["row"]],
+            "seeds": [], "loss": [],
+            "bits": {key: [] for key in found["bits"]}, "speaking": {key: [] for key in found["speaking"]},
+        })  # fmt: skip
+        for key, value in (("seeds", found["seed"]), ("loss", found["loss"])):
+            row[key].append(value)
+        for kind in ("bits", "speaking"):
+            for key, value in found[kind].items():
+                row[kind][key].append(value)
+    order = list(models(task.bins))
+    return {
+        "command": "causalcnn experiment likelihood book/measurements/likelihood.json",
+        "device": f"CPU, {platform.machine()}, one thread, torch {torch.__version__.split('+')[0]}",
+        "unit": "bits per value of the 8-bit grid, over all real frames; speaking: over frames that are no silence",
+        "spread": "one value for each seed, of the weights and of the training batches",
+        "cost": "milliseconds_a_step: forward and backward of a batch, CPU time, one thread, median of 5",
+        "bins": asdict(task.bins),
+        "trained_on": {"corpus": repr(task.corpus), "rows": BATCH_ROWS, "frames": FRAMES, "rate": LEARNING_RATE},
+        "sets": {key: {"frames": corpus.frames, "speakers": len(corpus.speaker_names),
+                       "bands": bands_below(HIGHEST_HZ_OF[key])} for key, corpus in task.sets.items()},
+        "uniform": 8.0,
+        "rows": {name: rows[name] for name in order if name in rows},
+    }  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, and write the table as JSON: whole, or not at all."""
+    parser = argparse.ArgumentParser(
+        prog="causalcnn experiment likelihood", description=(__doc__ or "").split("\n")[0]
+    )  # fmt: skip
+    parser.add_argument("to", type=Path, help="the JSON file to write")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of every training; default: {STEPS}")
+    parser.add_argument("--runs", type=Path, help="the folder of the single runs; default: beside the file")
+    asked = parser.parse_args(arguments)
+    task = Task.usual()
+    known = list(models(task.bins))
+    unknown = sorted(set(asked.rows or ()) - set(known))
+    if unknown:
+        parser.error(f"no row is called {', '.join(unknown)}; there are {', '.join(known)}")
+    folder = asked.runs or asked.to.with_suffix(".runs")
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in asked.seeds:
+        for name in asked.rows or known:
+            file = folder / f"{name.replace(' ', '-')}-{seed}-{asked.steps}.run.json"
+            if file.exists():
+                continue
+            found, model = run(name, seed, task, steps=asked.steps, progress=True)
+            if model.name in MODELS:  # for those who want to hear it; baselines are not worth a file
+                save_model(
+                    file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps}
+                )
+            write_json(file, found)
+            print(name, seed, found["bits"], flush=True)
+    runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.run.json"))]
+    write_json(asked.to, table(runs, task))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

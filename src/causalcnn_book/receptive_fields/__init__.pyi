@@ -1,0 +1,2 @@
+from .published_encoders import ReferenceEncoder as ReferenceEncoder
+from .published_encoders import reference_encoders as reference_encoders

@@ -1,0 +1,2 @@
+from .stacks import Reading as Reading
+from .stacks import StackExplorer as StackExplorer

@@ -1,0 +1,2 @@
+from .window import WindowExplorer as WindowExplorer
+from .window import envelope as envelope

@@ -1,0 +1,6 @@
+from .channel_view import channel as channel
+from .codebook import CodebookExplorer as CodebookExplorer
+from .codebook_steps import POINTS as POINTS
+from .collapse import frames_of_speech as frames_of_speech
+from .collapse import learn as learn
+from .collapse import score as score

@@ -1,0 +1,77 @@
+"""Lines over the past: what is still told of a frame that lies so many frames back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from causalcnn_book.palette import LIGHT
+from causalcnn_book.picture import Picture, show
+from causalcnn_book.plots import _array, _locator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["lines_back"]
+
+STYLES = ("-", "--", ":", "-.")
+
+
+def lines_back(
+    lines: Mapping[str, ArrayLike],
+    *,
+    back: ArrayLike | None = None,
+    halves: Mapping[str, ArrayLike] | None = None,
+    edges: Mapping[str, int] | None = None,
+    colours: Mapping[str, str] | None = None,
+    y_label: str,
+    x_label: str = "frames back from the present one",
+    most: float | None = None,
+    alt: str,
+    caption: str = "",
+    height: int = 300,
+) -> Picture:
+    """Values over how far back a frame lies: the present at the right, the past to the left of it.
+
+    Args:
+        lines: name → values. back: how many frames back each value lies; default 0, 1, ….
+        halves: name → half of the interval of each value, drawn as a band.
+        edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
+        colours: name → a name of the palette; default: the order of ``curves``.
+        y_label, x_label: of the axes, with units. most: the top of the y axis.
+        alt, caption, height: see :func:`show`.
+    """
+    rest = ("past", "speaker_b", "speaker_a", "skipped", "present")
+    data = {name: _array(values).ravel() for name, values in lines.items()}
+
+    def draw(figure: Figure, width: int) -> None:
+        axes = figure.subplots()
+        for i, (name, values) in enumerate(data.items()):
+            colour = LIGHT[(colours or {}).get(name, rest[i % len(rest)])]
+            at = -(np.arange(len(values)) if back is None else _array(back).ravel()[: len(values)])
+            if name in (halves or {}):
+                half = np.nan_to_num(_array((halves or {})[name]).ravel())
+                axes.fill_between(at, values - half, values + half, color=colour, alpha=0.18, linewidth=0)
+            axes.plot(at, values, STYLES[i % len(STYLES)], color=colour, label=name, marker=".", markersize=7)
+        for row, (level, frames) in enumerate((edges or {}).items()):
+            axes.axvline(0.5 - frames, color=LIGHT[level], linewidth=1.4)
+            axes.text(
+                0.35 - frames, 1.02 + 0.065 * row, f"edge of {level}", transform=axes.get_xaxis_transform(),
+                color=LIGHT[level], fontsize=12, ha="center",
+            )  # fmt: skip
+        last = -max(len(values) - 1 for values in data.values()) if back is None else -float(_array(back).max())
+        axes.set(xlabel=x_label, xlim=(last - 0.5, 0.5 if back is None else 0.5 - float(_array(back).min())))
+        axes.set_ylim(0, most)
+        axes.xaxis.set_major_locator(_locator(width))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}".replace("-", "−"))
+        axes.grid(axis="y", linewidth=0.8)
+        note: dict[str, Any] = {"fontweight": "normal", "color": LIGHT["muted"], "pad": 8 + 17 * len(edges or {})}
+        axes.set_title(y_label, **note)
+        legend = {"handlelength": 1.8, "labelcolor": "linecolor", "borderpad": 0.1}
+        if width <= 400 or len(data) > 1:
+            axes.legend(loc="lower left", frameon=True, facecolor=LIGHT["paper"], edgecolor="none", **legend)
+
+    return show(draw, alt=alt, caption=caption, height=height)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from causalcnn_book import Figure, palette
+from causalcnn_book import Explorer, palette
 from causalcnn_book.causality import ConeExplorer
 from causalcnn_book.convolution import ResponseExplorer
 
@@ -24,7 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")
 
 
-def _page(folder: Path, *figures: Figure) -> str:
+def _page(folder: Path, *figures: Explorer) -> str:
     """A page as MyST-NB writes it: each figure's HTML, the widgets' state, the host. Its address."""
     from ipywidgets import Widget
 

@@ -5,7 +5,8 @@
 On speakers that the model has never met. An error is a share of the variance, as in
 :mod:`causalcnn_book.causal_vqvae2.reconstruction`: 1 is what saying the mean frame all the time would cost.
 The voice of a clip is found by its long-term mean spectrum, level removed: the nearest one among all speakers, each
-known from its *other* clips. What is said is compared frame by frame with what the model makes of each of the two donors.
+known from its *other* clips. What is said is compared frame by frame with what the model makes of each of the two
+donors.
 """
 
 from __future__ import annotations

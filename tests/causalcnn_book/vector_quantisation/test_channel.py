@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("anywidget")
 
-from causalcnn_book.vector_quantisation.channel import channel
+from causalcnn_book.vector_quantisation import channel
 
 
 def test_it_shows_codes_and_rates_at_both_widths() -> None:

@@ -45,7 +45,12 @@ def serve():
         status = book()
         if status:
             return status
-    return run(os.path.join("tools", "serve.py"))
+    print("The book is at http://127.0.0.1:8000/  (Ctrl-C ends it)")
+    sys.stdout.flush()
+    try:
+        return run("-m", "http.server", "8000", "--bind", "127.0.0.1", "--directory", os.path.join("_build", "html"))
+    except KeyboardInterrupt:
+        return 0
 
 
 def lint():

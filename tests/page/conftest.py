@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import http.server
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import build_book
-import serve
 from chromium import CHROMIUM, FLAGS
+
+
+class CompressingHandler(http.server.SimpleHTTPRequestHandler):
+    """Sends text compressed and lets it be cached, as public hosts of static pages do: Lighthouse counts both."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.is_dir():
+            path /= "index.html"
+        if not path.is_file():
+            self.send_error(404)
+            return
+        body, kind = path.read_bytes(), self.guess_type(str(path))
+        self.send_response(200)
+        if any(word in kind for word in ("text", "javascript", "json", "svg", "xml")):
+            body, kind = gzip.compress(body, 6), f"{kind}; charset=utf-8"
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "max-age=600" if "_static" in path.parts else "no-cache")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay quiet."""
 
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
-    """Serve the built book."""
+    """Serve the built book on this computer; give its address."""
     if not (build_book.HTML / "index.html").exists():
         pytest.skip("the book is not built; run `make book` first")
-    with serve.serving(build_book.HTML) as address:
-        yield address
+    handler = functools.partial(CompressingHandler, directory=str(build_book.HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

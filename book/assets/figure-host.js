@@ -48,7 +48,7 @@
 
   /* --- the setting in the address */
   const spell = (value) => encodeURIComponent(typeof value === "boolean" ? +value : value);
-  const tail = (model) => (model.get("shared") ?? []).filter((key) => model.get(key) !== model.first[key]).map((key) => `${key}=${spell(model.get(key))}`).join(",");
+  const tail = (model) => (model.get("url_keys") ?? []).filter((key) => model.get(key) !== model.first[key]).map((key) => `${key}=${spell(model.get(key))}`).join(",");
   let due = 0;
   function remember() { // once at rest: browsers limit how often an address may change
     clearTimeout(due);
@@ -66,7 +66,7 @@
       found ??= box;
       for (const pair of text.split(",")) {
         const [key, raw] = pair.split("="), was = model.first[key];
-        if (raw === undefined || !(model.get("shared") ?? []).includes(key)) continue;
+        if (raw === undefined || !(model.get("url_keys") ?? []).includes(key)) continue;
         let value;
         try { value = decodeURIComponent(raw); } catch { continue; }
         if (typeof was === "boolean") model.set(key, value === "1");

@@ -57,10 +57,10 @@ from .plots import (
     curves as curves,
 )
 from .plots import (
-    heat as heat,
+    heatmap as heatmap,
 )
 from .plots import (
-    heats as heats,
+    heatmaps as heatmaps,
 )
 from .plots import (
     voice_activity as voice_activity,

@@ -12,9 +12,9 @@ export function duration(frames, rateHz) {
   return `${String(+value.toFixed(digits)).replace("-", "−")} ${unit}`;
 }
 
-/** The smallest of 1, 2, 5, 10, … steps whose marks lie `least` units apart. */
-export function niceStep(unit, least) {
-  for (let power = 1; ; power *= 10) for (const m of [1, 2, 5]) if (m * power * unit >= least) return m * power;
+/** The smallest of 1, 2, 5, 10, … steps whose marks lie `minGap` units apart. */
+export function niceStep(unit, minGap) {
+  for (let power = 1; ; power *= 10) for (const m of [1, 2, 5]) if (m * power * unit >= minGap) return m * power;
 }
 
 /** Marks and labels of time relative to `now`: frames, and below them their duration. */
@@ -116,16 +116,16 @@ const BUILDERS = { slider, toggle, choice, clock };
 
 /**
  * Build a figure into `el`: stage, controls, readout, caption. Redraws at most once a frame.
- * `draw(width)` returns { picture, height, says, stats, valueNow, valueText }; `stage` adds behaviour.
+ * `draw(width)` returns { picture, height, sentence, readouts, range, spoken }; `stage` adds behaviour.
  */
 export function assemble({ model, el }, { controls, draw, react }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("aria-hidden", "true");
   const stage = make("div", { class: "cc-stage", tabindex: 0, role: "slider", "aria-orientation": "horizontal" }, svg);
-  const stats = make("dl", { class: "cc-stats" }), says = make("p", { class: "cc-says", "aria-live": "polite" });
+  const readouts = make("dl", { class: "cc-stats" }), sentence = make("p", { class: "cc-says", "aria-live": "polite" });
   const wanted = model.get("controls");
   const panel = make("div", { class: "cc-controls" }, ...controls.filter((c) => wanted.includes(c.key)).map((c) => BUILDERS[c.type](model, c)));
-  const root = make("div", { class: "cc-fig" }, stage, says, stats, panel);
+  const root = make("div", { class: "cc-fig" }, stage, sentence, readouts, panel);
   if (model.get("caption")) root.append(make("p", { class: "cc-caption" }, model.get("caption")));
   stage.setAttribute("aria-label", model.get("alt"));
   el.append(root);
@@ -138,19 +138,19 @@ export function assemble({ model, el }, { controls, draw, react }) {
     const view = draw(width);
     svg.setAttribute("viewBox", `0 0 ${width} ${view.height}`);
     svg.innerHTML = view.picture;
-    says.textContent = view.says;
-    const [least, now, most] = view.range;
-    stage.setAttribute("aria-valuemin", least);
-    stage.setAttribute("aria-valuemax", most);
-    stage.setAttribute("aria-valuenow", Math.min(most, Math.max(least, now)));
-    stage.setAttribute("aria-valuetext", view.spoken ?? view.says);
-    for (const [key, [, , row]] of cells) if (!view.stats.some((stat) => stat.key === key)) { row.remove(); cells.delete(key); }
-    for (const { key, label, value, text, note, leak } of view.stats) {
+    sentence.textContent = view.sentence;
+    const [min, now, max] = view.range;
+    stage.setAttribute("aria-valuemin", min);
+    stage.setAttribute("aria-valuemax", max);
+    stage.setAttribute("aria-valuenow", Math.min(max, Math.max(min, now)));
+    stage.setAttribute("aria-valuetext", view.spoken ?? view.sentence);
+    for (const [key, [, , row]] of cells) if (!view.readouts.some((one) => one.key === key)) { row.remove(); cells.delete(key); }
+    for (const { key, label, value, text, note, leak } of view.readouts) {
       if (!cells.has(key)) {
         const dd = make("dd", { "data-read": key }), small = make("small");
         const row = make("div", {}, make("dt", {}, label), dd);
         cells.set(key, [dd, small, row]);
-        stats.append(row);
+        readouts.append(row);
       }
       const [dd, small, row] = cells.get(key);
       dd.dataset.value = value;

@@ -95,7 +95,7 @@ class Explorer(anywidget.AnyWidget):
         caption: one sentence below the figure.
         alt: what the figure shows, for readers who do not see it; each figure has a default.
         controls: names of the controls on display, of those that the figure has; the others keep their value.
-        reads: names of the numbers on display.
+        readouts: names of the numbers on display.
 
     Every other trait is a keyword too, and is the figure's first state.
     """
@@ -103,14 +103,14 @@ class Explorer(anywidget.AnyWidget):
     _module: ClassVar[str]
     _css = style_sheet()
     _controls: ClassVar[dict[str, str]] = {}  # name of each control → what it looks like, to keep its place
-    _reads: ClassVar[tuple[str, ...]] = ()  # names of the numbers that the figure reads off
+    _readouts: ClassVar[tuple[str, ...]] = ()  # names of the numbers that the figure reads off
 
     name = traitlets.Unicode("figure").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     controls = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_module" in vars(cls):
@@ -120,9 +120,9 @@ class Explorer(anywidget.AnyWidget):
     def __init__(self, **state: Any) -> None:
         unknown = sorted(set(state) - set(self.trait_names()))
         if unknown:
-            own = sorted({*Explorer.class_own_traits(), *self.class_own_traits()} - {"shared"})
+            own = sorted({*Explorer.class_own_traits(), *self.class_own_traits()} - {"url_keys"})
             raise TypeError(f"{type(self).__name__} has no {unknown[0]!r}; it has {', '.join(own)}")
-        for key, known in (("controls", self._controls), ("reads", self._reads)):
+        for key, known in (("controls", self._controls), ("readouts", self._readouts)):
             wrong = sorted(set(state.get(key, ())) - set(known))
             if wrong:
                 raise ValueError(f"{key} names {wrong[0]!r}; this figure has {', '.join(known)}")
@@ -137,11 +137,11 @@ class Explorer(anywidget.AnyWidget):
         """
         raise NotImplementedError
 
-    def says(self) -> str:
+    def sentence(self) -> str:
         """The sentence below the picture."""
         raise NotImplementedError
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
         """What the figure reads off: name, label, value, note."""
         raise NotImplementedError
 
@@ -156,15 +156,15 @@ class Explorer(anywidget.AnyWidget):
             )
         rows = "".join(
             f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(text)}<small>{html.escape(note)}</small></dd></div>"
-            for key, label, text, note in self.stats()
-            if key in self.reads
+            for key, label, text, note in self.readout_rows()
+            if key in self.readouts
         )
         kinds = (kind for name, kind in self._controls.items() if name in self.controls)
         places = "".join(f'<div class="cc-place cc-place-{kind}"></div>' for kind in kinds)
         caption = f'<p class="cc-caption">{html.escape(self.caption)}</p>' if self.caption else ""
         return (
             f'<div class="cc-fig"><div class="cc-stage">{"".join(drawings)}</div>'
-            f'<p class="cc-says">{html.escape(self.says())}</p><dl class="cc-stats">{rows}</dl>'
+            f'<p class="cc-says">{html.escape(self.sentence())}</p><dl class="cc-stats">{rows}</dl>'
             f'<div class="cc-controls">{places}</div>{caption}</div>'
         )
 
@@ -188,7 +188,7 @@ class Explorer(anywidget.AnyWidget):
             f'<script type="{VIEW}">{json.dumps(data[VIEW])}</script>'
             f'<div class="cc-static">{self.static()}</div></div>'
         )
-        data["text/plain"] = f"{type(self).__name__}: {self.says()}"
+        data["text/plain"] = f"{type(self).__name__}: {self.sentence()}"
         return data, metadata
 
 
@@ -221,12 +221,12 @@ def duration(frames: float, rate_hz: float) -> str:
     return f"{'0' if text in ('-0', '') else text} {unit}".replace("-", "−")
 
 
-def nice_step(unit: float, least: float) -> int:
-    """The smallest of 1, 2, 5, 10, … steps whose marks lie ``least`` apart."""
+def nice_step(unit: float, min_gap: float) -> int:
+    """The smallest of 1, 2, 5, 10, … steps whose marks lie ``min_gap`` apart."""
     power = 1
     while True:
         for m in (1, 2, 5):
-            if m * power * unit >= least:
+            if m * power * unit >= min_gap:
                 return m * power
         power *= 10
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["codes", "curves", "heat", "heats", "voice_activity", "wave", "wave_and_mel"]
+__all__ = ["codes", "curves", "heatmap", "heatmaps", "voice_activity", "wave", "wave_and_mel"]
 
 Kind = Literal["energy", "signed", "nonzero"]
 
@@ -180,7 +180,7 @@ def voice_activity(
 
 
 # ---------------------------------------------------------------------------------------------- heat maps
-def heat(
+def heatmap(
     matrix: ArrayLike,
     *,
     title: str = "",
@@ -193,14 +193,14 @@ def heat(
     caption: str = "",
     height: int = 200,
 ) -> Picture:
-    """One picture over time: :func:`heats` with a single row."""
+    """One picture over time: :func:`heatmaps` with a single row."""
     row = {title: matrix}
-    return heats(
+    return heatmaps(
         row, kind=kind, now=now, leaks=leaks, rate_hz=rate_hz, y_label=y_label, alt=alt, caption=caption, height=height
     )
 
 
-def heats(
+def heatmaps(
     rows: Mapping[str, ArrayLike],
     *,
     kind: Kind = "energy",
@@ -233,7 +233,7 @@ def heats(
     def draw(figure: Figure, width: int) -> None:
         all_axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (title, picture) in zip(all_axes, pictures.items(), strict=True):
-            _draw_heat(axes, picture, kind, steps, now, leaks, scale)
+            _draw_heatmap(axes, picture, kind, steps, now, leaks, scale)
             axes.set(title=title, yticks=[])
         figure.supylabel(y_label, fontsize=13, color=LIGHT["muted"])
         _label_frames(all_axes[-1], rate_hz, width)
@@ -241,7 +241,7 @@ def heats(
     return show(draw, alt=alt, caption=caption, height=height or 46 + 120 * len(pictures))
 
 
-def _draw_heat(
+def _draw_heatmap(
     axes: Axes,
     picture: NDArray[np.float64],
     kind: Kind,

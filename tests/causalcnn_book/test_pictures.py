@@ -35,8 +35,8 @@ def _all():
     return {
         "wave": figures.wave(samples, alt="A hum."),
         "wave_and_mel": figures.wave_and_mel(samples, mel, phones=spans, words=spans[1:2], alt="A hum & its mel."),
-        "heat": figures.heat(np.eye(5, 20), now=4, leaks=True, rate_hz=100, alt="A diagonal."),
-        "heats": figures.heats({"a": rng.normal(size=(4, 9)), "b": -np.eye(4, 9)}, kind="signed", alt="Two."),
+        "heatmap": figures.heatmap(np.eye(5, 20), now=4, leaks=True, rate_hz=100, alt="A diagonal."),
+        "heatmaps": figures.heatmaps({"a": rng.normal(size=(4, 9)), "b": -np.eye(4, 9)}, kind="signed", alt="Two."),
         "response_grid": response_grid(layers=(1,), dims=(1,)),
         "curves": figures.curves(
             {"x < y": [1, 10], "b": [2, 3]}, x_label="layers", y_label="frames", log=True, alt="Up."
@@ -108,18 +108,18 @@ def test_a_finished_figure_becomes_one_drawing_and_is_closed():
 
 def test_a_picture_without_a_description_is_refused():
     with pytest.raises(ValueError, match="alt is empty"):
-        figures.heat(np.eye(3), alt=" ")
+        figures.heatmap(np.eye(3), alt=" ")
 
 
 def test_a_batch_is_refused_with_its_shape():
     with pytest.raises(ValueError, match=r"\(2, 3, 3\)"):
-        figures.heat(np.zeros((2, 3, 3)), alt="x")
+        figures.heatmap(np.zeros((2, 3, 3)), alt="x")
 
 
 def test_a_tensor_with_a_gradient_can_be_drawn():
     import torch
 
-    assert figures.heat(torch.ones(1, 3, 4, requires_grad=True), alt="Ones.").drawings
+    assert figures.heatmap(torch.ones(1, 3, 4, requires_grad=True), alt="Ones.").drawings
 
 
 def test_labels_too_narrow_for_their_piece_of_time_are_left_out(pictures):

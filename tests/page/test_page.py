@@ -62,7 +62,7 @@ def library_figure(state: dict[str, Any], hash_text: str, name: str) -> Any:
     """Return the library's own figure in the state that the page is in, which its address tells."""
     module, _, kind = state["_anywidget_id"].rpartition(".")
     cls = getattr(importlib.import_module(module), kind)
-    own = set(cls.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names()) - {"shared"}
+    own = set(cls.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names()) - {"url_keys"}
     now = {key: value for key, value in state.items() if key in own}
     for part in unquote(hash_text).lstrip("#").split("&"):
         whose, _, settings = part.partition(":")
@@ -90,7 +90,7 @@ def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name:
         shown = read_numbers(figure)
         assert shown, "the figure shows no numbers"
         kinds = {number for number, _ in shown}
-        expected = [(key, text) for key, _, text, _ in library.stats() if key in kinds]
+        expected = [(key, text) for key, _, text, _ in library.readout_rows() if key in kinds]
         if shown == expected:
             return
     assert shown == expected

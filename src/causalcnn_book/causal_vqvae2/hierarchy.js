@@ -124,7 +124,7 @@ export function sentence(s) {
   return `${reads}${own ? `${own}. The rest comes through the tops` : ""}.${edge}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = hierarchyRead(s), known = influence(s);
   return [
     { key: "past", label: "Past", value: f.past, text: plural(f.past, "frame"), note: duration(f.past, RATE_HZ) },
@@ -167,8 +167,8 @@ function render({ model, el }) {
       slide.parentElement.querySelector(".cc-value").textContent = where(s.band);
     }
     return {
-      picture: hierarchyPicture(s, w, id), height: HEIGHT, says: sentence(s), range: [0, s.frame, s.frames - 1],
-      stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: hierarchyPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
+      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage: box, svg, keep }) => {

@@ -26,7 +26,7 @@ NIGHT = "#0b0d16"
 """On a spectrogram, which is dark on a light page too, the colours of a dark page are seen best."""
 CONTROLS = {"level": "choice", "band": "slider", "frame": "slider", "blocks": "slider", "kernel": "choice"}
 CONTROLS |= {"weights": "switch"}
-READS = ("past", "bands", "cells", "only", "ahead", "half")
+READOUTS = ("past", "bands", "cells", "only", "ahead", "half")
 
 Interval = tuple[int, int]
 
@@ -59,7 +59,7 @@ class HierarchyExplorer(Explorer):
         influence: what :func:`causalcnn_book.causal_vqvae2.levels.influence` found.
         trained: blocks and kernel of the model that it was found on.
         controls: any of ``level, band, frame, blocks, kernel, weights``; default: all.
-        reads: any of ``past, bands, cells, only, ahead, half``; default: all.
+        readouts: any of ``past, bands, cells, only, ahead, half``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -69,7 +69,7 @@ class HierarchyExplorer(Explorer):
 
     _module: ClassVar[str] = "causal_vqvae2/hierarchy"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("hierarchy").tag(sync=True)
     level = traitlets.Enum(tuple(BANDS), "bottom").tag(sync=True)
@@ -83,8 +83,8 @@ class HierarchyExplorer(Explorer):
     influence = traitlets.Dict(default_value={}).tag(sync=True)
     trained = traitlets.List(traitlets.Int(), [1, 3]).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
     alt = traitlets.Unicode(
         "A spectrogram over time, darkened but for the patch that the chosen code reads, which ends at the line of the "
         "present. Inside it a smaller frame is what the code reads by itself; the future is hatched. Beside it the "
@@ -238,8 +238,8 @@ class HierarchyExplorer(Explorer):
             rate_hz=RATE_HZ,
         )  # fmt: skip
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f = self.read()
         (low, high), zeros = f["through"]["bands"], max(0, f["past"] - self.frame)
         past = plural(f["past"], "frame")
@@ -250,8 +250,8 @@ class HierarchyExplorer(Explorer):
         edge = f" The first {plural(zeros, 'frame')} of these came before the recording: zeros." if zeros else ""
         return f"{out}.{edge}"
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         f, known = self.read(), self.found()
         within = plural(known["within"], "frame") if known else "not measured"
         return [

@@ -179,7 +179,7 @@ export function sentence(s) {
   return ahead > 0 ? `${reads} and ${plural(ahead, "frame")} (${duration(ahead, s.rate_hz)}) into the future: a leak.` : `${reads}, and none from the future.`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = field(s), ms = (frames) => duration(frames, s.rate_hz);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: ms(f.size) },
@@ -228,7 +228,7 @@ function render({ model, el }) {
     const s = state(), [least, most] = choosable(s, w, s.pick);
     if (s.at < least || s.at > most) s.at = Math.min(most, Math.max(least, 0));
     return {
-      picture: conePicture(s, w, id), height: HEIGHT, says: sentence(s), stats: stats(s).filter((c) => model.get("reads").includes(c.key)), range: [least, s.at, most],
+      picture: conePicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), range: [least, s.at, most],
       spoken: `${s.pick} ${s.at}. ${sentence(s)}`
     };
   };

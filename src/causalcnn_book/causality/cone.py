@@ -13,7 +13,7 @@ __all__ = ["ConeExplorer"]
 GUTTER, EDGE, TOP, BOTTOM, HEIGHT = 58, 10, 56, 236, 306
 CONTROLS = dict.fromkeys(("kernel_size", "dilation", "layers", "stride", "rate_hz"), "slider")
 CONTROLS |= {"convention": "choice", "doubling": "switch", "play": "buttons"}
-READS = ("size", "taps", "holes", "lookahead", "stride", "parameters")
+READOUTS = ("size", "taps", "holes", "lookahead", "stride", "parameters")
 
 
 class ConeExplorer(Explorer):
@@ -34,7 +34,7 @@ class ConeExplorer(Explorer):
         at: its index; 0 is the present frame.
         controls: which controls to show, any of ``kernel_size, dilation, layers, stride, rate_hz,
             convention, doubling, play``; default: all.
-        reads: which numbers to show, any of ``size, taps, holes, lookahead, stride, parameters``; default: all.
+        readouts: which numbers to show, any of ``size, taps, holes, lookahead, stride, parameters``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -45,7 +45,7 @@ class ConeExplorer(Explorer):
 
     _module: ClassVar[str] = "causality/cone"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("cone").tag(sync=True)
     kernel_size = traitlets.Int(3, min=1, max=7).tag(sync=True)
@@ -60,8 +60,8 @@ class ConeExplorer(Explorer):
     pick = traitlets.Enum(("output", "input"), "output").tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), [*list(CONTROLS)[:-1], "pick", "at"]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), [*list(CONTROLS)[:-1], "pick", "at"]).tag(sync=True)
     alt = traitlets.Unicode(
         "Rows of dots, one row a layer, time from left to right. The chosen output is joined by lines to every "
         "input frame that it reads; inputs that it skips are crossed out; the future is hatched."
@@ -117,8 +117,8 @@ class ConeExplorer(Explorer):
         draw = _Stage(self, width)
         return draw.background(unique) + draw.network(unique) + draw.labels(), HEIGHT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         if self.pick == "input":
             outputs = self._lit()[-1]
             early = sum(self._time(self.layers, u) < self.at for u in outputs)
@@ -141,8 +141,8 @@ class ConeExplorer(Explorer):
             return f"{reads} and {plural(ahead, 'frame')} ({duration(ahead, self.rate_hz)}) into the future: a leak."
         return f"{reads}, and none from the future."
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         field, rate = self.field, self.rate_hz
         size, ahead, stride = int(field.size), int(field.lookahead), int(field.stride)
         return [

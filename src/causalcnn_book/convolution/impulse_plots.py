@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from causalcnn_book.convolution.all_ones import AllOnes
 from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
-from causalcnn_book.plots import _array, _draw_heat
+from causalcnn_book.plots import _array, _draw_heatmap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def response_grid(
                 stack = AllOnes(d, convention, depth, kernel_size, dilation, stride, features, steps)  # type: ignore[arg-type]
                 axes = grid[row, column]
                 out = _held(stack, _array(stack.response(step, kind)))
-                _draw_heat(axes, out, "nonzero" if nonzero else "energy", steps, step, leaks=True)
+                _draw_heatmap(axes, out, "nonzero" if nonzero else "energy", steps, step, leaks=True)
                 axes.set(yticks=[])
                 if row == 0:
                     axes.set_title(

@@ -137,7 +137,7 @@ export function responsePicture(s, width, id) {
     : { title: "out: the chosen step", values: outer(new Array(s.features).fill(1), [1]), times: [now], hold: s.stride ** s.layers, early: () => false, most: 1 };
   const effects = shown.map((p) => ({
     ...p, title: (forward ? "out, " : wide ? "its gradient at the input, " : "gradient, ") + KINDS[p.convention],
-    says: !p.leaked ? "no leak" : `${wide ? plural(p.leaked, forward ? "output" : "input") : p.leaked} ${forward ? "too early" : wide ? "of the future" : "leak"}`,
+    verdict: !p.leaked ? "no leak" : `${wide ? plural(p.leaked, forward ? "output" : "input") : p.leaked} ${forward ? "too early" : wide ? "of the future" : "leak"}`,
   }));
   const stack = forward ? [source, ...effects] : [...effects, source], height = HEAD + stack.length * (PANEL + TITLE) + FOOT;
   const line = forward ? x(now) : x(now + 1), edge = Math.min(Math.max(line, LEFT), right);
@@ -146,7 +146,7 @@ export function responsePicture(s, width, id) {
   stack.forEach((panel, n) => {
     const top = HEAD + n * (PANEL + TITLE) + TITLE - 6;
     out += `<text class="cc-title" x="${LEFT}" y="${top - 6}">${panel.title}</text>`;
-    if (panel.says) out += `<text class="${panel.leaked ? "cc-said-leak" : "cc-quiet"}" x="${tidy(right)}" y="${top - 6}" text-anchor="end">${panel.says}</text>`;
+    if (panel.verdict) out += `<text class="${panel.leaked ? "cc-said-leak" : "cc-quiet"}" x="${tidy(right)}" y="${top - 6}" text-anchor="end">${panel.verdict}</text>`;
     out += `<rect fill="${ENERGY[0]}" x="${LEFT}" y="${top}" width="${tidy(right - LEFT)}" height="${PANEL}"/>`;
     if (panel !== source) out += `<rect fill="url(#${id}h)" x="${tidy(closed[0])}" y="${top}" width="${tidy(closed[1])}" height="${PANEL}"/>`;
     out += `<g shape-rendering="crispEdges">${cells(panel, s, x, top)}</g>`;
@@ -162,7 +162,7 @@ export function responsePicture(s, width, id) {
 
 // --- what is said
 
-export function account(s) {
+export function sentence(s) {
   const forward = s.view === "response", all = panels(s).map((p) => {
     const name = KINDS[p.convention];
     if (!p.values[0].length || !p.reached) return `${name}: nothing comes out`;
@@ -173,7 +173,7 @@ export function account(s) {
   return start + all.map((text) => text[0].toUpperCase() + text.slice(1)).join(". ") + ".";
 }
 
-export function figures(s) {
+export function readouts(s) {
   const forward = s.view === "response";
   return panels(s).flatMap((p) => {
     const name = KINDS[p.convention], key = p.convention;
@@ -217,8 +217,8 @@ function render({ model, el }) {
   ];
   const draw = (w) => {
     width = w;
-    const s = state(), says = account(s);
-    return { ...responsePicture(s, w, id), says, stats: figures(s).filter((c) => model.get("reads").includes(c.key.split("-")[0])), range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${says}` };
+    const s = state(), text = sentence(s);
+    return { ...responsePicture(s, w, id), sentence: text, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key.split("-")[0])), range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${text}` };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

@@ -17,7 +17,7 @@ KINDS = {"strict": "causal", "block": "block-causal", "regular": "regular"}
 CONTROLS = dict.fromkeys(("view", "convention", "dims", "impulse"), "choice")
 CONTROLS |= dict.fromkeys(("layers", "kernel_size", "dilation", "stride", "step"), "slider")
 CONTROLS |= {"nonzero": "switch", "play": "buttons"}
-READS = ("reached", "leaked", "most")
+READOUTS = ("reached", "leaked", "most")
 
 
 class ResponseExplorer(Explorer):
@@ -39,7 +39,7 @@ class ResponseExplorer(Explorer):
         rate_hz: frames a second.
         controls: which controls to show, any of ``view, convention, dims, impulse, layers, kernel_size,
             dilation, stride, step, nonzero, play``; default: all.
-        reads: which numbers to show, any of ``reached, leaked, most``; default: all.
+        readouts: which numbers to show, any of ``reached, leaked, most``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -50,7 +50,7 @@ class ResponseExplorer(Explorer):
 
     _module: ClassVar[str] = "convolution/response"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("response").tag(sync=True)
     dims = traitlets.Int(1, min=1, max=2).tag(sync=True)
@@ -68,8 +68,8 @@ class ResponseExplorer(Explorer):
     features = traitlets.Int(15, min=1, max=80).tag(sync=True)
     rate_hz = traitlets.Float(100.0, min=1e-3).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)[:-1]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)[:-1]).tag(sync=True)
     alt = traitlets.Unicode(
         "Pictures of features over time, below each other: an impulse that goes in, and what comes out of "
         "regular and of causal convolutions. What comes out before the impulse has the alarm colour."
@@ -170,8 +170,8 @@ class ResponseExplorer(Explorer):
                 f = last
         return "".join(f'<path fill="{colour}" d="{d}"/>' for colour, d in paths.items())
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         forward = self.view == "response"
         when = "before it happened" if forward else "from the future"
         said = []
@@ -188,8 +188,8 @@ class ResponseExplorer(Explorer):
         start = "An impulse goes in at now. " if forward else "One output step is asked what it depends on. "
         return start + ". ".join(said) + "."
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         forward, rows = self.view == "response", []
         for panel in self.panels():
             name = KINDS[panel.convention]

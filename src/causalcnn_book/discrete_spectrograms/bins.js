@@ -88,7 +88,7 @@ export function sentence(s) {
   return `With ${s.bits} bit${s.bits === 1 ? "" : "s"} a value is one of ${now.bins} bins, each ${hundredths(now.step_db)} dB wide. What comes back is off by ${hundredths(now.error_db)} dB.`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const now = read(s);
   return [
     { key: "width", label: "A bin", value: now.step_db, text: `${hundredths(now.step_db)} dB`, note: "" },
@@ -119,8 +119,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: binsPicture(s, w), height: HEIGHT, says: sentence(s), range: [0, s.frame, s.frames - 1],
-      spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}`, stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: binsPicture(s, w), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
+      spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, svg, keep }) => {

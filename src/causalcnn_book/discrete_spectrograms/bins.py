@@ -21,7 +21,7 @@ LEFT, MARGIN, HEAD, PANEL, GAP, FRAME, FOOT = 58, 10, 26, 96, 34, 190, 46
 RATE_HZ, MELS, MOST_BITS = 100, 80, 8
 KEYS = ("bits", "frame", "frames", "levels", "low_db", "high_db", "errors")
 CONTROLS = {"sound": "sound", "bits": "slider", "frame": "slider"}
-READS = ("width", "error", "frame", "rate", "states")
+READOUTS = ("width", "error", "frame", "rate", "states")
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -35,13 +35,13 @@ class BinsExplorer(Explorer):
         frames: how many there are. levels: their 8-bit levels, frame after frame from the low bands up, as base64.
         low_db, high_db: the range of the bins. errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
         sounds: for 1 … 8 bits an MP3 as base64; none: no player. seconds: how long they are.
-        controls: any of ``sound, bits, frame``; default: all. reads: any of ``width, error, frame, rate, states``.
+        controls: any of ``sound, bits, frame``; default: all. readouts: any of ``width, error, frame, rate, states``.
         name, caption, alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/bins"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("bins").tag(sync=True)
     bits = traitlets.Int(3, min=1, max=MOST_BITS).tag(sync=True)
@@ -54,8 +54,8 @@ class BinsExplorer(Explorer):
     sounds = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     seconds = traitlets.Float(0.0).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), ["bits", "frame"]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), ["bits", "frame"]).tag(sync=True)
     alt = traitlets.Unicode(
         "Two spectrograms, one as it is and one in few levels, like a poster. Below, one frame: a curve over the 80 "
         "bands, and for each band the bin that the curve is in, as a block."
@@ -175,8 +175,8 @@ class BinsExplorer(Explorer):
             "mel band, from low to high</text>"
         )
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         now = self.read()
         width = hundredths(now["step_db"])
         return (
@@ -184,8 +184,8 @@ class BinsExplorer(Explorer):
             f"What comes back is off by {hundredths(now['error_db'])} dB."
         )
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         now = self.read()
         return [
             ("width", "A bin", f"{hundredths(now['step_db'])} dB", ""),

@@ -90,7 +90,7 @@ export function sentence(s) {
   return `The bang of ${bang} is not louder than the rest of the recording: no level before it moves.`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const found = moved(s);
   return [
     { key: "before", label: "Moved before the bang", value: found.before, text: plural(found.before, "level"), note: `of ${s.at}`, leak: found.before > 0 },
@@ -121,8 +121,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: rangesPicture(s, w, id), height: HEIGHT, says: sentence(s), range: [LENGTH, s.at, frames - LENGTH],
-      spoken: `bang at ${duration(s.at, RATE)}`, stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: rangesPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [LENGTH, s.at, frames - LENGTH],
+      spoken: `bang at ${duration(s.at, RATE)}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, svg, keep }) => {

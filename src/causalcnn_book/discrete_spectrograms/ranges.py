@@ -16,7 +16,7 @@ LEAST_DB, MOST_DB = -100, 60
 KEYS = ("way", "bang_db", "at", "values", "low_db", "high_db", "rise_db", "fall_db_per_second")
 WAYS = {"recording": "the whole recording's", "fixed": "fixed beforehand", "running": "running"}
 CONTROLS = {"way": "choice", "bang_db": "slider", "at": "slider"}
-READS = ("before", "distance", "after")
+READOUTS = ("before", "distance", "after")
 PLAIN = tuple(-40.0 + round(25 * math.sin(t / 9) * math.exp(-((t - 60) ** 2) / 3000), 1) for t in range(120))
 
 
@@ -28,13 +28,13 @@ class RangeExplorer(Explorer):
         bang_db: how loud the bang is, in dB, 0 … 60; it lasts 5 frames. at: its first frame, from 5.
         values: one value a frame, in dB. low_db, high_db: the fixed range, which the running one starts with.
         rise_db, fall_db_per_second: of the running range, see :class:`causalcnn.speech.RunningBins`.
-        controls: any of ``way, bang_db, at``; default: all. reads: any of ``before, distance, after``.
+        controls: any of ``way, bang_db, at``; default: all. readouts: any of ``before, distance, after``.
         name, caption, alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/ranges"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("ranges").tag(sync=True)
     way = traitlets.Enum(tuple(WAYS), "recording").tag(sync=True)
@@ -46,8 +46,8 @@ class RangeExplorer(Explorer):
     rise_db = traitlets.Float(6.0).tag(sync=True)
     fall_db_per_second = traitlets.Float(5.0).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
     alt = traitlets.Unicode(
         "Above, a curve of decibels over time with a bang in it, and the range of the bins as a shaded strip. Below, "
         "the levels from 0 to 255: where the range is the whole recording's, those before the bang move down."
@@ -176,8 +176,8 @@ class RangeExplorer(Explorer):
             f'x="{LEFT}" y="{second - 12}">its levels{"; grey: without the bang" if wide else ""}</text>'
         ), second + LEVELS + FOOT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         found, bang = self.moved(), f"{count(self.bang_db)} dB"
         who = {"recording": "The recording's own range", "fixed": "The fixed range", "running": "The running range"}
         if found["before"]:
@@ -202,8 +202,8 @@ class RangeExplorer(Explorer):
             )
         return f"The bang of {bang} is not louder than the rest of the recording: no level before it moves."
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         found = self.moved()
         return [
             ("before", "Moved before the bang", plural(found["before"], "level"), f"of {self.first}"),

@@ -98,7 +98,7 @@ export function sentence(s) {
   return `At temperature ${temperature.toFixed(2)} a frame is ${tenths(written.step)} dB away from the one before it; in this piece of speech it is ${tenths(speech.step)} dB.`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const { written, speech } = read(s);
   return [["step", "Step to the next frame"], ["contrast", "Contrast of the bands"], ["level", "Moves of the level"]].map(
     ([key, label]) => ({ key, label, value: written[key], text: `${tenths(written[key])} dB`, note: `speech ${tenths(speech[key])}` }),
@@ -115,8 +115,8 @@ function render({ model, el }) {
   const draw = (width) => {
     const s = state(), at = placeOf(s);
     return {
-      picture: temperaturePicture(s, width), height: HEIGHT, says: sentence(s), range: [0, at, s.temperatures.length - 1],
-      spoken: `temperature ${named(s.temperatures[at])}`, stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: temperaturePicture(s, width), height: HEIGHT, sentence: sentence(s), range: [0, at, s.temperatures.length - 1],
+      spoken: `temperature ${named(s.temperatures[at])}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, keep }) => {

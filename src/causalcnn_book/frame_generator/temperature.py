@@ -36,13 +36,13 @@ class TemperatureExplorer(Explorer):
             continuation at each temperature.
         step_db: the width of a level.
         sounds: for each temperature an MP3 as base64; none: no player. seconds: how long they are.
-        controls: any of ``sound, temperature``; default: all. reads: any of ``step, contrast, level``.
+        controls: any of ``sound, temperature``; default: all. readouts: any of ``step, contrast, level``.
         name, caption, alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "frame_generator/temperature"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = tuple(LOOKS)
+    _readouts: ClassVar[tuple[str, ...]] = tuple(LOOKS)
 
     name = traitlets.Unicode("temperature").tag(sync=True)
     temperature = traitlets.Int(100).tag(sync=True)
@@ -53,8 +53,8 @@ class TemperatureExplorer(Explorer):
     sounds = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     seconds = traitlets.Float(0.0).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(LOOKS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), ["temperature"]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(LOOKS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), ["temperature"]).tag(sync=True)
     alt = traitlets.Unicode(
         "Two mel spectrograms that begin with the same given frames. The upper one goes on as it was said, the lower "
         "one as a model wrote it at the chosen temperature."
@@ -151,16 +151,16 @@ class TemperatureExplorer(Explorer):
             )
         return out, second + PANEL + FOOT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         now = self.read()
         return (
             f"At temperature {now['temperature']:.2f} a frame is {tenths(now['written']['step'])} dB away from the one "
             f"before it; in this piece of speech it is {tenths(now['speech']['step'])} dB."
         )
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         now = self.read()
         return [
             (key, label, f"{tenths(now['written'][key])} dB", f"speech {tenths(now['speech'][key])}")

@@ -86,7 +86,7 @@ export function sentence(s) {
   return "Nothing moves before the impulse: no layer reads the future.";
 }
 
-export function stats(s) {
+export function readouts(s) {
   const rows = moved(s), top = early(s, rows[6]), first = rows.findIndex((row) => early(s, row).length);
   const shown = !s.hunt || s.reveal || s.probe === 6, told = !s.hunt || s.reveal, ahead = top.length ? s.at - top[0] : 0;
   return [
@@ -122,8 +122,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: leakPicture(s, w, id), height: HEIGHT, says: sentence(s), range: [0, s.at, FRAMES - 1],
-      stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: leakPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.at, FRAMES - 1],
+      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, svg, keep }) => {

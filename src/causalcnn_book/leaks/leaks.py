@@ -24,7 +24,7 @@ CONTROLS = {"case": "slider", "at": "slider", "probe": "slider"}
 CONTROLS |= {key: "switch" for key, _, _ in LAYERS} | {"reveal": "switch"}
 PLANT = ["at", *(key for key, _, _ in LAYERS)]
 HUNT = ["case", "at", "probe", "reveal"]
-READS = ("moved", "ahead", "first")
+READOUTS = ("moved", "ahead", "first")
 
 
 class LeakExplorer(Explorer):
@@ -37,7 +37,7 @@ class LeakExplorer(Explorer):
         case: 1 … 8. probe: the layer whose output is seen, 1 … 6. reveal: whether everything is.
         controls: any of ``case, at, probe, front_end, padding, dilation, reflect, norm, mask, reveal``;
             default: those that plant faults, or those of the hunt.
-        reads: any of ``moved, ahead, first``; default: all.
+        readouts: any of ``moved, ahead, first``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -48,7 +48,7 @@ class LeakExplorer(Explorer):
 
     _module: ClassVar[str] = "leaks/leaks"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("leaks").tag(sync=True)
     at = traitlets.Int(14, min=0, max=FRAMES - 1).tag(sync=True)
@@ -63,8 +63,8 @@ class LeakExplorer(Explorer):
     probe = traitlets.Int(6, min=1, max=6).tag(sync=True)
     reveal = traitlets.Bool(False).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), PLANT).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
     alt = traitlets.Unicode(
         "Seven rows of dots over time, the input at the bottom and six layers above it. The impulse stands at the "
         "edge of the hatched future; dots that move before it are drawn in the colour of leaks."
@@ -84,7 +84,7 @@ class LeakExplorer(Explorer):
         rows = [[self.at]]
         for layer, wrong in enumerate(self.faults()):
             below = rows[-1]
-            rows.append([t for t in range(FRAMES) if any(_reads(layer, wrong, t, u) for u in below)])
+            rows.append([t for t in range(FRAMES) if any(_readouts(layer, wrong, t, u) for u in below)])
         return rows
 
     def _early(self, row: list[int]) -> list[int]:
@@ -125,8 +125,8 @@ class LeakExplorer(Explorer):
             f"24 frames, {self.at} of them before the impulse</text>"
         ), HEIGHT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         rows = self.moved()
         first = next((i for i, row in enumerate(rows) if self._early(row)), 0)
         if self.hunt and not self.reveal:
@@ -141,8 +141,8 @@ class LeakExplorer(Explorer):
             return "Nothing moves before this impulse, although a fault is there. Move the impulse."
         return "Nothing moves before the impulse: no layer reads the future."
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         rows = self.moved()
         top, first = self._early(rows[-1]), next((i for i, row in enumerate(rows) if self._early(row)), 0)
         shown, told = not self.hunt or self.reveal or self.probe == 6, not self.hunt or self.reveal
@@ -158,7 +158,7 @@ def _many(n: int) -> str:
     return f"{plural(n, 'frame')} {'moves' if n == 1 else 'move'}"
 
 
-def _reads(layer: int, wrong: bool, t: int, u: int) -> bool:
+def _readouts(layer: int, wrong: bool, t: int, u: int) -> bool:
     """Whether output ``t`` of a layer reads its input ``u``."""
     d = u - t
     if layer == 0:

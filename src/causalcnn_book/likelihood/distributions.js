@@ -190,7 +190,7 @@ export function sentence(s) {
   return `No law can pay less than ${f.bits.entropy.toFixed(2)} bits. The Gaussian pays ${more.toFixed(2)} more. ${where}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = lawRead(s), over = (name) => `${Math.max(0, f.bits[name] - f.bits.entropy).toFixed(2)} more`;
   const label = names(s);
   return [
@@ -230,8 +230,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: lawPicture(s, w, id) + handle(), height: layout(w).height, says: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
-      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: lawPicture(s, w, id) + handle(), height: layout(w).height, sentence: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
+      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   /** Where a finger draws: the page does not scroll from there. */

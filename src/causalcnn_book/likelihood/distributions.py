@@ -19,7 +19,7 @@ DRAWN = {
 }
 COLOURS = {"gaussian": "speaker-b", "mixture": "top", "categorical": "speaker-a"}
 CONTROLS = {"shape": "choice", "before": "slider", "below": "slider", "components": "slider", "bits": "slider"}
-READS = ("entropy", "gaussian", "mixture", "categorical")
+READOUTS = ("entropy", "gaussian", "mixture", "categorical")
 HAND = ["shape", "components", "bits"]
 
 
@@ -38,7 +38,7 @@ class LawExplorer(Explorer):
             value before lies, and for each of these every eighth in which the value below lies.
         before, below: the eighths, 1 … 8.
         controls: any of ``shape, before, below, components, bits``; default: those that act.
-        reads: any of ``entropy, gaussian, mixture, categorical``; default: all but the first, which is said.
+        readouts: any of ``entropy, gaussian, mixture, categorical``; default: all but the first, which is said.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -48,7 +48,7 @@ class LawExplorer(Explorer):
 
     _module: ClassVar[str] = "likelihood/distributions"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("laws").tag(sync=True)
     shape = traitlets.Enum(tuple(DRAWN), "two").tag(sync=True)
@@ -60,8 +60,8 @@ class LawExplorer(Explorer):
     below = traitlets.Int(4, min=1, max=CELLS).tag(sync=True)
     contexts = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), HAND).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS[1:])).tag(sync=True)
-    shared = traitlets.List(
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS[1:])).tag(sync=True)
+    url_keys = traitlets.List(
         traitlets.Unicode(), ["shape", "bars", "components", "bits", "chosen", "before", "below"]
     ).tag(sync=True)
     alt = traitlets.Unicode(
@@ -170,8 +170,8 @@ class LawExplorer(Explorer):
             )
         return out, bottom + FOOT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f = self.read()
         if f["empty"]:
             return "There is nothing here. All laws say that all levels are alike, and pay 8 bits."
@@ -182,8 +182,8 @@ class LawExplorer(Explorer):
             f"The Gaussian pays {max(0, bits['gaussian'] - bits['entropy']):.2f} more. The mean is {mean:.0f}{none}."
         )
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         bits, names = self.read()["bits"], self._names()
         rows = [("entropy", "Entropy", f"{bits['entropy']:.2f} bits", "")]
         for name, label in names.items():

@@ -131,7 +131,7 @@ export function sentence(s) {
   return `${who} may read ${plural(may, "value")}; ${plural(s.layers, "layer")} ${s.layers === 1 ? "reads" : "read"} ${f.seen.length} of them.${rest}${far ? ` ${far} ${far === 1 ? "is" : "are"} too far away.` : ""}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = orderRead(s);
   return [
     { key: "number", label: "Its number", value: f.number + 1, text: `${f.number + 1} of ${CELLS}`, note: "" },
@@ -175,7 +175,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return { picture: orderPicture(s, w, id), height: layout(w).height, says: sentence(s), range: [1, orderRead(s).number + 1, CELLS], stats: stats(s).filter((c) => model.get("reads").includes(c.key)) };
+    return { picture: orderPicture(s, w, id), height: layout(w).height, sentence: sentence(s), range: [1, orderRead(s).number + 1, CELLS], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)) };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

@@ -15,7 +15,7 @@ CELLS = FRAMES * BANDS
 ENOUGH = 16
 """Layers after which nothing new is reached on so small a plane: what is still missing then is a blind spot."""
 CONTROLS = {"order": "choice", "network": "choice", "layers": "slider", "kernel": "choice", "play": "buttons"}
-READS = ("number", "seen", "future", "blind")
+READOUTS = ("number", "seen", "future", "blind")
 STYLES = {
     "closed": "fill:var(--cc-paper)",
     "beyond": "fill:var(--cc-raised)",
@@ -95,7 +95,7 @@ class OrderExplorer(Explorer):
         layers: of the network, 1 … 6. kernel: 3 or 5, in time (all of it past) and in frequency.
         frame, band: of the value that reads, counted from 1.
         controls: any of ``order, network, layers, kernel, play``; default: all.
-        reads: any of ``number, seen, future, blind``; default: all.
+        readouts: any of ``number, seen, future, blind``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -105,7 +105,7 @@ class OrderExplorer(Explorer):
 
     _module: ClassVar[str] = "likelihood/orders"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("orders").tag(sync=True)
     order = traitlets.Enum(("frame", "band", "tiers", "shuffled"), "frame").tag(sync=True)
@@ -115,8 +115,8 @@ class OrderExplorer(Explorer):
     frame = traitlets.Int(7, min=1, max=FRAMES).tag(sync=True)
     band = traitlets.Int(4, min=1, max=BANDS).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), ["order", "network", "layers", "kernel", "frame", "band"]).tag(
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), ["order", "network", "layers", "kernel", "frame", "band"]).tag(
         sync=True
     )
     alt = traitlets.Unicode(
@@ -190,8 +190,8 @@ class OrderExplorer(Explorer):
         out += f'<text class="cc-quiet" x="{GUTTER - 18}" y="{bottom + 37}">band (frequency) upwards</text>'
         return out, bottom + FOOT
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f, who = self.read(), f"Frame {self.frame}, band {self.band}"
         may = len(f["allowed"])
         if self._network == "all":
@@ -213,8 +213,8 @@ class OrderExplorer(Explorer):
             f"{len(f['seen'])} of them.{rest}"
         )
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         f = self.read()
         return [
             ("number", "Its number", f"{f['number'] + 1} of {CELLS}", ""),

@@ -106,7 +106,7 @@ export function sentence(s) {
   return `${reads} Of ${plural(f.paths, "path")} through the network, ${count(f.present)} ${f.present === 1 ? "starts" : "start"} in the present frame.`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = read(s);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: duration(f.size, s.rate_hz) },
@@ -154,8 +154,8 @@ function render({ model, el }) {
       if (row) row.style.display = i > s.stacks ? "none" : "";
     }
     return {
-      picture: stackPicture(s, w, id), height: stackHeight(s), says: sentence(s), range: [a, s.at, b],
-      stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: stackPicture(s, w, id), height: stackHeight(s), sentence: sentence(s), range: [a, s.at, b],
+      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, svg, keep }) => {

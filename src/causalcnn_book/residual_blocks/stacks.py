@@ -22,7 +22,7 @@ PLACES = (1, 2, 3, 4)
 CONTROLS = {"stacks": "choice", "combine": "choice"}
 CONTROLS |= {f"{what}_{i}": "slider" for i in PLACES for what in ("kernel", "dilation")}
 CONTROLS |= {"second": "slider", "blocks": "slider", "residual": "switch"}
-READS = ("size", "taps", "holes", "parameters", "paths", "present")
+READOUTS = ("size", "taps", "holes", "parameters", "paths", "present")
 
 
 class StackExplorer(Explorer):
@@ -44,7 +44,7 @@ class StackExplorer(Explorer):
         rate_hz: frames a second. channels: of every layer, for the number of parameters.
         controls: any of ``stacks, combine, kernel_1, dilation_1, …, second, blocks, residual``; default: all
             but ``second``.
-        reads: any of ``size, taps, holes, parameters, paths, present``; default: all.
+        readouts: any of ``size, taps, holes, parameters, paths, present``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -55,7 +55,7 @@ class StackExplorer(Explorer):
 
     _module: ClassVar[str] = "residual_blocks/stacks"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("stacks").tag(sync=True)
     stacks = traitlets.Int(2, min=1, max=4).tag(sync=True)
@@ -76,8 +76,8 @@ class StackExplorer(Explorer):
     rate_hz = traitlets.Float(100.0, min=1e-3).tag(sync=True)
     channels = traitlets.Int(64, min=1).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), [key for key in CONTROLS if key != "second"]).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), [*CONTROLS, "at"]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), [*CONTROLS, "at"]).tag(sync=True)
     alt = traitlets.Unicode(
         "Frames over time, one strip for each stack and one for all together: frames that the chosen output "
         "reads are filled, skipped ones crossed out, the future is hatched. Below, bars for the gradient."
@@ -208,8 +208,8 @@ class StackExplorer(Explorer):
         place: dict[str, Any] = {"x": x, "dx": dx, "right": right, "left": GUTTER, "y": bottom}
         return out + time_axis(a, b, now=now, rate_hz=self.rate_hz, **place), bottom + 56
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f = self.read()
         if f.size == 1:
             return "The chosen output reads the present frame and nothing else."
@@ -220,8 +220,8 @@ class StackExplorer(Explorer):
             f"{count(f.present)} {'starts' if f.present == 1 else 'start'} in the present frame."
         )
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         f = self.read()
         return [
             ("size", "Receptive field", plural(f.size, "frame"), duration(f.size, self.rate_hz)),

@@ -83,7 +83,7 @@ export function sentence(s) {
   return `${reads}, and none after its own hop, which ends at ${ms(f.due)}.${made}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = windowRead(s), ms = (samples) => duration(samples, RATE);
   return [
     { key: "reads", label: "Reads the samples", value: f.first, text: `${count(f.first)} … ${count(f.last)}`, note: "" },
@@ -131,8 +131,8 @@ function render({ model, el }) {
       slide.style.setProperty("--at", `${(100 * s.frame) / lastFrame(s)}%`);
     }
     return {
-      picture: windowPicture(s, w, id), height: HEIGHT, says: sentence(s), range: [0, s.frame, lastFrame(s)],
-      stats: stats(s).filter((c) => model.get("reads").includes(c.key)), leak: f.lookahead > 0,
+      picture: windowPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, lastFrame(s)],
+      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), leak: f.lookahead > 0,
     };
   };
   const react = ({ stage, svg, keep }) => {

@@ -16,7 +16,7 @@ RATE_HZ, FIRST_MS, LAST_MS, LAST_HOP_MS = 16_000, -60, 200, 160
 WINDOWS, HOPS = (160, 320, 400, 512, 640, 1024), (80, 160, 320)
 CONTROLS = {"frame": "slider", "convention": "choice", "window_samples": "slider", "hop_samples": "slider"}
 CONTROLS |= {"play": "buttons"}
-READS = ("reads", "lookahead", "ready", "age", "rate", "resolution")
+READOUTS = ("reads", "lookahead", "ready", "age", "rate", "resolution")
 
 
 def envelope(samples: Sequence[float], rate_hz: int = RATE_HZ) -> list[list[float]]:
@@ -44,7 +44,7 @@ class WindowExplorer(Explorer):
         hop_samples: 80, 160 or 320.
         wave: least and greatest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
         controls: any of ``frame, convention, window_samples, hop_samples, play``; default: all.
-        reads: any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
+        readouts: any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -54,7 +54,7 @@ class WindowExplorer(Explorer):
 
     _module: ClassVar[str] = "sound/window"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("window").tag(sync=True)
     frame = traitlets.Int(7, min=0, max=31).tag(sync=True)
@@ -63,8 +63,8 @@ class WindowExplorer(Explorer):
     hop_samples = traitlets.Enum(HOPS, 160).tag(sync=True)
     wave = traitlets.List(default_value=_tone()).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)[:-1]).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)[:-1]).tag(sync=True)
     alt = traitlets.Unicode(
         "A sound over time, above it the window of one frame as a hump. The samples under the window are coloured; "
         "those after the end of the frame's own hop lie in the hatched future."
@@ -154,8 +154,8 @@ class WindowExplorer(Explorer):
             points.append(f"{tidy(x(at))} {tidy(BOTTOM - (BOTTOM - TOP) * 0.5 * (1 - math.cos(turn)))}")
         return f"M{'L'.join(points)}"
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f = self.read()
         zeros = min(self.window_samples, max(0, -f["first"]))
         made = f" {plural(zeros, 'sample')} of them are zeros that nobody spoke." if zeros else ""
@@ -170,8 +170,8 @@ class WindowExplorer(Explorer):
             )
         return f"{reads}, and none after its own hop, which ends at {duration(f['due'], RATE_HZ)}.{made}"
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         f = self.read()
         return [
             ("reads", "Reads the samples", f"{count(f['first'])} … {count(f['last'])}", ""),

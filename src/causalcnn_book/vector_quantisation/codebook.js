@@ -214,7 +214,7 @@ export function sentence(s) {
   return `Step ${s.steps}: ${f.used < s.codes ? some : `all ${s.codes} codewords are in use`}. ${chosen(s)}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const f = read(s);
   return [
     { key: "error", label: "Mean squared distance", value: f.error, text: f.error.toFixed(2), note: `${((100 * f.error) / f.variance).toFixed(0)} % of the variance` },
@@ -261,8 +261,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: codebookPicture(s, w, id) + handles(s), height: layout(w).height, says: sentence(s), spoken: chosen(s),
-      range: [1, s.chosen + 1, s.codes + DATA.length], stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: codebookPicture(s, w, id) + handles(s), height: layout(w).height, sentence: sentence(s), spoken: chosen(s),
+      range: [1, s.chosen + 1, s.codes + DATA.length], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   /** Discs that a finger can hold: the page does not scroll from there. */

@@ -35,7 +35,7 @@ CONTROLS = {
     "restart": "switch",
     "play": "buttons",
 }
-READS = ("error", "used", "perplexity")
+READOUTS = ("error", "used", "perplexity")
 
 
 class CodebookExplorer(Explorer):
@@ -52,7 +52,7 @@ class CodebookExplorer(Explorer):
         chosen: what the keys move: a codeword, counted from 0, or after them a point.
         placed, moved: codewords and points where a reader has put them, as text.
         controls: any of ``steps, codes, decay, start, restart, play``; default: all.
-        reads: any of ``error, used, perplexity``; default: all.
+        readouts: any of ``error, used, perplexity``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -63,7 +63,7 @@ class CodebookExplorer(Explorer):
 
     _module: ClassVar[str] = "vector_quantisation/codebook"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("codebook").tag(sync=True)
     codes = traitlets.Int(8, min=2, max=MOST).tag(sync=True)
@@ -75,8 +75,8 @@ class CodebookExplorer(Explorer):
     placed = traitlets.Unicode("").tag(sync=True)
     moved = traitlets.Unicode("").tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(
         traitlets.Unicode(), ["codes", "decay", "restart", "start", "steps", "chosen", "placed", "moved"]
     ).tag(sync=True)
     alt = traitlets.Unicode(
@@ -158,8 +158,8 @@ class CodebookExplorer(Explorer):
             out += _token(j, wins[j] > 0, tidy(EDGE + word[0] * unit), tidy(bottom - word[1] * unit))
         return out + _bars(wins, width, beside, unit, bottom), height
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         f = self.read()
         used, every = f["used"], len(f["points"])
         some = f"{used} of {self.codes} codewords {'carries' if used == 1 else 'carry'} all {every} points"
@@ -175,8 +175,8 @@ class CodebookExplorer(Explorer):
         (x, y), owner = f["points"][i], nearest(f["points"][i], f["words"]) + 1
         return f"Point {i + 1} at ({_fixed(x, 1)}, {_fixed(y, 1)}) goes to codeword {owner}."
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         f = self.read()
         of_variance = f"{_fixed(100 * f['error'] / f['variance'], 0)} % of the variance"
         bits = f"{_fixed(f['bits'], 2)} of {_fixed(math.log2(self.codes), 2)} bits"

@@ -85,7 +85,7 @@ export function sentence(s) {
     : `From the ${NAMES[s.source]} of one frame, ${tells} is told with an error of ${thousandths(error)}. ${reads}`;
 }
 
-export function stats(s) {
+export function readouts(s) {
   const [error, half] = errorAt(s);
   return [
     { key: "error", label: "Error", value: error, text: thousandths(error), note: `± ${thousandths(half)}` },
@@ -115,8 +115,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: memoryPicture(s, w, id), height: places(w).height, says: sentence(s), range: [0, s.back, FURTHEST],
-      stats: stats(s).filter((c) => model.get("reads").includes(c.key)),
+      picture: memoryPicture(s, w, id), height: places(w).height, sentence: sentence(s), range: [0, s.back, FURTHEST],
+      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };
   const react = ({ stage, svg, keep }) => {

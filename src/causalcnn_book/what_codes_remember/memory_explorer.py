@@ -17,7 +17,7 @@ FURTHEST, NOW, RATE_HZ = 18, 45, 100
 NAMES = {"codes": "trained codes", "untrained": "untrained codes", "fixed": "fixed code"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 CONTROLS = {"back": "slider", "source": "choice"}
-READS = ("error", "age", "read")
+READOUTS = ("error", "age", "read")
 
 
 class MemoryExplorer(Explorer):
@@ -33,7 +33,7 @@ class MemoryExplorer(Explorer):
         said: source → its pictures, one for each ``back``.
         errors, halves: source → error and half of its interval for each ``back``, in thousandths of the variance.
         top, bottom: frames that a top code and a bottom code read.
-        controls: any of ``back, source``; default: both. reads: any of ``error, age, read``; default: all.
+        controls: any of ``back, source``; default: both. readouts: any of ``error, age, read``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Raises:
@@ -42,7 +42,7 @@ class MemoryExplorer(Explorer):
 
     _module: ClassVar[str] = "what_codes_remember/memory_explorer"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _reads: ClassVar[tuple[str, ...]] = READS
+    _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("memory").tag(sync=True)
     back = traitlets.Int(5, min=0, max=FURTHEST).tag(sync=True)
@@ -56,8 +56,8 @@ class MemoryExplorer(Explorer):
     top = traitlets.Int(9, min=1).tag(sync=True)
     bottom = traitlets.Int(13, min=1).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    reads = traitlets.List(traitlets.Unicode(), list(READS)).tag(sync=True)
-    shared = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
+    url_keys = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
     alt = traitlets.Unicode(
         "Two spectrograms, the second blurred: what was said, and what the codes of a frame some frames later tell of "
         "it. Below, the error of a frame over how far back it lies; it rises from the present to the left."
@@ -167,8 +167,8 @@ class MemoryExplorer(Explorer):
                 )
         return out + f'<text class="cc-quiet" x="{LEFT - 8}" y="{top + CURVE + 60}" text-anchor="end">frames</text>'
 
-    def says(self) -> str:
-        """See :meth:`Explorer.says`."""
+    def sentence(self) -> str:
+        """See :meth:`Explorer.sentence`."""
         error, who = _thousandths(self.error()[0]), self.read_by()
         back = f"{plural(self.back, 'frame')} ({duration(self.back, RATE_HZ)}) back"
         tells = f"the frame {back}" if self.back else "the frame"
@@ -183,8 +183,8 @@ class MemoryExplorer(Explorer):
         }[who]
         return f"From the {NAMES[self.source]} of one frame, {tells} is told with an error of {error}. {reads}"
 
-    def stats(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.stats`."""
+    def readout_rows(self) -> list[tuple[str, str, str, str]]:
+        """See :meth:`Explorer.readout_rows`."""
         error, half = self.error()
         return [
             ("error", "Error", _thousandths(error), f"± {_thousandths(half)}"),

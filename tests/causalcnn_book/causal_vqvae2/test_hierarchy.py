@@ -114,9 +114,9 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any) -> None
             assert (
                 script("hierarchyPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
             )
-        assert script("sentence(s)", s=state(figure)) == figure.says()
-        live = [(one["key"], one["label"], one["text"], one["note"]) for one in script("stats(s)", s=state(figure))]
-        assert live == figure.stats()
+        assert script("sentence(s)", s=state(figure)) == figure.sentence()
+        live = [(one["key"], one["label"], one["text"], one["note"]) for one in script("readouts(s)", s=state(figure))]
+        assert live == figure.readout_rows()
 
 
 def test_what_the_weights_do_read_lies_within_what_they_could() -> None:

@@ -126,9 +126,9 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     picture, height = cone.picture(width, "one")
     assert picture == v8("conePicture(s, w, 'one')", s=s, w=width)
     assert height == v8("HEIGHT")
-    assert cone.says() == v8("sentence(s)", s=s)
-    drawn = [(c["key"], c["label"], c["text"], c.get("note", "")) for c in v8("stats(s)", s=s)]
-    assert drawn == cone.stats()
+    assert cone.sentence() == v8("sentence(s)", s=s)
+    drawn = [(c["key"], c["label"], c["text"], c.get("note", "")) for c in v8("readouts(s)", s=s)]
+    assert drawn == cone.readout_rows()
 
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):

@@ -98,9 +98,9 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     picture, height = figure.picture(width, "one")
     assert picture == drawn["picture"]
     assert height == drawn["height"]
-    assert figure.says() == v8("account(s)", s=s)
+    assert figure.sentence() == v8("sentence(s)", s=s)
     numbers = v8("figures(s).map((c) => [c.key.split('-')[0], c.label, c.text, c.note ?? ''])", s=s)
-    assert [tuple(row) for row in numbers] == figure.stats()
+    assert [tuple(row) for row in numbers] == figure.readout_rows()
 
 
 def test_a_causal_stack_never_leaks_and_a_regular_one_does():

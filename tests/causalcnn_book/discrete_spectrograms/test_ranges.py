@@ -63,9 +63,9 @@ def test_javascript_draws_and_says_what_python_does(engine: Any, way: str) -> No
                 picture, height = figure.picture(width, "x")
                 assert script("rangesPicture(s, width, 'x')", s=s, width=width) == picture
                 assert script("HEIGHT") == height
-            assert script("sentence(s)", s=s) == figure.says()
-            live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("stats(s)", s=s)]
-            assert live == figure.stats()
+            assert script("sentence(s)", s=s) == figure.sentence()
+            live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]
+            assert live == figure.readout_rows()
 
 
 def test_the_ranges_ends_are_where_the_running_bins_are() -> None:
@@ -83,7 +83,7 @@ def test_only_the_recordings_own_range_is_alarming(engine: Any) -> None:
     for way in WAYS:
         figure = drawn(way=way, bang_db=60)
         s = {key: getattr(figure, key) for key in KEYS}
-        assert engine("ranges")("stats(s)[0].leak", s=s) is (way == "recording")
+        assert engine("ranges")("readouts(s)[0].leak", s=s) is (way == "recording")
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:

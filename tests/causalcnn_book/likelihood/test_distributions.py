@@ -134,9 +134,9 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
         # Logarithms of the two languages differ in the last digit, so a number may round to its neighbour.
         assert max(abs(a - b) for a, b in zip(numbers(live), numbers(picture), strict=True)) < 0.11
         assert script("layout(width).height", width=width) == height
-        assert script("sentence(s)", s=state(figure)) == figure.says()
-        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("stats(s)", s=state(figure))]
-        assert live == figure.stats()
+        assert script("sentence(s)", s=state(figure)) == figure.sentence()
+        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("readouts(s)", s=state(figure))]
+        assert live == figure.readout_rows()
 
 
 def test_a_drawn_bar_is_the_only_one_that_changes(engine: Any) -> None:

@@ -142,9 +142,9 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
         picture, height = figure.picture(width, "x")
         assert script("orderPicture(s, width, 'x')", s=state(figure), width=width) == picture
         assert script("layout(width).height", width=width) == height
-        assert script("sentence(s)", s=state(figure)) == figure.says()
-        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("stats(s)", s=state(figure))]
-        assert live == figure.stats()
+        assert script("sentence(s)", s=state(figure)) == figure.sentence()
+        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("readouts(s)", s=state(figure))]
+        assert live == figure.readout_rows()
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:

@@ -129,9 +129,9 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     picture, height = figure.picture(width, "one")
     assert picture == v8("stackPicture(s, w, 'one')", s=s, w=width)
     assert height == v8("stackHeight(s)", s=s)
-    assert figure.says() == v8("sentence(s)", s=s)
-    drawn = [(c["key"], c["label"], c["text"], c["note"]) for c in v8("stats(s)", s=s)]
-    assert drawn == figure.stats()
+    assert figure.sentence() == v8("sentence(s)", s=s)
+    drawn = [(c["key"], c["label"], c["text"], c["note"]) for c in v8("readouts(s)", s=s)]
+    assert drawn == figure.readout_rows()
 
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):

@@ -40,7 +40,7 @@ def test_every_state_reads_what_the_field_says(script: Any) -> None:
         figure = WindowExplorer(convention=convention, window_samples=window, hop_samples=hop, wave=[])
         for frame in range(figure.last_frame + 1):
             figure.frame = frame
-            assert call(script, "windowRead", figure) == figure.read(), figure.says()
+            assert call(script, "windowRead", figure) == figure.read(), figure.sentence()
             states += 1
         assert call(script, "lastFrame", figure) == figure.last_frame
     assert states == 2 * 6 * (32 + 16 + 8)
@@ -57,9 +57,9 @@ def test_the_static_picture_is_the_live_one(script: Any) -> None:
 def test_words_and_numbers_are_the_same_in_both(script: Any) -> None:
     for convention, window, hop in SETTINGS:
         figure = WindowExplorer(convention=convention, window_samples=window, hop_samples=hop, frame=3)
-        assert call(script, "sentence", figure) == figure.says()
-        live = [(s["key"], s["label"], s["text"], s["note"]) for s in call(script, "stats", figure)]
-        assert live == figure.stats()
+        assert call(script, "sentence", figure) == figure.sentence()
+        live = [(s["key"], s["label"], s["text"], s["note"]) for s in call(script, "readouts", figure)]
+        assert live == figure.readout_rows()
 
 
 def test_an_address_that_asks_for_nonsense_gets_a_state_that_can_be_drawn(script: Any) -> None:
@@ -85,7 +85,7 @@ def test_the_envelope_keeps_the_extremes_of_each_millisecond() -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(ValueError, match="reads names"):
-        WindowExplorer(reads=("nothing",))
+    with pytest.raises(ValueError, match="readouts names"):
+        WindowExplorer(readouts=("nothing",))
     with pytest.raises(TypeError, match="WindowExplorer has no"):
         WindowExplorer(size=3)

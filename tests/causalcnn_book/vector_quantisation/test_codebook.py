@@ -106,9 +106,9 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
         picture, height = figure.picture(width, "x")
         assert script("codebookPicture(s, width)", s=s, width=width) == picture
         assert script("layout(width).height", s=s, width=width) == height
-        assert script("sentence(s)", s=s) == figure.says()
-        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("stats(s)", s=s)]
-        assert live == figure.stats()
+        assert script("sentence(s)", s=s) == figure.sentence()
+        live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("readouts(s)", s=s)]
+        assert live == figure.readout_rows()
 
 
 def test_a_cell_holds_what_is_nearest_to_its_codeword() -> None:

@@ -54,10 +54,10 @@ def test_javascript_draws_and_says_what_python_does(engine: Any, source: str) ->
         for width in (700, 330):
             assert script("memoryPicture(s, width, 'x')", s=s, width=width) == figure.picture(width, "x")[0]
             assert script("places(width).height", width=width) == figure.picture(width, "x")[1]
-        assert script("sentence(s)", s=s) == figure.says()
+        assert script("sentence(s)", s=s) == figure.sentence()
         assert script("errorAt(s)", s=s) == list(figure.error())
-        live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("stats(s)", s=s)]
-        assert live == figure.stats()
+        live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]
+        assert live == figure.readout_rows()
 
 
 @pytest.mark.parametrize(("frames", "bands"), [(60, 40), (7, 3), (1, 1)])
@@ -124,6 +124,6 @@ def test_the_books_figure_shows_the_measured_numbers() -> None:
             at = table["back"].index(figure.back)
             mean = table["linear"][figure.source]["mean"][at]
             assert abs(figure.error()[0] / 1000 - mean) <= 0.0005 + 1e-9
-            assert figure.stats()[0][2] == f"{figure.error()[0] // 1000}.{figure.error()[0] % 1000:03}"
+            assert figure.readout_rows()[0][2] == f"{figure.error()[0] // 1000}.{figure.error()[0] % 1000:03}"
     assert len(json.dumps(figure.said)) <= 150_000
     assert (figure.top, figure.bottom) == (table["field"]["top"], table["field"]["bottom"])

@@ -44,7 +44,7 @@ from . import (
     what_codes_remember as what_codes_remember,
 )
 from .explorer import Explorer as Explorer
-from .labels import intervals as intervals
+from .labels import confidence_intervals as confidence_intervals
 from .labels import labels_over_time as labels_over_time
 from .picture import Picture as Picture
 from .picture import new_figure as new_figure

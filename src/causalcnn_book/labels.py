@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["intervals", "labels_over_time"]
+__all__ = ["confidence_intervals", "labels_over_time"]
 
 
 def labels_over_time(
@@ -80,7 +80,7 @@ def _strip(axes: Axes, labels: Sequence[str], right: Sequence[bool], quiet: str,
         spine.set_visible(False)
 
 
-def intervals(
+def confidence_intervals(
     rows: Mapping[str, tuple[float, float]],
     *,
     x_label: str,

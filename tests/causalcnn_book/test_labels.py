@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from causalcnn_book import intervals, labels_over_time
+from causalcnn_book import confidence_intervals, labels_over_time
 
 
 def test_wrong_labels_are_hatched_and_right_ones_are_not():
@@ -24,7 +24,7 @@ def test_strips_of_another_length_are_refused():
 
 
 def test_every_row_of_intervals_is_named():
-    text = intervals(
+    text = confidence_intervals(
         {"add": (79.0, 0.5), "concat": (77.5, 1.2)},
         points={"add": [78.5, 79.5]},
         x_label="right, in %",

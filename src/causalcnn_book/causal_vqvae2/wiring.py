@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["level_wiring", "speech_codes"]
+__all__ = ["vqvae2_diagram", "speech_codes"]
 
 # Place along the flow, lane (0 bottom, 1 top), what it is, what it does to the frequency axis, colour.
 PARTS = (
@@ -34,7 +34,7 @@ PARTS = (
 WIRES = ((0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (4, 5), (5, 6), (6, 8), (7, 8), (8, 9))
 
 
-def level_wiring(*, alt: str, caption: str = "") -> Picture:
+def vqvae2_diagram(*, alt: str, caption: str = "") -> Picture:
     """How the eight parts of a :class:`~causalcnn.models.CausalVQVAE2` are wired, as boxes and arrows.
 
     Args:

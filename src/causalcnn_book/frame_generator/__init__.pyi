@@ -1,4 +1,4 @@
 from .drift_metrics import one_frame_ahead as one_frame_ahead
-from .plots import drift_lines as drift_lines
-from .plots import frame_wiring as frame_wiring
+from .plots import drift_curves as drift_curves
+from .plots import frame_generator_diagram as frame_generator_diagram
 from .temperature import TemperatureExplorer as TemperatureExplorer

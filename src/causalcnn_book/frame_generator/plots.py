@@ -15,12 +15,12 @@ from causalcnn_book.plots import _array
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["drift_lines", "frame_wiring"]
+__all__ = ["drift_curves", "frame_generator_diagram"]
 
 STYLES = ("-", "--", ":", "-.")
 
 
-def frame_wiring(*, alt: str, caption: str = "", height: int = 330) -> Picture:
+def frame_generator_diagram(*, alt: str, caption: str = "", height: int = 330) -> Picture:
     """How a :class:`~causalcnn.models.FrameGenerator` writes a frame: encoder, initial state, RNN up the bands.
 
     Args:
@@ -81,7 +81,7 @@ def _draw_wiring(figure: Figure, width: int) -> None:
     axes.set(xlim=(-0.15, values + 1.05), ylim=(-0.5, top + 0.5))
 
 
-def drift_lines(
+def drift_curves(
     lines: Mapping[str, ArrayLike],
     lags: Sequence[int],
     *,

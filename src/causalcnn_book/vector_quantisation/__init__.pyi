@@ -1,4 +1,4 @@
-from .channel_view import channel as channel
+from .channel_view import channel_diagram as channel_diagram
 from .codebook import CodebookExplorer as CodebookExplorer
 from .codebook_steps import POINTS as POINTS
 from .collapse import frames_of_speech as frames_of_speech

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from causalcnn_book.picture import FONT, Picture
 
-__all__ = ["channel"]
+__all__ = ["channel_diagram"]
 
 BOX = (190, 128)
 """Width and height of a party, in pixels."""
 
 
-def channel(codes: Sequence[int], *, comes_in: str, travels: str, caption: str = "") -> Picture:
+def channel_diagram(codes: Sequence[int], *, comes_in: str, travels: str, caption: str = "") -> Picture:
     """Sender, channel and receiver, with the codes of a few frames on the way.
 
     Args:
@@ -23,7 +23,7 @@ def channel(codes: Sequence[int], *, comes_in: str, travels: str, caption: str =
         caption: see :func:`causalcnn_book.show`.
 
     Example:
-        >>> channel([4, 17, 17, 203], comes_in="256,000 bits a second", travels="900 bits a second").alt[:36]
+        >>> channel_diagram([4, 17, 17, 203], comes_in="256,000 bits a second", travels="900 bits a second").alt[:36]
         'A sender and a receiver, each with t'
     """
     said = ", ".join(map(str, codes))

@@ -15,12 +15,12 @@ from causalcnn_book.plots import _array, _locator
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["lines_back"]
+__all__ = ["curves_over_lag"]
 
 STYLES = ("-", "--", ":", "-.")
 
 
-def lines_back(
+def curves_over_lag(
     lines: Mapping[str, ArrayLike],
     *,
     back: ArrayLike | None = None,

@@ -99,7 +99,7 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     assert picture == drawn["picture"]
     assert height == drawn["height"]
     assert figure.sentence() == v8("sentence(s)", s=s)
-    numbers = v8("figures(s).map((c) => [c.key.split('-')[0], c.label, c.text, c.note ?? ''])", s=s)
+    numbers = v8("readouts(s).map((c) => [c.key.split('-')[0], c.label, c.text, c.note ?? ''])", s=s)
     assert [tuple(row) for row in numbers] == figure.readout_rows()
 
 

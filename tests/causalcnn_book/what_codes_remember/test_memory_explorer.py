@@ -102,9 +102,9 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 def test_lines_over_the_past_put_the_present_at_the_right() -> None:
     pytest.importorskip("matplotlib")
     from causalcnn_book import palette
-    from causalcnn_book.what_codes_remember import lines_back
+    from causalcnn_book.what_codes_remember import curves_over_lag
 
-    picture = lines_back(
+    picture = curves_over_lag(
         {"a": [0, 0.5, 1], "b": [0, 0.2]}, halves={"a": [0.1, None, 0.1]}, edges={"top": 2}, y_label="error", alt="Up."
     )
     html = picture._repr_html_()

@@ -3,7 +3,14 @@
 from causalcnn.causality.auditor import assert_causal, audit
 from causalcnn.causality.contract import ContractError, ContractReport, check_contract
 from causalcnn.causality.fitting import CannotFit, receptive_field
-from causalcnn.causality.probes import gradient_probe, impulse_probe, measure_field, positive_copy, prefix_probe
+from causalcnn.causality.probes import (
+    LINEAR_COPIES,
+    gradient_probe,
+    impulse_probe,
+    measure_field,
+    positive_copy,
+    prefix_probe,
+)
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
 from causalcnn.causality.tracing import CannotTrace, Trace, trace
 from causalcnn.causality.zoo import CLEAN, FAULTS, Specimen, deep
@@ -11,6 +18,7 @@ from causalcnn.causality.zoo import CLEAN, FAULTS, Specimen, deep
 __all__ = [
     "CLEAN",
     "FAULTS",
+    "LINEAR_COPIES",
     "AuditReport",
     "CannotFit",
     "CannotTrace",

@@ -7,17 +7,23 @@ weights do to this input, a gradient sees what a derivative sees, a prefix may b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.nn.utils.weight_norm import WeightNorm
+from torch.utils import _pytree as pytree
 
 from causalcnn.causality.copies import copied
+from causalcnn.nn.compose import POINTWISE
+from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d
 
-__all__ = ["gradient_probe", "impulse_probe", "measure_field", "positive_copy", "prefix_probe"]
+__all__ = ["LINEAR_COPIES", "gradient_probe", "impulse_probe", "measure_field", "positive_copy", "prefix_probe"]
 
 Network = Callable[[Tensor], Tensor]
 
@@ -81,9 +87,76 @@ def _check_frame(frame: int, frames: int, what: str) -> None:
         raise ValueError(f"frame is {frame}; the {what} has the frames 0 to {frames - 1}")
 
 
-ACTIVATIONS = (
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh,
-)  # fmt: skip
+def _average(pool: nn.MaxPool1d | nn.MaxPool2d) -> nn.Module:
+    if pool.dilation not in (1, (1, 1)):
+        raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
+    average = nn.AvgPool1d if isinstance(pool, nn.MaxPool1d) else nn.AvgPool2d
+    return average(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)  # type: ignore[arg-type]
+
+
+def _causal_average(pool: CausalMaxPool1d) -> nn.Module:
+    return CausalAvgPool1d(pool.kernel_size, stride=pool.stride, convention=pool.convention)
+
+
+def _without_gates(rnn: nn.GRU | nn.LSTM) -> nn.Module:
+    """The same module, linear; one whose class has a forward of its own stays as it is."""
+    if type(rnn).forward in (nn.GRU.forward, nn.LSTM.forward):
+        rnn.forward = functools.partial(_run_without_gates, rnn)  # type: ignore[method-assign]
+    return rnn
+
+
+def _run_without_gates(rnn: nn.GRU | nn.LSTM, x: Any, state: Any = None) -> tuple[Any, Any]:
+    """``h' = w x + u h``, called as ``rnn`` is; ``w`` and ``u`` are the means of its weights over the gates."""
+    if isinstance(x, PackedSequence):
+        padded, lengths = pad_packed_sequence(x, batch_first=rnn.batch_first)
+        y, state = _run_without_gates(rnn, padded, state)
+        return pack_padded_sequence(y, lengths, rnn.batch_first, enforce_sorted=False), state
+    if x.dim() == 2:  # no axis for rows
+        rows = 0 if rnn.batch_first else 1
+        state = None if state is None else pytree.tree_map(lambda part: part.unsqueeze(1), state)
+        y, state = _run_without_gates(rnn, x.unsqueeze(rows), state)
+        return y.squeeze(rows), pytree.tree_map(lambda part: part.squeeze(1), state)
+    steps = x.transpose(0, 1) if rnn.batch_first else x
+    is_lstm, ways = isinstance(rnn, nn.LSTM), 2 if rnn.bidirectional else 1
+    last: list[Tensor] = []
+    cells: list[Tensor] = []
+    for layer in range(rnn.num_layers):
+        outs = []
+        for way in range(ways):
+            place = layer * ways + way
+            w, u, *rest = rnn.all_weights[place]
+            biases, project = rest[: 2 * rnn.bias], rest[2 * rnn.bias :]  # an LSTM may have a projection of its state
+            w, u, *biases = (part.unflatten(0, (-1, rnn.hidden_size)).mean(0) for part in (w, u, *biases))
+            h = steps.new_zeros(steps.shape[1], u.shape[1])
+            c = steps.new_zeros(steps.shape[1], rnn.hidden_size)
+            if state is not None:
+                h, c = (state[0][place], state[1][place]) if is_lstm else (state[place], c)
+            written: list[Tensor] = []
+            for step in steps.flip(0) if way else steps:
+                c = step @ w.T + h @ u.T + sum(biases) + (c if is_lstm and not written else 0)
+                h = c @ project[0].T if project else c
+                written.append(h)
+            out = torch.stack(written)
+            outs.append(out.flip(0) if way else out)
+            last.append(h)
+            cells.append(c)
+        steps = torch.cat(outs, 2)
+    y = steps.transpose(0, 1) if rnn.batch_first else steps
+    return y, (torch.stack(last), torch.stack(cells)) if is_lstm else torch.stack(last)
+
+
+LINEAR_COPIES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    **dict.fromkeys(POINTWISE, lambda module: nn.Identity()),
+    nn.MaxPool1d: _average,
+    nn.MaxPool2d: _average,
+    CausalMaxPool1d: _causal_average,
+    nn.GRU: _without_gates,
+    nn.LSTM: _without_gates,
+}
+"""For a class of modules (and its subclasses): from a copy of one, a module that reads the same and hides nothing.
+
+Add a class of your own whose gradient hides what it can read.
+"""
 
 
 def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
@@ -92,26 +165,13 @@ def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
     ``done``: what each module became, because one that stands in several places must become one and the same.
     """
     if module not in done:
-        done[module] = _opened(module)
+        _merge_weight_norm(module)
+        make = next((LINEAR_COPIES[kind] for kind in type(module).__mro__ if kind in LINEAR_COPIES), None)
+        done[module] = module if make is None else make(module)
         for name, child in done[module]._modules.items() if done[module] is module else ():
             if child is not None:
                 setattr(module, name, _linear(child, done))
     return done[module]
-
-
-def _opened(module: nn.Module) -> nn.Module:
-    """What stands for this module alone; the module itself where it hides nothing."""
-    _merge_weight_norm(module)
-    if isinstance(module, ACTIVATIONS):
-        return nn.Identity()
-    if hasattr(module, "linear_twin"):
-        return module.linear_twin()  # type: ignore[operator]
-    if isinstance(module, nn.MaxPool1d | nn.MaxPool2d):
-        if module.dilation not in (1, (1, 1)):
-            raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
-        average = nn.AvgPool1d if isinstance(module, nn.MaxPool1d) else nn.AvgPool2d
-        return average(module.kernel_size, module.stride, module.padding, module.ceil_mode)  # type: ignore[arg-type]
-    return module
 
 
 def _merge_weight_norm(module: nn.Module) -> None:
@@ -135,10 +195,10 @@ def _fan_in(part: nn.Module, parameter: Tensor) -> int:
 def positive_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
     """A linear float64 copy in eval mode whose parameters are all positive: from 0.5 to 1.5, weights over their fan-in.
 
-    Activations become the identity and maxima averages; with positive weights nothing cancels. So a gradient
-    shows every input that is read, also where the original weights happen to be zero. What is written as a
-    function (``F.relu``, a hand-made maximum) is left as it is; the fan-in keeps what enters it near 1, because the
-    derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
+    Activations become the identity, maxima averages, and gates of recurrent layers sums (:data:`LINEAR_COPIES`); with
+    positive weights nothing cancels. So a gradient shows every input that is read, also where the original weights
+    happen to be zero. What is written as a function (``F.relu``, a hand-made maximum) is left as it is; the fan-in
+    keeps what enters it near 1, because the derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
     """
     generator = torch.Generator().manual_seed(seed)
     twin = _linear(copied(module).to("cpu", torch.float64).eval(), {})

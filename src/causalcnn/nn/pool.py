@@ -61,10 +61,6 @@ class CausalMaxPool1d(_CausalPool):
     Shape: ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``, ``floor`` for ``"block"``
     """
 
-    def linear_twin(self) -> CausalAvgPool1d:
-        """The same window, averaged: what it *can* read shows in a gradient, which sees only the largest frame."""
-        return CausalAvgPool1d(self.kernel_size, stride=self.stride, convention=self._convention)
-
     def _pool(self, frames: Tensor) -> Tensor:
         return F.max_pool1d(frames, self.kernel_size, self.stride)
 

@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from causalcnn._files import write_json
 from causalcnn.models import FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN, ValueModel
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.values import GAIN
 from causalcnn.nn import CausalConv1d, CausalConv2d
-from causalcnn.training.checkpoints import write_json
 
 Say = Callable[[Tensor], Tensor]
 AT = 500

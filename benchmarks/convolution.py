@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from causalcnn._files import write_json
 from causalcnn.nn import CausalConv1d, CausalSequential
-from causalcnn.training.checkpoints import write_json
 
 CHANNELS, KERNEL, DILATIONS, STEPS = 64, 3, (1, 2, 4, 8, 16) * 2, 16_000
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from causalcnn import CausalConv1d, CausalConv2d
-from causalcnn.training.checkpoints import write_json
+from causalcnn._files import write_json
 
 # name, batch, channels, kernel, dilation, frames, mels (None: over time alone)
 LAYERS: list[tuple[str, int, int, Any, Any, int, int | None]] = [

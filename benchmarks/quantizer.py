@@ -32,7 +32,7 @@ from convolution import in_turn
 from torch import Tensor, nn
 
 from causalcnn import VectorQuantizer
-from causalcnn.training.checkpoints import write_json
+from causalcnn._files import write_json
 
 DIM, CODES, VECTORS = 64, 512, 64_000
 CELLS = (32, DIM, 100, 20)

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn import audit
+from causalcnn._files import write_json
 from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import Batch
-from causalcnn.training.checkpoints import write_json
 from causalcnn.training.machine import _cpu_has_bf16
 
 Step = Callable[[], object]

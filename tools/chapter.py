@@ -4,19 +4,19 @@
     python tools/chapter.py unpack book/NAME.ipynb NAME.txt
     python tools/chapter.py pack NAME.txt book/NAME.ipynb
 
-Standard library only. See CONTRIBUTING.md, 'How to write a chapter'.
+See CONTRIBUTING.md, 'How to write a chapter'.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import setup_cell
+from causalcnn._files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"^%%%% (markdown|code)(?: (\{.*\}))?\s*$")
@@ -71,10 +71,8 @@ def unpack(notebook: dict[str, Any]) -> str:
 
 def write(notebook: dict[str, Any], path: Path) -> None:
     """Write a notebook as git holds it: one space of indent, keys in nbformat's order, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf8")
-    os.replace(temporary, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf8")
 
 
 def skeleton(title: str) -> str:

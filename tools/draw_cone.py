@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import causalcnn_book
+from causalcnn._files import atomic_write
 from causalcnn_book import palette
 from causalcnn_book.causality import ConeExplorer
 
@@ -35,7 +35,6 @@ def drawing() -> str:
 
 
 if __name__ == "__main__":
-    temporary = TARGET.with_suffix(".new")
-    temporary.write_text(drawing() + "\n", "utf8")
-    os.replace(temporary, TARGET)
+    with atomic_write(TARGET) as part:
+        part.write_text(drawing() + "\n", "utf8")
     print(f"{TARGET} ({TARGET.stat().st_size:,} bytes)")

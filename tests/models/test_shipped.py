@@ -10,9 +10,8 @@ pytest.importorskip("espeakng_loader")
 
 from causalcnn import audit
 from causalcnn.causality import Verdict
-from causalcnn.models import CausalVQVAE2
+from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, to_2d
-from causalcnn.training import load_model
 from causalcnn_book.causal_vqvae2.reconstruction import score
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"

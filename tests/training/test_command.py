@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from causalcnn.cli import main
-from causalcnn.training import Interrupted, load_model
+from causalcnn.models import load_model
+from causalcnn.training import Interrupted
 
 SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]
 SPEECH = ["--seconds-of-speech", "6", "--speakers", "2"]

@@ -1,4 +1,7 @@
-"""The models of the book, one file each. ``MODELS`` finds them by the name that is in a checkpoint's card."""
+"""The models of the book, one file each; ``save_model`` and ``load_model`` keep them with a card.
+
+``MODELS`` finds them by the name that is in the card.
+"""
 
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.laws import (
@@ -11,19 +14,18 @@ from causalcnn.models.laws import (
     law_of,
 )
 from causalcnn.models.melnet import MelNet, MelNetConfig
+from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.models.values import Sampler, ValueConfig, ValueModel
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.models.within_frame import WithinFrame
-
-MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
-"""Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
 
 __all__ = [
     "MODELS",
     "VQVAE2",
     "Categorical",
     "CausalVQVAE2",
+    "CheckpointError",
     "Codes",
     "FrameGenerator",
     "FrameGeneratorConfig",
@@ -42,4 +44,6 @@ __all__ = [
     "WithinFrame",
     "bits_per_dimension",
     "law_of",
+    "load_model",
+    "save_model",
 ]

@@ -1,13 +1,9 @@
-"""Where causalcnn keeps what it has made or downloaded, and how nothing half-written is ever found there."""
+"""Where causalcnn keeps what it has made or downloaded."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from causalcnn._extras import require
 
@@ -45,17 +41,3 @@ def data_folder() -> Path | None:
 def offline() -> bool:
     """Whether the user forbids the network."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing so that it appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

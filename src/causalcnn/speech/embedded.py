@@ -16,7 +16,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.cache import cache_folder, written_whole
+from causalcnn._files import atomic_write
+from causalcnn.speech.cache import cache_folder
 from causalcnn.speech.front_end import RATE_HZ
 from causalcnn.speech.sentences import sentence
 from causalcnn.speech.speakers import SPEAKERS_OF, Split
@@ -182,17 +183,17 @@ def _write(path: Path, utterances: Iterator[Utterance]) -> None:
     """Samples first, then the index: an index is only found beside samples that are complete."""
     index: list[dict] = []
     start, checksum = 0, 0
-    with written_whole(path.with_name(path.name + ".pcm")) as file:
+    with atomic_write(path.with_name(path.name + ".pcm")) as part, part.open("wb") as file:
         for utterance in utterances:
             index.append(_entry(utterance, start))
             data = as_int16(utterance.samples).astype("<i2").tobytes()
             checksum = zlib.crc32(data, checksum)
             file.write(data)
             start += len(utterance)
-    with written_whole(path.with_name(path.name + ".json")) as file:
+    with atomic_write(path.with_name(path.name + ".json")) as part:
         lines = json.dumps(index).encode()
         head = {"samples": start, "crc32": checksum, "index_crc32": zlib.crc32(lines)}
-        file.write(json.dumps(head).encode() + b"\n" + lines)
+        part.write_bytes(json.dumps(head).encode() + b"\n" + lines)
 
 
 def _read(path: Path) -> tuple[list[dict], NDArray[np.int16]]:

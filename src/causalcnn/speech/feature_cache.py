@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.cache import CACHE_VARIABLE, written_whole
+from causalcnn._files import atomic_write
+from causalcnn.speech.cache import CACHE_VARIABLE
 
 Entry = dict[str, Any]
 Array = NDArray[np.float32]
@@ -63,7 +64,7 @@ def _write_array(path: Path, pieces: Iterable[tuple[Entry, Array]]) -> tuple[lis
     frames, bands, checksum = 0, 0, 0
     with ExitStack() as stack:
         with _explained(path):
-            file = stack.enter_context(written_whole(path))
+            file = stack.enter_context(stack.enter_context(atomic_write(path)).open("wb"))
         for entry, piece in pieces:
             data = np.ascontiguousarray(piece, dtype="<f4")
             with _explained(path):
@@ -102,9 +103,8 @@ def _write_index(path: Path, array: Path, entries: list[Entry], checksum: int) -
     frames = sum(entry["frames"] for entry in entries)
     head = {"array": array.name, "frames": frames, "crc32": checksum, "index_crc32": zlib.crc32(lines)}
     target = path.with_name(path.name + ".json")
-    with _explained(target), written_whole(target) as file:
-        file.write(json.dumps(head).encode() + b"\n" + lines)
-        file.flush()
+    with _explained(target), atomic_write(target) as part:
+        part.write_bytes(json.dumps(head).encode() + b"\n" + lines)
 
 
 def _read(path: Path) -> tuple[list[Entry], Array]:

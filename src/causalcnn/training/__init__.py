@@ -1,20 +1,20 @@
-"""Training: one loop for every model, with a budget, checkpoints that resume exactly, and models kept with a card.
+"""Training: one loop for every model, with a budget and checkpoints that resume exactly.
 
 >>> from causalcnn.training import Budget
 >>> Budget.parse("20 min").seconds
 1200.0
 
-:func:`train` runs on a CPU, a GPU, or as one of several processes (``torchrun``, ``accelerate launch``);
-:func:`save_model` and :func:`load_model` keep what came out. The extra ``train`` brings what they need.
+:func:`train` runs on a CPU, a GPU, or as one of several processes (``torchrun``, ``accelerate launch``).
+What came out is kept by :func:`causalcnn.models.save_model`. The extra ``train`` brings what it needs.
 """
 
+from causalcnn._files import CheckpointError
 from causalcnn.training.budget import Budget
-from causalcnn.training.checkpoints import Checkpoint, CheckpointError
+from causalcnn.training.checkpoint import Checkpoint
 from causalcnn.training.history import History
 from causalcnn.training.loop import train
 from causalcnn.training.machine import Machine
 from causalcnn.training.run import Plan
-from causalcnn.training.saved import load_model, save_model
 from causalcnn.training.stopping import Interrupted, NonFiniteLoss
 
 __all__ = [
@@ -26,7 +26,5 @@ __all__ = [
     "Machine",
     "NonFiniteLoss",
     "Plan",
-    "load_model",
-    "save_model",
     "train",
 ]

@@ -21,7 +21,7 @@ EXAMPLE = """\
 example, a few minutes on a laptop:
   causalcnn train vqvae2 --budget "5 min" --seconds-of-speech 600 --out my-first
   then in Python:
-  from causalcnn.training import load_model
+  from causalcnn.models import load_model
   model, card = load_model("my-first")
 
 Stopped by Ctrl-C, a power cut or a cluster? Give the same line again, with --resume.
@@ -115,10 +115,10 @@ def _train(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from causalcnn.models.model_io import model_files, save_model
     from causalcnn.training.budget import Budget
     from causalcnn.training.loop import train
     from causalcnn.training.machine import Machine
-    from causalcnn.training.saved import model_files, save_model
 
     budget = Budget.parse(options.budget)
     weights_file, card_file = model_files(options.out)
@@ -176,7 +176,7 @@ def _run(options: argparse.Namespace) -> int:
         say(
             f"note      the model waited for data {history.waiting:.0%} of the time: larger --rows or --frames may help"
         )
-    say(f"use it    from causalcnn.training import load_model; model, card = load_model({str(options.out)!r})")
+    say(f"use it    from causalcnn.models import load_model; model, card = load_model({str(options.out)!r})")
     return 0
 
 

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from causalcnn._files import CheckpointError
 from causalcnn.nn.quantise import NotFinite
 from causalcnn.training.budget import Budget
-from causalcnn.training.checkpoints import Checkpoint, CheckpointError
+from causalcnn.training.checkpoint import Checkpoint
 from causalcnn.training.history import History
 from causalcnn.training.machine import Machine
 from causalcnn.training.stopping import NonFiniteLoss

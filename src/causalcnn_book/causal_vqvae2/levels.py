@@ -24,10 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn.models import CausalVQVAE2, Codes
+from causalcnn._files import write_json
+from causalcnn.models import CausalVQVAE2, Codes, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d, to_2d
-from causalcnn.training import load_model
-from causalcnn.training.checkpoints import write_json
 from causalcnn_book.encoders.phones import summary
 
 __all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]

@@ -22,10 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.models import VQVAE2, CausalVQVAE2
+from causalcnn._files import write_json
+from causalcnn.models import VQVAE2, CausalVQVAE2, load_model
 from causalcnn.speech import HIGHEST_HZ_OF, FeatureCorpus, bands_below, evaluation_sets, speaking
-from causalcnn.training import load_model
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["Score", "main", "measure", "score", "variance"]
 

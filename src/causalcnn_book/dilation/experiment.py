@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from causalcnn._files import write_json
 from causalcnn.nn import CausalConv1d, CausalSequential, Residual
 from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["SETTINGS", "TASKS", "Recordings", "accuracy", "load", "main", "stack", "train"]
 

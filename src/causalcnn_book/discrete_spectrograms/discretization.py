@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.models import CausalVQVAE2
+from causalcnn._files import write_json
+from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import (
     HIGHEST_HZ_OF,
     EmbeddedSpeech,
@@ -36,8 +37,6 @@ from causalcnn.speech import (
     to_1d,
     to_2d,
 )
-from causalcnn.training import load_model
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["against_codes", "bang", "catching_up", "entropies", "error_db", "main", "measure", "ways"]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from causalcnn._files import write_json
 from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, say, speaking
 from causalcnn.speech.playback import Player
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["GAIN", "SENTENCE", "SPEAKER", "kept_sounds", "main"]
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causalcnn._extras import require
+from causalcnn._files import write_json
 from causalcnn.field import Field
 from causalcnn.nn import (
     CausalConv1d,
@@ -36,7 +37,6 @@ from causalcnn.nn import (
     ResidualBlock2d,
 )
 from causalcnn.speech import MELS, PHONES, EmbeddedSpeech, LogMel, Utterance
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["ROWS", "OverPicture", "PhoneData", "Row", "build", "fit", "run", "score", "widths"]
 

@@ -30,10 +30,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.models import ValueModel
+from causalcnn._files import write_json
+from causalcnn.models import ValueModel, load_model
 from causalcnn.speech import HIGHEST_HZ_OF, EmbeddedSpeech, FeatureCorpus, bands_below
-from causalcnn.training import load_model
-from causalcnn.training.checkpoints import write_json
 from causalcnn_book.frame_generator.drift_metrics import (
     SILENT_BELOW_DB,
     LinearJudge,

@@ -25,8 +25,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from causalcnn._files import write_json
 from causalcnn.field import Field
-from causalcnn.models import MODELS, FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel
+from causalcnn.models import MODELS, FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel, save_model
 from causalcnn.models.frame_generator import FrameGeneratorConfig
 from causalcnn.models.melnet import MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNNConfig
@@ -42,8 +43,7 @@ from causalcnn.speech import (
     speaking,
     vary,
 )
-from causalcnn.training import save_model, train
-from causalcnn.training.checkpoints import write_json
+from causalcnn.training import train
 
 __all__ = ["Copy", "Histogram", "Task", "main", "models", "run", "score"]
 

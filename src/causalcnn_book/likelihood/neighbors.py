@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causalcnn._files import write_json
 from causalcnn.models import Law, law_of
 from causalcnn.models.laws import LEVELS
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
-from causalcnn.training.checkpoints import write_json
 
 __all__ = ["contexts", "fitted", "main", "neighbours", "run"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from causalcnn._files import write_json
 from causalcnn.speech import PHONES
-from causalcnn.training.checkpoints import write_json
 from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, load, stack, train
 
 __all__ = ["DILATIONS", "ROWS", "effective_size", "influence", "load", "main", "measure", "network", "train"]

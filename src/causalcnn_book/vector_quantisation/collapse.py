@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causalcnn._files import write_json
 from causalcnn.nn import VectorQuantizer
 from causalcnn.speech import MELS, EmbeddedSpeech, FeatureCorpus
-from causalcnn.training.checkpoints import write_json
 from causalcnn_book.encoders.phones import summary
 
 __all__ = ["FLOOR_DB", "PLAN", "VARIANTS", "frames_of_speech", "learn", "main", "run", "score"]

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causalcnn._files import atomic_write
 from causalcnn.models import CausalVQVAE2
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn.training.checkpoints import write_whole
 from causalcnn_book.encoders.phones import T_95
 from causalcnn_book.what_codes_remember.linear_probe import LinearReader, Moments, fit_linear, fit_network
 from causalcnn_book.what_codes_remember.probe_inputs import (
@@ -277,12 +277,13 @@ def pictures(compared: dict[str, Source], readers: dict[str, LinearReader], clip
 
 
 def _write(path: Path, table: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(table, ensure_ascii=False) + "\n").encode())
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(table, ensure_ascii=False) + "\n", "utf8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: measure, and write the table and the pictures beside it."""
-    from causalcnn.training import load_model
+    from causalcnn.models import load_model
     from causalcnn_book.causal_vqvae2.reconstruction import untrained
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])

@@ -9,9 +9,8 @@ import torch
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("safetensors")
 
-from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config
+from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config, save_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking
-from causalcnn.training import save_model
 from causalcnn_book.causal_vqvae2 import reconstruction
 from causalcnn_book.causal_vqvae2.reconstruction import score, untrained, variance
 

@@ -11,9 +11,8 @@ import torch
 
 pytest.importorskip("espeakng_loader")
 
-from causalcnn.models import FrameGenerator, FrameGeneratorConfig
+from causalcnn.models import FrameGenerator, FrameGeneratorConfig, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn.training import load_model
 from causalcnn_book.frame_generator.drift_metrics import LinearJudge, continuations, distance_db, looks, one_frame_ahead
 from causalcnn_book.frame_generator.exposure_bias import together
 from causalcnn_book.likelihood.likelihood import score

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from causalcnn._extras import require
+from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_tensors
 
-__all__ = ["Checkpoint", "CheckpointError", "write_json", "write_whole"]
+__all__ = ["Checkpoint"]
 
 FORMAT = "causalcnn training checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A file cannot be used as a checkpoint or as a model; the message names it, why, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +38,9 @@ class Checkpoint:
             OSError: the disk is full, or the folder cannot be written; the old file is still there.
         """
         header = {"format": FORMAT, "facts": self.facts, "settings": self.settings}
-        save = require("safetensors.torch", extra="train").save
-        # Copies, because two names may share memory (tied weights), and safetensors refuses that.
-        tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in
-                   self.tensors.items()}  # fmt: skip
-        write_whole(path, save(tensors, {"causalcnn": json.dumps(header)}))
+        data = pack_tensors(self.tensors, {"causalcnn": json.dumps(header)})
+        with atomic_write(path, sole_writer=True) as part:
+            part.write_bytes(data)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -96,45 +88,3 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
                 found += _differences(old[key], new[key], inner)
         return found
     return [] if old == new else [f"{name}: {old!s} there, {new!s} now"]
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and its metadata.
-
-    Raises:
-        FileNotFoundError: there is none. CheckpointError: it is cut off, damaged, or no safetensors file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {str(path)!r} (looked from {Path.cwd()})")
-    safetensors = require("safetensors", extra="train")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"{str(path)!r} ({path.stat().st_size} bytes) is no safetensors file, or is damaged or cut off ({error}); "
-            "copy it again, or remove it and train anew"
-        ) from None
-
-
-def write_json(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a table as JSON that can be read and compared line by line, whole or not at all."""
-    write_whole(path, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears complete or not at all, also when the machine stops in between.
-
-    A name of its own for the unfinished file, always the same one: what a killed process left is overwritten.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

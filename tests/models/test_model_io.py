@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from causalcnn.training import CheckpointError, load_model, save_model
-from causalcnn.training.saved import model_files
+from causalcnn.models import CheckpointError, load_model, save_model
+from causalcnn.models.model_io import model_files
 from tests.training.toy import MODELS, Toy, ToyConfig
 
 
@@ -129,7 +129,7 @@ def test_a_disk_that_fills_up_leaves_the_old_model(saved: Path, monkeypatch: pyt
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("causalcnn.training.checkpoints.os.fsync", full)
+    monkeypatch.setattr("causalcnn._files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save_model(saved, Toy())
     monkeypatch.undo()

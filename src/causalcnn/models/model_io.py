@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from causalcnn._extras import require
-from causalcnn.training.checkpoints import CheckpointError, read_tensors, write_whole
+from causalcnn import __version__
+from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_tensors
+from causalcnn.models.frame_generator import FrameGenerator
+from causalcnn.models.melnet import MelNet
+from causalcnn.models.pixelcnn import PixelCNN
+from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2
 
-__all__ = ["load_model", "model_files", "save_model"]
+__all__ = ["MODELS", "CheckpointError", "load_model", "model_files", "save_model"]
+
+MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
+"""Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
 
 
 def model_files(path: str | Path) -> tuple[Path, Path]:
@@ -54,18 +60,12 @@ def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | Non
         if not torch.isfinite(value).all():
             raise ValueError(f"{part} is not finite: such a model is not kept; see the last checkpoint of its training")
     weights_file, card_file = model_files(path)
-    weights_file.parent.mkdir(parents=True, exist_ok=True)
-    save = require("safetensors.torch", extra="train").save
-    tensors = {
-        part: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for part, value in model.state_dict().items()
-    }
-    data = save(tensors, {"model": name})
+    data = pack_tensors(model.state_dict(), {"model": name})
     known = {"model": name, "config": dataclasses.asdict(config)}
     whole = {
         **(known | dict(card or {}) | known),
         "parameters": sum(value.numel() for value in model.parameters()),
-        "causalcnn": importlib.import_module("causalcnn").__version__,
+        "causalcnn": __version__,
         "torch": torch.__version__,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -73,8 +73,9 @@ def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | Non
         text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the card of {name!r} cannot be written as JSON: {error}") from None
-    write_whole(weights_file, data)
-    write_whole(card_file, (text + "\n").encode())
+    for target, content in ((weights_file, data), (card_file, f"{text}\n".encode())):
+        with atomic_write(target, sole_writer=True) as temporary:
+            temporary.write_bytes(content)
     return weights_file
 
 
@@ -84,7 +85,8 @@ def load_model(
     """Read a model that :func:`save_model` wrote.
 
     Args:
-        path: with or without an ending. device: where to put it, the CPU by default.
+        path: with or without an ending.
+        device: where to put it, the CPU by default.
         models: name → class, if not those of ``causalcnn.models``. ``cls(cls.Config(…))`` makes one.
 
     Returns:
@@ -110,8 +112,7 @@ def load_model(
             f"{str(card_file)!r} is the card of other weights than {str(weights_file)!r} (its checksum differs): one "
             "of the two was changed or not copied; take both from the same place"
         )
-    if models is None:
-        models = importlib.import_module("causalcnn.models").MODELS
+    models = MODELS if models is None else models
     name = card["model"]
     if name not in models:
         raise CheckpointError(f"{str(card_file)!r} is a model {name!r}; this causalcnn knows {', '.join(models)}")

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from causalcnn import VectorQuantizer
-from causalcnn.training import Budget, NonFiniteLoss, train
-from causalcnn.training.run import rate
+from causalcnn.training import Budget, NonFiniteLoss, lr_factor, minimize, train
 from tests.training.toy import Batch, Toy, batches
 
 
@@ -87,10 +86,10 @@ def test_a_budget_in_seconds_ends_in_time() -> None:
 
 
 def test_the_rate_rises_in_a_line_and_falls_to_nothing() -> None:
-    assert [rate(share, 0.1) for share in (0, 0.05, 0.1)] == [0, 0.5, 1]
-    assert rate(0.55, 0.1) == pytest.approx(0.5)
-    assert rate(1.0, 0.1) == 0
-    assert rate(0, 0.0) == 1
+    assert [lr_factor(share, 0.1) for share in (0, 0.05, 0.1)] == [0, 0.5, 1]
+    assert lr_factor(0.55, 0.1) == pytest.approx(0.5)
+    assert lr_factor(1.0, 0.1) == 0
+    assert lr_factor(0, 0.0) == 1
     history = quiet(Toy(), "40 steps", learning_rate=0.02, warmup=0.25)
     assert min(history.metrics["learning rate"]) > 0  # no step is wasted
     assert max(history.metrics["learning rate"]) == pytest.approx(0.02, rel=0.01)
@@ -306,3 +305,28 @@ def test_the_last_evaluation_comes_also_where_the_clock_is_read_late(monkeypatch
     for seconds in ("1 s", "1.1 s", "1.2 s", "1.3 s"):
         history = quiet(Toy(), seconds, evaluate=lambda model: {}, evaluations=2)
         assert history.evaluations[-1]["step"] == history.steps
+
+
+def test_the_bare_loop_does_what_one_writes_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    def problem() -> tuple[nn.Linear, torch.optim.Optimizer, Any]:
+        layer = nn.Linear(3, 1)
+        nn.init.constant_(layer.weight, 0.5)
+        nn.init.zeros_(layer.bias)
+        optimizer = torch.optim.Adam(layer.parameters(), 0.1)
+        return layer, optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+
+    x = torch.randn(5, 8, 3)
+    by_hand, optimizer, scheduler = problem()
+    expected = []
+    for step in range(5):
+        optimizer.zero_grad()
+        loss = by_hand(x[step]).square().mean()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        expected.append(loss.item())
+    layer, optimizer, scheduler = problem()
+    found = minimize(lambda step: layer(x[step]).square().mean(), optimizer, 5, scheduler=scheduler, progress=True)
+    assert found == expected
+    assert torch.equal(layer.weight, by_hand.weight)
+    assert "step 5 of 5" in capsys.readouterr().err

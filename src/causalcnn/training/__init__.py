@@ -14,7 +14,7 @@ from causalcnn.training.checkpoint import Checkpoint
 from causalcnn.training.history import History
 from causalcnn.training.loop import train
 from causalcnn.training.machine import Machine
-from causalcnn.training.run import Plan
+from causalcnn.training.optimization import OptimConfig, lr_factor, minimize
 from causalcnn.training.stopping import Interrupted, NonFiniteLoss
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "Interrupted",
     "Machine",
     "NonFiniteLoss",
-    "Plan",
+    "OptimConfig",
+    "lr_factor",
+    "minimize",
     "train",
 ]

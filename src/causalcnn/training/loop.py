@@ -14,9 +14,10 @@ from torch import nn
 from causalcnn.training.budget import Budget
 from causalcnn.training.history import History
 from causalcnn.training.machine import Device, Machine, Precision
+from causalcnn.training.optimization import OptimConfig
 from causalcnn.training.prefetch import prefetched
 from causalcnn.training.progress import Progress, duration
-from causalcnn.training.run import Batches, Loss, Plan, Run
+from causalcnn.training.run import Batches, Loss, Run
 from causalcnn.training.stopping import Interrupted, interruptible
 
 __all__ = ["train"]
@@ -57,7 +58,7 @@ def train(
             ``.to(device)`` and perhaps ``.mask`` (real frames), or is a nesting of tensors.
         budget: ``"500 steps"``, ``"20 min"``, or a :class:`Budget`.
         loss: (model, batch) → loss, or (loss, metrics); default ``model.loss(batch)``.
-        learning_rate, warmup, weight_decay, clip, seed: see :class:`~causalcnn.training.Plan`.
+        learning_rate, warmup, weight_decay, clip, seed: see :class:`~causalcnn.training.OptimConfig`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. precision: ``"auto"`` is bf16 where CUDA computes in it,
             else fp32; a CPU without bf16 units refuses it.
         evaluate: model in eval mode → numbers; called ``evaluations`` times on the way, the last time at the end.
@@ -82,7 +83,7 @@ def train(
         >>> history = train(model, corpus_batches, "200 steps", checkpoint="run.safetensors")    # doctest: +SKIP
     """
     budget, every = Budget.of(budget), Budget.of(checkpoint_every)
-    plan = Plan(learning_rate, warmup, weight_decay, clip, seed)
+    plan = OptimConfig(learning_rate, warmup, weight_decay, clip, seed)
     if evaluations < 1:
         raise ValueError(f"evaluations is {evaluations}; at least the one at the end. For none, give no evaluate")
     path = None if checkpoint is None else Path(checkpoint).expanduser()

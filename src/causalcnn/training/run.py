@@ -7,7 +7,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,56 +20,15 @@ from causalcnn.training.budget import Budget
 from causalcnn.training.checkpoint import Checkpoint
 from causalcnn.training.history import History
 from causalcnn.training.machine import Machine
+from causalcnn.training.optimization import OptimConfig, lr_factor
 from causalcnn.training.stopping import NonFiniteLoss
 
-__all__ = ["Batches", "Loss", "Plan", "Run", "rate"]
+__all__ = ["Batches", "Loss", "Run"]
 
 Batches = Callable[[int, int, int], Any]
 """(step, rank, world) → the batch of this step for this process: a pure function."""
 Loss = Callable[[nn.Module, Any], Any]
 """(model, batch) → a scalar loss, or the loss and a dict of scalars to keep in the history."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the weights are moved.
-
-    Args:
-        learning_rate: the highest of Adam's rates. warmup: the share of the budget in which it rises from 0; then it
-            falls to 0 as half a cosine. weight_decay: of matrices and kernels, not of biases (AdamW).
-        clip: the largest norm of a gradient; a longer one is shortened to it. seed: of everything random but batches.
-    """
-
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in (("learning_rate", self.learning_rate), ("clip", self.clip)):
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; it must be above 0")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; it is a share of the budget, at least 0 and below 1")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
-
-    def optimiser(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """AdamW over the parameters; without weight decay it is Adam."""
-        decays = [p for p in parameters if p.dim() > 1]
-        others = [p for p in parameters if p.dim() <= 1]
-        groups: list[dict[str, Any]] = [{"params": decays}, {"params": others, "weight_decay": 0.0}]
-        kept = [group for group in groups if group["params"]]
-        fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-        return torch.optim.AdamW(kept, self.learning_rate, weight_decay=self.weight_decay, fused=fused)
-
-
-def rate(share: float, warmup: float) -> float:
-    """What the learning rate is multiplied with after this share of the budget: up in a line, down as half a cosine."""
-    if share < warmup:
-        return share / warmup
-    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
 
 
 class Objective(nn.Module):
@@ -115,7 +74,7 @@ class Run:
         loss: Loss | None,
         machine: Machine,
         budget: Budget,
-        plan: Plan,
+        plan: OptimConfig,
         checkpoint: Path | None,
         given: Mapping[str, Any],
     ) -> None:
@@ -124,7 +83,7 @@ class Run:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         if not self._parameters:
             raise ValueError(f"{type(model).__name__} has no parameter that asks for gradients: nothing to train")
-        self._optimiser = plan.optimiser(self._parameters)
+        self._optimiser = plan.optimizer(self._parameters)
         self.history = History(device=str(machine), precision=machine.precision, processes=machine.world)
         self.step, self.saved_step, self.interrupted = 0, 0, False
         self.tried_step, self.tried_seconds = 0, 0.0  # to save, whether or not the disk took it
@@ -165,7 +124,7 @@ class Run:
         """
         steps = self.budget.steps  # the middle of the step: neither the first nor the last has the rate 0
         share = (self.step + 0.5) / steps if steps else self.budget.share(self.step, self.history.seconds)
-        learning_rate = self.plan.learning_rate * rate(share, self.plan.warmup)
+        learning_rate = self.plan.learning_rate * lr_factor(share, self.plan.warmup)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         try:

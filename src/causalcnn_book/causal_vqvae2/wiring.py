@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["vqvae2_diagram", "speech_codes"]
+__all__ = ["speech_codes", "vqvae2_diagram"]
 
 # Place along the flow, lane (0 bottom, 1 top), what it is, what it does to the frequency axis, colour.
 PARTS = (

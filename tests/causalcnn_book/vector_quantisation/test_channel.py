@@ -10,7 +10,9 @@ from causalcnn_book.vector_quantisation import channel_diagram
 
 
 def test_it_shows_codes_and_rates_at_both_widths() -> None:
-    picture = channel_diagram([4, 17, 203], comes_in="256,000 bits a second", travels="900 bits a second", caption="Which.")
+    picture = channel_diagram(
+        [4, 17, 203], comes_in="256,000 bits a second", travels="900 bits a second", caption="Which."
+    )
     assert set(picture.drawings) == {700, 340}
     for drawing in picture.drawings.values():
         for text in ("4 17 203", "256,000 bits a second", "900 bits a second", "sender", "receiver"):

@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from causalcnn.speech import SOURCES, Folder, NoNetworkError, download, downloads, example, speech_or_embedded
+from causalcnn.speech import (
+    SOURCES,
+    AudioFolder,
+    NoNetworkError,
+    download,
+    downloads,
+    example_recording,
+    recording_or_embedded,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +76,12 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(KeyError, match=r"libri1.*librispeech-dev-clean"):
         download("timit")
     with pytest.raises(KeyError, match="libri1, libri2, libri3"):
-        example("ljspeech")
+        example_recording("ljspeech")
 
 
 def test_without_a_network_the_error_names_file_url_and_variables():
     with pytest.raises(NoNetworkError) as caught:
-        example("libri1")
+        example_recording("libri1")
     message = str(caught.value)
     for word in ("5703-47212-0000.hq.ogg", "https://librosa.org/", "CAUSALCNN_DATA", "CAUSALCNN_CACHE", "0.1 MB"):
         assert word in message
@@ -96,7 +104,7 @@ def test_an_unreachable_host_is_found_out_quickly_and_remembered(monkeypatch):
     begin = time.monotonic()
     for words in ("did not answer", "a moment ago"):
         with pytest.raises(NoNetworkError, match=words):
-            example("libri1")
+            example_recording("libri1")
     assert time.monotonic() - begin < 5
     assert len(asked) == 1
 
@@ -105,7 +113,7 @@ REASON = downloads._unreachable_reason
 
 
 def test_a_chapter_falls_back_and_says_so(capsys):
-    speech = speech_or_embedded("libri1", text="Hello there.", speaker=1)
+    speech = recording_or_embedded("libri1", text="Hello there.", speaker=1)
     said = capsys.readouterr().out
     assert speech.speaker == "s0001"
     assert "cannot be downloaded" in said
@@ -120,7 +128,7 @@ def test_the_data_folder_comes_first_and_is_never_written(tmp_path, monkeypatch,
     (folder / source.place).write_bytes(clip_bytes())
     monkeypatch.setenv("CAUSALCNN_DATA", str(folder))
     assert download("libri1") == folder / source.place
-    assert speech_or_embedded("libri1").source == source.credit
+    assert recording_or_embedded("libri1").source == source.credit
     assert "A real recording" in capsys.readouterr().out
     (folder / source.place).write_bytes(b"rotten")
     with pytest.raises(ValueError, match="fails its checksum"):
@@ -150,7 +158,7 @@ def test_an_archive_is_unpacked_once_and_whole(tmp_path, monkeypatch):
     (tmp_path / "data" / source.file).write_bytes(archive_bytes())
     monkeypatch.setenv("CAUSALCNN_DATA", str(tmp_path / "data"))
     folder = download("free-spoken-digits")
-    assert [file.name for file in Folder(folder).files] == ["a.ogg", "b.ogg"]
+    assert [file.name for file in AudioFolder(folder).files] == ["a.ogg", "b.ogg"]
     monkeypatch.delenv("CAUSALCNN_DATA")
     assert download("free-spoken-digits") == folder
     assert not list((tmp_path / "cache").glob("*.part"))
@@ -195,7 +203,7 @@ def test_a_download_is_checked_and_kept(server, tmp_path, monkeypatch):
     url, answers = server
     source = known(monkeypatch, "libri1", clip_bytes(), url)
     answers["/" + source.file] = clip_bytes()
-    assert example("libri1").seconds == 1
+    assert example_recording("libri1").seconds == 1
     answers.clear()
     assert download("libri1") == tmp_path / "cache" / source.file
 

@@ -14,14 +14,14 @@ import pytest
 from causalcnn.speech import (
     PHONES,
     READ_SENTENCES,
-    SPEAKERS_OF,
+    SPLIT_SPEAKERS,
     EmbeddedSpeech,
     Span,
     arpabet,
     conversation,
-    labels_of_frames,
-    say,
-    sentence,
+    frame_labels,
+    random_sentence,
+    synthesize,
 )
 from causalcnn.speech import _espeak as engine
 from causalcnn.speech.sentences import BACK_CHANNELS, vocabulary
@@ -45,16 +45,16 @@ def check_labels(utterance):
 
 @pytest.mark.parametrize("text", [*READ_SENTENCES, *BACK_CHANNELS])
 def test_phones_and_words_cover_what_is_said(text):
-    check_labels(say(text, speaker=len(text)))
+    check_labels(synthesize(text, speaker=len(text)))
 
 
 def test_a_thousand_drawn_sentences_have_a_phone_for_every_mnemonic():
     draw = np.random.default_rng(0)
-    drawn = [sentence(draw) for _ in range(1000)]
+    drawn = [random_sentence(draw) for _ in range(1000)]
     assert len(set(drawn)) > 980
     assert {word.strip(".,?").lower() for text in drawn for word in text.split()} <= vocabulary()
     for number, text in enumerate(drawn[:150]):
-        check_labels(say(text, speaker=number, seed=number))
+        check_labels(synthesize(text, speaker=number, seed=number))
 
 
 def test_the_vocabulary_is_pronounced_with_known_phones():
@@ -62,7 +62,7 @@ def test_the_vocabulary_is_pronounced_with_known_phones():
     assert len(words) > 300
     heard = set()
     for start in range(0, len(words), 12):
-        heard |= {p.label for p in say(" ".join(words[start : start + 12]) + ".").phones}
+        heard |= {p.label for p in synthesize(" ".join(words[start : start + 12]) + ".").phones}
     assert heard == set(PHONES)
 
 
@@ -74,7 +74,7 @@ def test_there_are_39_phones_and_silence():
 
 
 def test_energy_is_where_the_phones_say():
-    said = say("Stop. Please wait.", speaker=2)
+    said = synthesize("Stop. Please wait.", speaker=2)
     voiced = np.concatenate([said.samples[p.start : p.end] for p in said.phones if p.label in ("AA", "IY", "EY")])
     silent = np.concatenate([said.samples[p.start + 400 : p.end] for p in said.phones if p.label == "SIL"])
     assert np.sqrt(np.mean(voiced**2)) > 100 * np.sqrt(np.mean(silent**2))
@@ -82,34 +82,34 @@ def test_energy_is_where_the_phones_say():
 
 def test_the_same_call_gives_the_same_samples_in_any_order_and_process():
     texts = READ_SENTENCES[:4]
-    forwards = [say(t, speaker=i) for i, t in enumerate(texts)]
-    backwards = [say(t, speaker=i) for i, t in reversed(list(enumerate(texts)))][::-1]
+    forwards = [synthesize(t, speaker=i) for i, t in enumerate(texts)]
+    backwards = [synthesize(t, speaker=i) for i, t in reversed(list(enumerate(texts)))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert np.array_equal(a.samples, b.samples)
         assert (a.phones, a.words) == (b.phones, b.words)
     engine._close()
-    assert np.array_equal(say(texts[3], speaker=3).samples, forwards[3].samples)
+    assert np.array_equal(synthesize(texts[3], speaker=3).samples, forwards[3].samples)
 
 
 def test_seed_and_speaker_change_what_is_heard():
     text = READ_SENTENCES[0]
-    assert len(say(text)) == len(say(text, seed=0))
-    assert len({len(say(text, seed=seed)) for seed in range(5)}) > 1
-    assert not np.array_equal(say(text, 0).samples[:8000], say(text, 2).samples[:8000])
+    assert len(synthesize(text)) == len(synthesize(text, seed=0))
+    assert len({len(synthesize(text, seed=seed)) for seed in range(5)}) > 1
+    assert not np.array_equal(synthesize(text, 0).samples[:8000], synthesize(text, 2).samples[:8000])
 
 
 def test_nothing_to_say_is_an_error():
     for text in ("", "  \n", "a\0b"):
         with pytest.raises(ValueError, match="nothing to say"):
-            say(text)
+            synthesize(text)
     with pytest.raises(ValueError, match="speaker -1"):
-        say("Hello.", speaker=-1)
+        synthesize("Hello.", speaker=-1)
 
 
 # ------------------------------------------------------------------ the corpus
 def test_no_speaker_is_in_two_splits():
     for a, b in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        assert not set(SPEAKERS_OF[a]) & set(SPEAKERS_OF[b])
+        assert not set(SPLIT_SPEAKERS[a]) & set(SPLIT_SPEAKERS[b])
         assert not set(EmbeddedSpeech(a, speakers=200).speaker_names) & set(
             EmbeddedSpeech(b, speakers=200).speaker_names
         )
@@ -120,7 +120,7 @@ def test_no_speaker_is_in_two_splits():
 def test_cached_equals_made_and_long_begins_with_short():
     short, long = EmbeddedSpeech(speakers=4, seconds=6), EmbeddedSpeech(speakers=4, seconds=15)
     assert 6 <= sum(u.seconds for u in short) < 6 + short[-1].seconds
-    for kept, made, longer in zip(short, short.made(), long, strict=False):
+    for kept, made, longer in zip(short, short.generate(), long, strict=False):
         check_labels(kept)
         assert np.array_equal(kept.samples, made.samples)
         assert np.array_equal(kept.samples, longer.samples)
@@ -175,10 +175,10 @@ def test_impossible_corpora_are_refused(arguments, words):
 
 # ------------------------------------------------------------------ the worker
 def test_a_killed_worker_is_started_again():
-    before = say(READ_SENTENCES[1])
+    before = synthesize(READ_SENTENCES[1])
     engine._worker.process.kill()
     engine._worker.process.wait()
-    assert np.array_equal(say(READ_SENTENCES[1]).samples, before.samples)
+    assert np.array_equal(synthesize(READ_SENTENCES[1]).samples, before.samples)
 
 
 def test_a_worker_that_dies_twice_is_a_clear_error(monkeypatch):
@@ -189,9 +189,9 @@ def test_a_worker_that_dies_twice_is_a_clear_error(monkeypatch):
 
     monkeypatch.setattr(engine.Worker, "ask", die)
     with pytest.raises(RuntimeError, match=r"restarted once and died again over 'Hello\.'"):
-        say("Hello.")
+        synthesize("Hello.")
     monkeypatch.undo()
-    assert say("Hello.").seconds > 0.3
+    assert synthesize("Hello.").seconds > 0.3
 
 
 def test_a_worker_that_hangs_is_ended():
@@ -213,7 +213,7 @@ def test_a_long_temporary_path_is_no_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     engine._close()
     try:
-        assert say("Hello.").seconds > 0.3
+        assert synthesize("Hello.").seconds > 0.3
         assert len(str(engine._worker.folder)) > 200
     finally:
         engine._close()
@@ -223,11 +223,11 @@ def test_a_long_temporary_path_is_no_problem(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_has_a_worker_of_its_own():
     code = (
-        "import os, sys; from causalcnn.speech import _espeak, say\n"
-        "a = say('One two three.').samples\n"
+        "import os, sys; from causalcnn.speech import _espeak, synthesize\n"
+        "a = synthesize('One two three.').samples\n"
         "before = _espeak._worker.process.pid\n"
         "child = os.fork()\n"
-        "same = (a == say('One two three.').samples).all()\n"
+        "same = (a == synthesize('One two three.').samples).all()\n"
         "own = _espeak._worker.process.pid != before\n"
         "if child == 0: os._exit(0 if same and own else 1)\n"
         "sys.exit(os.waitpid(child, 0)[1] or (1 if own or not same else 0))\n"
@@ -236,7 +236,7 @@ def test_a_forked_process_has_a_worker_of_its_own():
 
 
 def test_nothing_is_left_behind_even_when_killed(tmp_path):
-    code = "import os; from causalcnn.speech import say; say('Hello.'); os.kill(os.getpid(), 9)"
+    code = "import os; from causalcnn.speech import synthesize; synthesize('Hello.'); os.kill(os.getpid(), 9)"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, timeout=60)
     for _ in range(50):
@@ -249,13 +249,13 @@ def test_nothing_is_left_behind_even_when_killed(tmp_path):
 # ------------------------------------------------------------------ labels and conversations
 def test_a_label_belongs_to_the_centre_of_the_window():
     spans = [Span("A", 0, 1600), Span("B", 1600, 3200)]
-    centred = labels_of_frames(spans, 3200, "centred", outside="-")
+    centred = frame_labels(spans, 3200, "centred", outside="-")
     assert centred == ["A"] * 10 + ["B"] * 10 + ["-"]
-    assert labels_of_frames(spans, 3200, outside="-") == ["-"] + ["A"] * 10 + ["B"] * 9
+    assert frame_labels(spans, 3200, outside="-") == ["-"] + ["A"] * 10 + ["B"] * 9
 
 
 def test_excerpt_moves_the_labels():
-    said = say("One two three four.")
+    said = synthesize("One two three four.")
     word = said.words[2]
     part = said.excerpt(word.start / 16000, word.end / 16000)
     assert part.text == "three"
@@ -271,7 +271,7 @@ def test_a_conversation_knows_who_speaks_when():
     assert np.array_equal(talk.samples, again.samples)
     assert talk.samples.shape == (2, 320000)
     assert talk.speakers[0] != talk.speakers[1]
-    assert {int(name[1:]) for name in talk.speakers} <= set(SPEAKERS_OF["test"])
+    assert {int(name[1:]) for name in talk.speakers} <= set(SPLIT_SPEAKERS["test"])
     activity = talk.voice_activity()
     assert activity.shape == (2, 2000)
     assert (activity.mean(axis=1) > 0.1).all()

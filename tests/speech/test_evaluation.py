@@ -9,14 +9,14 @@ import soundfile
 import torch
 
 from causalcnn.speech import (
-    HIGHEST_HZ_OF,
+    EVALUATION_MAX_HZ,
     EmbeddedSpeech,
     FeatureCorpus,
     SpokenDigits,
     bands_below,
     evaluation_sets,
     mel_filterbank,
-    speaking,
+    speech_mask,
 )
 
 
@@ -68,13 +68,13 @@ def test_digits_are_read_from_the_archive(monkeypatch, tmp_path):
 
 def test_all_sets_of_real_speech(recordings):
     sets = evaluation_sets(20, speakers=2, level_db=-8.0)
-    assert sets.keys() == HIGHEST_HZ_OF.keys()
+    assert sets.keys() == EVALUATION_MAX_HZ.keys()
     assert sets["prompts"].speaker_names == ("prompts",)
     assert len(sets["librispeech"].speaker_names) == 3
     assert len(sets["digits"].speaker_names) == 6
     for name, corpus in sets.items():
         assert corpus.level_db == pytest.approx(-8, abs=1.5), name
-        used = bands_below(HIGHEST_HZ_OF[name])
-        spoken = torch.cat([features[:, speaking(features)] for features in corpus], dim=1)
+        used = bands_below(EVALUATION_MAX_HZ[name])
+        spoken = torch.cat([features[:, speech_mask(features)] for features in corpus], dim=1)
         assert spoken[:used].mean() > -50
         assert used == 80 or spoken[used + 1 :].mean() < -80

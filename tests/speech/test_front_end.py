@@ -16,10 +16,10 @@ from causalcnn.speech import (
     RATE_HZ,
     WINDOW_SAMPLES,
     LogMel,
-    frame_centre_seconds,
-    frames_of,
+    frame_center_seconds,
     mel_filterbank,
-    say,
+    num_frames,
+    synthesize,
     to_1d,
     to_2d,
 )
@@ -35,7 +35,7 @@ def librosa_decibels(samples):
 
 @pytest.fixture(scope="module")
 def speech():
-    return say("The train leaves at seven.", speaker=1).samples
+    return synthesize("The train leaves at seven.", speaker=1).samples
 
 
 def test_the_table_is_the_one_of_the_design():
@@ -51,7 +51,7 @@ def test_the_filterbank_is_slaneys():
 def test_centred_is_librosas(speech):
     samples = speech.astype(np.float64)
     ours = LogMel("centred")(torch.from_numpy(samples)[None])[0].numpy()
-    assert ours.shape == (80, frames_of(len(samples), "centred"))
+    assert ours.shape == (80, num_frames(len(samples), "centred"))
     np.testing.assert_allclose(ours, librosa_decibels(samples), atol=1e-4)
 
 
@@ -60,15 +60,15 @@ def test_causal_is_centred_one_frame_later(speech):
     samples = torch.from_numpy(speech.astype(np.float64))[None]
     causal, centred = LogMel()(samples), LogMel("centred")(samples)
     torch.testing.assert_close(causal[:, :, 1:], centred[:, :, : causal.shape[2] - 1], atol=1e-9, rtol=0)
-    assert frame_centre_seconds(1) == frame_centre_seconds(0, "centred") == 0
-    assert frame_centre_seconds(0) == -0.01
+    assert frame_center_seconds(1) == frame_center_seconds(0, "centred") == 0
+    assert frame_center_seconds(0) == -0.01
 
 
 @pytest.mark.parametrize("length", [0, 1, 159, 160, 161, 319, 640, 1000])
 def test_the_number_of_frames(length):
     x = torch.randn(2, length)
-    assert LogMel()(x).shape == (2, 80, length // 160) == (2, 80, frames_of(length))
-    assert LogMel("centred")(x).shape == (2, 80, length // 160 + 1) == (2, 80, frames_of(length, "centred"))
+    assert LogMel()(x).shape == (2, 80, length // 160) == (2, 80, num_frames(length))
+    assert LogMel("centred")(x).shape == (2, 80, length // 160 + 1) == (2, 80, num_frames(length, "centred"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from causalcnn.speech import LogMel, griffin_lim, say, to_1d, to_2d
+from causalcnn.speech import LogMel, griffin_lim, synthesize, to_1d, to_2d
 
 
 @pytest.fixture(scope="module")
 def said():
-    return say("She opened every window.", speaker=2)
+    return synthesize("She opened every window.", speaker=2)
 
 
 @pytest.mark.parametrize("convention", ["causal", "centred"])

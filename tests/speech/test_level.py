@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from causalcnn import Field, audit, check_contract
 from causalcnn.causality import Verdict
-from causalcnn.speech import RunningLevel, frame_level_db, speaking, speech_level_db
+from causalcnn.speech import RunningLevel, frame_level_db, speech_level_db, speech_mask
 
 
 def speech(frames=300, seed=0, level=-30.0):
@@ -47,7 +47,7 @@ def test_a_knock_hardly_moves_the_level():
 
 def test_silence_and_padding_do_not_count():
     x = speech()
-    loud = speaking(x)
+    loud = speech_mask(x)
     assert torch.equal(loud[0], x[0, 0] > -99)
     torch.testing.assert_close(speech_level_db(x), speech_level_db(x[:, :, loud[0]]))
     mask = torch.ones(2, 300, dtype=torch.bool)
@@ -55,16 +55,16 @@ def test_silence_and_padding_do_not_count():
     padded = x.clone()
     padded[:, :, 200:] = 50
     torch.testing.assert_close(speech_level_db(padded, mask), speech_level_db(x[:, :, :200]))
-    assert not speaking(padded, mask)[:, 200:].any()
+    assert not speech_mask(padded, mask)[:, 200:].any()
 
 
 def test_speaking_is_within_40_db_of_the_loudest():
     x = torch.tensor([-10.0, -49.9, -50.1, -100.0]).expand(80, 4)
-    assert speaking(x).tolist() == [True, True, False, False]
-    assert speaking(x, below_db=100).all()
-    assert speaking(x[:, :0]).shape == (0,)
+    assert speech_mask(x).tolist() == [True, True, False, False]
+    assert speech_mask(x, below_db=100).all()
+    assert speech_mask(x[:, :0]).shape == (0,)
     with pytest.raises(ValueError, match="below_db is 0"):
-        speaking(x, below_db=0)
+        speech_mask(x, below_db=0)
 
 
 # ------------------------------------------------------------------------------------ the running level

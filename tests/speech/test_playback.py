@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from causalcnn.speech import player, players, say
+from causalcnn.speech import player, players, synthesize
 
 TONE = (np.sin(2 * np.pi * 440 * np.arange(16000) / 16000) * 0.5).astype(np.float32)
 
@@ -27,7 +27,7 @@ def test_nothing_is_normalised(level):
 
 
 def test_an_utterance_brings_its_title_and_source():
-    said = say("Hello <there> & you.", speaker=1)
+    said = synthesize("Hello <there> & you.", speaker=1)
     html = player(said)._repr_html_()
     assert "Hello &lt;there&gt; &amp; you." in html
     assert "<there>" not in html
@@ -44,7 +44,7 @@ def test_it_waits_for_the_reader_and_has_a_name():
 
 
 def test_three_seconds_are_small():
-    said = say("The train leaves at seven, and we are still looking.", speaker=1).excerpt(0, 3)
+    said = synthesize("The train leaves at seven, and we are still looking.", speaker=1).excerpt(0, 3)
     shown = player(said)
     assert len(shown.mp3) < 16_000
     assert shown.page_bytes < 24_000
@@ -52,7 +52,7 @@ def test_three_seconds_are_small():
 
 
 def test_side_by_side():
-    said = say("Good morning.", speaker=1)
+    said = synthesize("Good morning.", speaker=1)
     both = players({"as it was": said, "half as loud": said.samples / 2})
     html = both._repr_html_()
     assert html.count("<audio") == 2
@@ -84,6 +84,6 @@ def test_what_cannot_be_played_as_it_is_is_refused(samples, rate_hz, words):
 
 def test_a_contradicting_rate_and_an_empty_list_are_refused():
     with pytest.raises(ValueError, match="leave it out"):
-        player(say("Hello."), 8000)
+        player(synthesize("Hello."), 8000)
     with pytest.raises(ValueError, match="list is empty"):
         players([])

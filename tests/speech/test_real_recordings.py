@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from causalcnn.nn import CausalConv1d, CausalSequential
-from causalcnn.speech import Folder, LogMel, download, example, player, read_recording, speech_or_embedded
+from causalcnn.speech import (
+    AudioFolder,
+    LogMel,
+    download,
+    example_recording,
+    player,
+    read_recording,
+    recording_or_embedded,
+)
 
 
 def encoder():
@@ -55,21 +63,21 @@ def assert_causal_from_sample_to_feature(samples):
 
 @pytest.mark.parametrize("name", ["libri1", "libri2", "libri3"])
 def test_librispeech_clips(recordings, name):
-    clip = example(name)
+    clip = example_recording(name)
     assert 13 < clip.seconds < 17
     assert "CC BY 4.0" in clip.source
     assert_causal_from_sample_to_feature(clip.samples)
 
 
 def test_a_chapter_plays_the_real_clip_and_says_so(recordings, capsys):
-    speech = speech_or_embedded("libri1")
+    speech = recording_or_embedded("libri1")
     assert speech.speaker == "librispeech-5703"
     assert "A real recording: LibriSpeech" in capsys.readouterr().out
     assert "LibriSpeech" in player(speech.excerpt(0, 3))._repr_html_()
 
 
 def test_prompts_as_a_folder_of_ones_own(recordings):
-    prompts = Folder(recordings / "prompts-en")
+    prompts = AudioFolder(recordings / "prompts-en")
     assert len(prompts) > 450
     assert_causal_from_sample_to_feature(prompts[2].samples)
     front_end = LogMel()
@@ -86,7 +94,7 @@ def test_meetings_and_arctic_are_read(recordings):
 
 
 def test_the_digits_are_unpacked_and_warned_about(recordings):
-    digits = Folder(download("free-spoken-digits"))
+    digits = AudioFolder(download("free-spoken-digits"))
     assert len(digits) == 3000
     with pytest.warns(UserWarning, match="nothing above 4000 Hz"):
         digit = digits[0]

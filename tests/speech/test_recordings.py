@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from causalcnn.speech import Folder, LogMel, UnreadableRecording, read_recording
+from causalcnn.speech import AudioFolder, LogMel, UnreadableRecording, read_recording
 
 SECOND = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000) * 0.5
 
@@ -108,7 +108,7 @@ def test_missing_empty_text_and_folder_are_refused(tmp_path):
         ("text.wav", "no audio file"),
         ("text.mp3", "no audio file|no samples"),
         ("noise.flac", "no audio file|damaged"),
-        (".", "Folder"),
+        (".", "AudioFolder"),
     ):
         with pytest.raises(UnreadableRecording, match=words):
             read_recording(tmp_path / name)
@@ -146,7 +146,7 @@ def test_a_folder_is_read_lazily_in_order(write, tmp_path):
     for name in ("b/2.flac", "a/1.wav", "c.ogg", "b/.hidden.wav"):
         write(SECOND, name=name)
     (tmp_path / "notes.txt").write_text("not a recording")
-    folder = Folder(tmp_path)
+    folder = AudioFolder(tmp_path)
     assert [utterance.source for utterance in folder] == ["1.wav", "2.flac", "c.ogg"]
     assert len(folder) == 3
     assert folder[-1].source == "c.ogg"
@@ -156,20 +156,20 @@ def test_a_folder_is_read_lazily_in_order(write, tmp_path):
 def test_a_bad_file_in_a_folder_stops_or_is_named_and_left_out(write, tmp_path):
     write(SECOND, name="a.wav")
     (tmp_path / "b.wav").write_text("no sound")
-    folder = Folder(tmp_path)  # nothing is read yet
+    folder = AudioFolder(tmp_path)  # nothing is read yet
     with pytest.raises(UnreadableRecording, match=re.escape("b.wav")):
         list(folder)
     with pytest.warns(UserWarning, match=r"left out: .*b\.wav"):
-        assert len(list(Folder(tmp_path, on_bad="skip"))) == 1
+        assert len(list(AudioFolder(tmp_path, on_bad="skip"))) == 1
 
 
 def test_no_folder_and_no_recordings_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
-        Folder(tmp_path / "nowhere")
+        AudioFolder(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no recording"):
-        Folder(tmp_path)
+        AudioFolder(tmp_path)
     with pytest.raises(ValueError, match="'raise' or 'skip'"):
-        Folder(tmp_path, on_bad="ignore")
+        AudioFolder(tmp_path, on_bad="ignore")
 
 
 def test_a_big_endian_or_odd_file_is_what_libsndfile_says(tmp_path):

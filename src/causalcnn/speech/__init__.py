@@ -1,19 +1,19 @@
 """Speech: corpora, the log-mel front end and its inversion, recordings, playback.
 
->>> from causalcnn.speech import LogMel, say
+>>> from causalcnn.speech import LogMel, synthesize
 >>> front_end = LogMel()
->>> features = front_end(say("Time runs from left to right.").tensor())
+>>> features = front_end(synthesize("Time runs from left to right.").tensor())
 >>> features.shape[1], front_end.field.size
 (80, 640)
 
-Embedded speech (``say``, ``EmbeddedSpeech``, ``conversation``) is made on the spot and downloads nothing;
-``example``, ``download`` and ``Folder`` bring recordings. What needs librosa, soundfile, pooch or espeak-ng
-imports it when it is used and names the extra ``speech`` where it is missing.
+Embedded speech (``synthesize``, ``EmbeddedSpeech``, ``conversation``) is made on the spot and downloads nothing;
+``example_recording``, ``download`` and ``AudioFolder`` bring recordings. What needs librosa, soundfile, pooch or
+espeak-ng imports it when it is used and names the extra ``speech`` where it is missing.
 """
 
 from __future__ import annotations
 
-from causalcnn.speech.bins import UniformBins
+from causalcnn.speech.augmentation import NO_AUGMENTATION, Augmentation, augment
 from causalcnn.speech.conversations import Conversation, Turn, conversation
 from causalcnn.speech.digits import SpokenDigits
 from causalcnn.speech.downloads import (
@@ -21,12 +21,12 @@ from causalcnn.speech.downloads import (
     NoNetworkError,
     Source,
     download,
-    example,
-    speech_or_embedded,
+    example_recording,
+    recording_or_embedded,
 )
 from causalcnn.speech.embedded import EmbeddedSpeech
-from causalcnn.speech.evaluation import HIGHEST_HZ_OF, evaluation_sets
-from causalcnn.speech.features import Batch, Clip, FeatureCorpus
+from causalcnn.speech.evaluation import EVALUATION_MAX_HZ, evaluation_sets
+from causalcnn.speech.feature_corpus import Batch, Clip, FeatureCorpus
 from causalcnn.speech.front_end import (
     FRAMES_PER_SECOND,
     HOP_SAMPLES,
@@ -35,43 +35,44 @@ from causalcnn.speech.front_end import (
     WINDOW_SAMPLES,
     LogMel,
     bands_below,
-    frame_centre_seconds,
-    frames_of,
+    frame_center_seconds,
     mel_filterbank,
+    num_frames,
     to_1d,
     to_2d,
 )
 from causalcnn.speech.inversion import griffin_lim
-from causalcnn.speech.level import RunningLevel, frame_level_db, speaking, speech_level_db
+from causalcnn.speech.level import RunningLevel, frame_level_db, speech_level_db, speech_mask
 from causalcnn.speech.minmax_bins import MinMaxBins
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
-from causalcnn.speech.recordings import Folder, UnreadableRecording, read_recording
+from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_recording
 from causalcnn.speech.running_bins import RunningBins
-from causalcnn.speech.sentences import READ_SENTENCES, sentence
-from causalcnn.speech.speakers import SPEAKERS_OF, Speaker
-from causalcnn.speech.utterance import Span, Utterance, labels_of_frames
-from causalcnn.speech.variation import NO_VARIATION, Variation, vary
-from causalcnn.speech.voices import say
+from causalcnn.speech.sentences import READ_SENTENCES, random_sentence
+from causalcnn.speech.speakers import SPLIT_SPEAKERS, Speaker
+from causalcnn.speech.synthesis import synthesize
+from causalcnn.speech.uniform_bins import UniformBins
+from causalcnn.speech.utterance import Span, Utterance, frame_labels
 
 __all__ = [
+    "EVALUATION_MAX_HZ",
     "FRAMES_PER_SECOND",
-    "HIGHEST_HZ_OF",
     "HOP_SAMPLES",
     "MELS",
-    "NO_VARIATION",
+    "NO_AUGMENTATION",
     "PHONES",
     "RATE_HZ",
     "READ_SENTENCES",
     "SOURCES",
-    "SPEAKERS_OF",
+    "SPLIT_SPEAKERS",
     "WINDOW_SAMPLES",
+    "AudioFolder",
+    "Augmentation",
     "Batch",
     "Clip",
     "Conversation",
     "EmbeddedSpeech",
     "FeatureCorpus",
-    "Folder",
     "LogMel",
     "MinMaxBins",
     "NoNetworkError",
@@ -87,28 +88,27 @@ __all__ = [
     "UniformBins",
     "UnreadableRecording",
     "Utterance",
-    "Variation",
     "arpabet",
+    "augment",
     "bands_below",
     "conversation",
     "download",
     "evaluation_sets",
-    "example",
-    "frame_centre_seconds",
+    "example_recording",
+    "frame_center_seconds",
+    "frame_labels",
     "frame_level_db",
-    "frames_of",
     "griffin_lim",
-    "labels_of_frames",
     "mel_filterbank",
+    "num_frames",
     "player",
     "players",
+    "random_sentence",
     "read_recording",
-    "say",
-    "sentence",
-    "speaking",
+    "recording_or_embedded",
     "speech_level_db",
-    "speech_or_embedded",
+    "speech_mask",
+    "synthesize",
     "to_1d",
     "to_2d",
-    "vary",
 ]

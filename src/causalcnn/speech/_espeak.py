@@ -124,7 +124,7 @@ _worker: Worker | None = None
 _owner: int = 0
 
 
-def synthesise(text: str, speaker: Speaker, words_per_minute: float | None = None) -> RawSpeech:
+def espeak_synthesize(text: str, speaker: Speaker, words_per_minute: float | None = None) -> RawSpeech:
     """Let ``speaker`` say ``text``.
 
     The same text, speaker and pace give the same samples, in any order and in any process of one platform.

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalcnn.speech.front_end import FRAMES_PER_SECOND, RATE_HZ, FrontEndConvention
-from causalcnn.speech.sentences import BACK_CHANNELS, sentence
-from causalcnn.speech.speakers import SPEAKERS_OF, Split
-from causalcnn.speech.utterance import Samples, Span, labels_of_frames
-from causalcnn.speech.voices import SOURCE, say
+from causalcnn.speech.sentences import BACK_CHANNELS, random_sentence
+from causalcnn.speech.speakers import SPLIT_SPEAKERS, Split
+from causalcnn.speech.synthesis import SOURCE, synthesize
+from causalcnn.speech.utterance import Samples, Span, frame_labels
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Conversation:
     def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
         """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)``."""
         length = self.samples.shape[1]
-        rows = [labels_of_frames(spans, length, convention) for spans in self.speech]
+        rows = [frame_labels(spans, length, convention) for spans in self.speech]
         return np.array([[bool(label) for label in row] for row in rows])
 
 
@@ -73,10 +73,10 @@ def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train"
     """
     if not seconds >= 1 / FRAMES_PER_SECOND:
         raise ValueError(f"seconds is {seconds}; a conversation needs at least one frame, 0.01")
-    if split not in SPEAKERS_OF:
-        raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, SPEAKERS_OF))}")
-    draw = np.random.default_rng([seed, SPEAKERS_OF[split].start, 2])
-    pair = [int(n) for n in draw.choice(np.array(SPEAKERS_OF[split]), 2, replace=False)]
+    if split not in SPLIT_SPEAKERS:
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(map(repr, SPLIT_SPEAKERS))}")
+    draw = np.random.default_rng([seed, SPLIT_SPEAKERS[split].start, 2])
+    pair = [int(n) for n in draw.choice(np.array(SPLIT_SPEAKERS[split]), 2, replace=False)]
     length = round(seconds * RATE_HZ)
     tracks = np.zeros((2, length), np.float32)
     speech: tuple[list[Span], list[Span]] = ([], [])
@@ -84,7 +84,7 @@ def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train"
     names = ["", ""]
 
     def speak(track: int, text: str, start: int, gain: float = 1.0, back_channel: bool = False) -> int:
-        said = say(text, pair[track], seed=int(draw.integers(1, 2**31)))
+        said = synthesize(text, pair[track], seed=int(draw.integers(1, 2**31)))
         names[track] = said.speaker
         heard = [phone for phone in said.phones if phone.label != "SIL"]
         first, last = heard[0].start, heard[-1].end
@@ -108,7 +108,7 @@ def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train"
     now, track = round(0.3 * RATE_HZ), 0
     while now < length:
         start = max(now, free[track])
-        end = free[track] = speak(track, sentence(draw), start)
+        end = free[track] = speak(track, random_sentence(draw), start)
         if end - start > 2 * RATE_HZ and draw.random() < 0.35:
             word = BACK_CHANNELS[int(draw.integers(len(BACK_CHANNELS)))]
             at = max(start + round(draw.uniform(0.4, 0.8) * (end - start)), free[1 - track])

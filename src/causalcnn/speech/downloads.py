@@ -20,8 +20,8 @@ from causalcnn._extras import require
 from causalcnn.speech.cache import CACHE_VARIABLE, DATA_VARIABLE, OFFLINE_VARIABLE, cache_folder, data_folder, offline
 from causalcnn.speech.recordings import read_recording
 from causalcnn.speech.sentences import READ_SENTENCES
+from causalcnn.speech.synthesis import synthesize
 from causalcnn.speech.utterance import Utterance
-from causalcnn.speech.voices import say
 
 _OPENSLR = "https://www.openslr.org/resources"
 _LIBROSA = "https://librosa.org/data/audio"
@@ -134,7 +134,7 @@ def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
 
     Returns:
         The file, or for an archive the folder that it was unpacked into, ready for
-        :class:`~causalcnn.speech.Folder`.
+        :class:`~causalcnn.speech.AudioFolder`.
 
     Raises:
         KeyError: an unknown name; the message lists the known ones.
@@ -157,35 +157,35 @@ def is_here(name: str) -> bool:
     return _found(SOURCES[name]) is not None
 
 
-def example(name: str = "libri1") -> Utterance:
+def example_recording(name: str = "libri1") -> Utterance:
     """One of librosa's three LibriSpeech clips, ``"libri1"``, ``"libri2"`` or ``"libri3"``: about 15 s each.
 
     Raises:
-        NoNetworkError: it is not on this machine and cannot be downloaded. See :func:`speech_or_embedded`.
+        NoNetworkError: it is not on this machine and cannot be downloaded. See :func:`recording_or_embedded`.
     """
     source = SOURCES.get(name)
     if source is None or source.is_archive:
         clips = ", ".join(known.name for known in SOURCES.values() if not known.is_archive)
-        raise KeyError(f"no clip is called {name!r}; there are {clips}. A corpus: Folder(download(name))")
+        raise KeyError(f"no clip is called {name!r}; there are {clips}. A corpus: AudioFolder(download(name))")
     speaker = source.file.split("-")[0]
     return replace(read_recording(download(name)), speaker=f"librispeech-{speaker}", source=source.credit)
 
 
-def speech_or_embedded(
+def recording_or_embedded(
     name: str = "libri1", *, text: str = READ_SENTENCES[0], speaker: int = 3, announce: bool = True
 ) -> Utterance:
     """A real clip where it can be had, else an embedded sentence; says in the output which of the two it is.
 
     Args:
-        name: a clip, as for :func:`example`.
+        name: a clip, as for :func:`example_recording`.
         text: what the embedded speaker says instead. speaker: and which one.
         announce: print which it is. Its ``source`` says so, too.
     """
     try:
-        speech = example(name)
+        speech = example_recording(name)
         message = f"A real recording: {speech.source}."
     except NoNetworkError:
-        speech = say(text, speaker=speaker)
+        speech = synthesize(text, speaker=speaker)
         message = (
             f"The recording {name!r} is not on this machine and cannot be downloaded, so this is speech "
             f"{speech.source}. Set {DATA_VARIABLE} to a folder that has {SOURCES[name].place}, or go online."
@@ -257,7 +257,7 @@ def _no_network(source: Source, reason: str) -> NoNetworkError:
     return NoNetworkError(
         f"{source.file!r} ({source.name}{size}) is not on this machine and cannot be downloaded ({reason}). Either go "
         f"online; or get it from {source.url} and put it into the folder that {CACHE_VARIABLE} names (now "
-        f"{cache_folder()}); or set {DATA_VARIABLE} to a folder that has {place!r}. Embedded speech (say, "
+        f"{cache_folder()}); or set {DATA_VARIABLE} to a folder that has {place!r}. Embedded speech (synthesize, "
         "EmbeddedSpeech) needs no download."
     )
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from causalcnn._files import atomic_write
 from causalcnn.speech.cache import cache_folder
 from causalcnn.speech.front_end import RATE_HZ
-from causalcnn.speech.sentences import sentence
-from causalcnn.speech.speakers import SPEAKERS_OF, Split
+from causalcnn.speech.sentences import random_sentence
+from causalcnn.speech.speakers import SPLIT_SPEAKERS, Split
+from causalcnn.speech.synthesis import SOURCE, as_float, as_int16, synthesize
 from causalcnn.speech.utterance import Span, Utterance
-from causalcnn.speech.voices import SOURCE, as_float, as_int16, say
 
 _VERSION = 1
 """Raise it when what the same arguments give has changed: old caches are then left alone."""
@@ -61,9 +61,9 @@ class EmbeddedSpeech(Sequence[Utterance]):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.split not in SPEAKERS_OF:
-            raise ValueError(f"split is {self.split!r}; it must be one of {', '.join(map(repr, SPEAKERS_OF))}")
-        most = len(SPEAKERS_OF[self.split])
+        if self.split not in SPLIT_SPEAKERS:
+            raise ValueError(f"split is {self.split!r}; it must be one of {', '.join(map(repr, SPLIT_SPEAKERS))}")
+        most = len(SPLIT_SPEAKERS[self.split])
         if not 1 <= self.speakers <= most:
             raise ValueError(f"speakers is {self.speakers}; the split {self.split!r} has 1 to {most}")
         if not self.seconds > 0:
@@ -80,7 +80,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
     @property
     def speaker_names(self) -> tuple[str, ...]:
         """The names of all speakers of this corpus."""
-        return tuple(f"s{number:04d}" for number in SPEAKERS_OF[self.split][: self.speakers])
+        return tuple(f"s{number:04d}" for number in SPLIT_SPEAKERS[self.split][: self.speakers])
 
     def __len__(self) -> int:
         return len(self._index)
@@ -107,14 +107,14 @@ class EmbeddedSpeech(Sequence[Utterance]):
     def __iter__(self) -> Iterator[Utterance]:
         return (self[i] for i in range(len(self)))
 
-    def made(self) -> Iterator[Utterance]:
+    def generate(self) -> Iterator[Utterance]:
         """Make the utterances anew, one after the other, without a cache."""
         lasted, number = 0, 0
-        pool = SPEAKERS_OF[self.split]
+        pool = SPLIT_SPEAKERS[self.split]
         while lasted < self.seconds * RATE_HZ:
             draw = np.random.default_rng([self.seed, pool.start, number])
-            text, pace = sentence(draw), int(draw.integers(1, 2**31))
-            utterance = say(text, pool[number % self.speakers], seed=pace)
+            text, pace = random_sentence(draw), int(draw.integers(1, 2**31))
+            utterance = synthesize(text, pool[number % self.speakers], seed=pace)
             lasted, number = lasted + len(utterance), number + 1
             yield utterance
 
@@ -139,7 +139,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"the cached speech {path}.* is damaged ({error}); making it anew", stacklevel=3)
         try:
-            _write(path, self.made())
+            _write(path, self.generate())
             return _read(path)
         except OSError as error:
             warnings.warn(
@@ -147,7 +147,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
                 "Set CAUSALCNN_CACHE to a folder that can be written",
                 stacklevel=3,
             )
-        return _in_memory(self.made())
+        return _in_memory(self.generate())
 
     @property
     def _index(self) -> list[dict]:

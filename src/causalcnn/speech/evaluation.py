@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from causalcnn.speech.cache import DATA_VARIABLE, data_folder
 from causalcnn.speech.digits import SpokenDigits
-from causalcnn.speech.downloads import example, is_here
+from causalcnn.speech.downloads import example_recording, is_here
 from causalcnn.speech.embedded import EmbeddedSpeech
-from causalcnn.speech.features import FeatureCorpus
-from causalcnn.speech.recordings import Folder
+from causalcnn.speech.feature_corpus import FeatureCorpus
+from causalcnn.speech.recordings import AudioFolder
 
-__all__ = ["HIGHEST_HZ_OF", "evaluation_sets"]
+__all__ = ["EVALUATION_MAX_HZ", "evaluation_sets"]
 
 PROMPTS = "prompts-en"
 """The folder of recorded prompts inside ``CAUSALCNN_DATA``."""
 CLIPS = ("libri1", "libri2", "libri3")
 
-HIGHEST_HZ_OF: dict[str, float] = {"embedded": 8_000, "prompts": 8_000, "librispeech": 8_000, "digits": 4_000}
+EVALUATION_MAX_HZ: dict[str, float] = {"embedded": 8_000, "prompts": 8_000, "librispeech": 8_000, "digits": 4_000}
 """Up to where each set has anything to score, see :func:`~causalcnn.speech.bands_below`."""
 
 
@@ -40,7 +40,7 @@ def evaluation_sets(
     sets = {"embedded": embedded if level_db is None else embedded.at_level(level_db)}
     for name, corpus in _recordings().items():
         sets[name] = corpus if level_db is None else corpus.at_level(level_db, per="speaker")
-    missing = [name for name in HIGHEST_HZ_OF if name not in sets]
+    missing = [name for name in EVALUATION_MAX_HZ if name not in sets]
     if announce and missing:
         print(
             f"Scored without {', '.join(missing)}: these recordings are not on this machine. Set {DATA_VARIABLE} to "
@@ -54,9 +54,9 @@ def _recordings() -> dict[str, FeatureCorpus]:
     sets = {}
     folder = data_folder()
     if folder is not None and (folder / PROMPTS).is_dir():
-        sets["prompts"] = FeatureCorpus.of(Folder(folder / PROMPTS), speaker_of="prompts")
+        sets["prompts"] = FeatureCorpus.of(AudioFolder(folder / PROMPTS), speaker_of="prompts")
     if all(is_here(clip) for clip in CLIPS):
-        sets["librispeech"] = FeatureCorpus.of([example(clip) for clip in CLIPS])
+        sets["librispeech"] = FeatureCorpus.of([example_recording(clip) for clip in CLIPS])
     if is_here(SpokenDigits.NAME):
         sets["digits"] = FeatureCorpus.of(SpokenDigits())
     return sets

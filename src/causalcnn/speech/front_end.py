@@ -54,17 +54,17 @@ def first_sample(frame: int, convention: FrontEndConvention = "causal") -> int:
     return frame * HOP_SAMPLES - _zeros_before(convention)
 
 
-def frame_centre_seconds(frame: int, convention: FrontEndConvention = "causal") -> float:
+def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") -> float:
     """The time of the centre of a frame's window: where a label for that frame is read off.
 
     Example:
-        >>> frame_centre_seconds(10, "causal"), frame_centre_seconds(10, "centred")
+        >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centred")
         (0.09, 0.1)
     """
     return (first_sample(frame, convention) + WINDOW_SAMPLES // 2) / RATE_HZ
 
 
-def frames_of(samples: int, convention: FrontEndConvention = "causal") -> int:
+def num_frames(samples: int, convention: FrontEndConvention = "causal") -> int:
     """How many frames a recording of so many samples has: ``floor(N / 160)``, one more in the centred setting."""
     _zeros_before(convention)
     return samples // HOP_SAMPLES + (convention == "centred")

@@ -11,7 +11,7 @@ from causalcnn.field import Field
 from causalcnn.nn.law import CausalModule, Convention
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND
 
-__all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speaking", "speech_level_db"]
+__all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speech_level_db", "speech_mask"]
 
 LOUD_BELOW_DB = 30.0
 """The frames that make a level: those at most so far below the loudest. Pauses and room noise stay out of it."""
@@ -31,7 +31,7 @@ def frame_level_db(features: Tensor) -> Tensor:
     return _db(_power(features))
 
 
-def speaking(features: Tensor, mask: Tensor | None = None, *, below_db: float = 40.0) -> Tensor:
+def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float = 40.0) -> Tensor:
     """Which frames are speech and not silence: those within ``below_db`` of the loudest frame of their clip.
 
     It looks at the whole clip, so it is for scoring only: nothing that must be causal may use it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from causalcnn.speech.bins import check_bits, check_features, check_levels
+from causalcnn.speech.uniform_bins import check_bits, check_features, check_indices
 
 __all__ = ["MinMaxBins"]
 
@@ -14,11 +14,11 @@ class MinMaxBins(nn.Module):
     """``2**bits`` equal bins between the minimum and the maximum of each recording.
 
     **It reads the future**: the maximum of a recording is known when the recording is over, so a loud sound at its
-    end changes the level of its first frame. It is here to be compared with, and for recordings that lie on a disk.
+    end changes the bins of its first frame. It is here to be compared with, and for recordings that lie on a disk.
     Causal ways are :class:`UniformBins`, with a range known beforehand, and :class:`RunningBins`.
 
-    A decoder needs the two ends beside the levels, two numbers a recording. A constant recording, digital silence
-    for example, has level 0 throughout and comes back exactly.
+    A decoder needs the two ends beside the indices, two numbers a recording. A constant recording, digital silence
+    for example, has index 0 throughout and comes back exactly.
 
     Args:
         bits: 1 to 16.
@@ -27,8 +27,8 @@ class MinMaxBins(nn.Module):
 
     Example:
         >>> x = torch.tensor([[[-100.0, -20.0, 0.0]]])
-        >>> levels, ends = MinMaxBins(bits=8).encode(x)
-        >>> levels.tolist(), ends.tolist()
+        >>> indices, ends = MinMaxBins(bits=8).encode(x)
+        >>> indices.tolist(), ends.tolist()
         ([[[0, 204, 255]]], [[-100.0, 0.0]])
     """
 
@@ -43,10 +43,10 @@ class MinMaxBins(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode and decode: what is left of the recordings."""
-        return self._values(*self._levels(x)).to(x.dtype)
+        return self._values(*self._indices(x)).to(x.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
+        """Indices, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
 
         Raises:
             ValueError: NaN or infinity, which leave a recording without a range; no frames; no floating point.
@@ -60,17 +60,17 @@ class MinMaxBins(nn.Module):
                 f"{count} of {x.numel()} values are NaN or infinite, and a range from them would be, too; "
                 "mend the recording first: features.nan_to_num(-100.0, posinf=0.0, neginf=-100.0)"
             )
-        return self._levels(x)
+        return self._indices(x)
 
-    def decode(self, levels: Tensor, ends: Tensor) -> Tensor:
-        """Levels and ends, as :meth:`encode` gives them, to the centres of the bins in dB."""
-        check_levels(levels, 2**self.bits)
-        if ends.shape != (levels.shape[0], 2):
-            raise ValueError(f"the ends have the shape {tuple(ends.shape)}; it must be {(levels.shape[0], 2)}")
-        return self._values(levels, ends)
+    def decode(self, indices: Tensor, ends: Tensor) -> Tensor:
+        """Indices and ends, as :meth:`encode` gives them, to the centres of the bins in dB."""
+        check_indices(indices, 2**self.bits)
+        if ends.shape != (indices.shape[0], 2):
+            raise ValueError(f"the ends have the shape {tuple(ends.shape)}; it must be {(indices.shape[0], 2)}")
+        return self._values(indices, ends)
 
     # No checks from here on: forward is for the audit, which follows operations and not decisions.
-    def _levels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _indices(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = x if x.dtype == torch.float64 else x.float()
         flat = x.flatten(1)
         low, high = flat.amin(1), flat.amax(1)
@@ -79,7 +79,7 @@ class MinMaxBins(nn.Module):
         share = (x - low.reshape(one)) / width.reshape(one)
         return (share * 2**self.bits).long().clamp(max=2**self.bits - 1), torch.stack([low, high], dim=1)
 
-    def _values(self, levels: Tensor, ends: Tensor) -> Tensor:
-        one = (levels.shape[0], *(1,) * (levels.dim() - 1))
+    def _values(self, indices: Tensor, ends: Tensor) -> Tensor:
+        one = (indices.shape[0], *(1,) * (indices.dim() - 1))
         low, high = ends[:, 0].reshape(one), ends[:, 1].reshape(one)
-        return (levels + 0.5) / 2**self.bits * (high - low) + low
+        return (indices + 0.5) / 2**self.bits * (high - low) + low

@@ -110,8 +110,8 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
         ImportError: without the extra ``speech``.
 
     Example:
-        >>> from causalcnn.speech import player, say
-        >>> player(say("Good morning.", speaker=1)).title
+        >>> from causalcnn.speech import player, synthesize
+        >>> player(synthesize("Good morning.", speaker=1)).title
         'Good morning.'
     """
     if isinstance(sound, Utterance):
@@ -131,8 +131,8 @@ def players(sounds: Sequence[Player | Utterance] | dict[str, Utterance | ArrayLi
         sounds: players or utterances, or a dict from titles to utterances or samples at 16 kHz.
 
     Example:
-        >>> from causalcnn.speech import players, say
-        >>> said = say("Good morning.", speaker=1)
+        >>> from causalcnn.speech import players, synthesize
+        >>> said = synthesize("Good morning.", speaker=1)
         >>> len(players({"as it was": said, "half as loud": said.samples / 2}).sounds)
         2
     """

@@ -16,7 +16,7 @@ from causalcnn.speech.front_end import HOP_SAMPLES, RATE_HZ
 from causalcnn.speech.utterance import Utterance
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-"""The kinds of files that a :class:`Folder` looks for; :func:`read_recording` takes what libsndfile takes."""
+"""The kinds of files that a :class:`AudioFolder` looks for; :func:`read_recording` takes what libsndfile takes."""
 
 LOWEST_RATE_HZ = 8_000
 """Telephone rate: below it, what is left of speech is not worth a spectrogram up to 8 kHz."""
@@ -76,7 +76,7 @@ def read_recording(path: str | Path, *, channel: int | None = None) -> Utterance
     return Utterance(mono, source=path.name)
 
 
-class Folder(Sequence[Utterance]):
+class AudioFolder(Sequence[Utterance]):
     """A folder of recordings, subfolders included, as a corpus: found now, read one by one when asked for.
 
     Args:
@@ -88,7 +88,7 @@ class Folder(Sequence[Utterance]):
         FileNotFoundError: there is no such folder, or no recording in it.
 
     Example:
-        >>> for utterance in Folder("recordings", on_bad="skip"): ...    # doctest: +SKIP
+        >>> for utterance in AudioFolder("recordings", on_bad="skip"): ...    # doctest: +SKIP
     """
 
     def __init__(self, path: str | Path, *, on_bad: str = "raise") -> None:
@@ -107,7 +107,7 @@ class Folder(Sequence[Utterance]):
             raise FileNotFoundError(f"there is no recording ({', '.join(SUFFIXES)}) in {str(self.path)!r}")
 
     def __repr__(self) -> str:
-        return f"Folder({str(self.path)!r}): {len(self.files)} recordings"
+        return f"AudioFolder({str(self.path)!r}): {len(self.files)} recordings"
 
     def __len__(self) -> int:
         return len(self.files)
@@ -151,7 +151,7 @@ def _refuse(path: Path, reason: str) -> UnreadableRecording:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise _refuse(path, "it is a folder; Folder(path) reads all recordings in it")
+        raise _refuse(path, "it is a folder; AudioFolder(path) reads all recordings in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r} (looked from {Path.cwd()})")
     size = path.stat().st_size

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from causalcnn.field import Field
 from causalcnn.nn.law import CausalModule, Convention
-from causalcnn.speech.bins import UniformBins, check_features, check_levels
 from causalcnn.speech.front_end import FRAMES_PER_SECOND
+from causalcnn.speech.uniform_bins import UniformBins, check_features, check_indices
 
 __all__ = ["RunningBins"]
 
@@ -27,12 +27,12 @@ class RunningBins(CausalModule):
 
     A frame's bins are those of a :class:`UniformBins`, moved up or down by ``offset``. After every frame
 
-    - the range rises by ``rise_db`` if more than ``crowd`` of the frame's values are in the top bin: they lie in it
-      or above it, and who reads the levels only cannot tell;
+    - the range rises by ``rise_db`` if more than ``top_bin_limit`` of the frame's values are in the top bin: they lie
+      in it or above it, and a decoder, which has the indices only, cannot tell;
     - else it falls by ``fall_db_per_second`` if anything of the frame lies in the upper half of the range;
     - else it stays: a pause, or silence before the first word, moves nothing.
 
-    These rules look at levels and at nothing else. So the decoder has the range without being sent it: it makes the
+    These rules look at indices and at nothing else. So the decoder has the range without being sent it: it makes the
     same steps, in whole numbers, on any machine. What jumps ``d`` dB above the range is cut off for
     ``ceil(d / rise_db)`` frames. Speech so quiet that none of it reaches the upper half is left where it is.
 
@@ -43,9 +43,10 @@ class RunningBins(CausalModule):
 
     Args:
         bins: the range at the start, its width and the number of bins.
-        crowd: values of a frame that may be in the top bin. Few bins are wide, and loud frames have many values in
-            the top one: :meth:`fitted` counts them.
-        rise_db: a frame. fall_db_per_second: of frames that are no pause.
+        top_bin_limit: how many values of a frame may be in the top bin before the range rises. Few bins are wide, and
+            loud frames have many values in the top one: :meth:`fitted` counts them.
+        rise_db: how far the range rises after one frame.
+        fall_db_per_second: how fast it falls, counted over frames that are no pause.
 
     Shape: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins
 
@@ -65,17 +66,22 @@ class RunningBins(CausalModule):
     _here: Tensor
 
     def __init__(
-        self, bins: UniformBins, *, crowd: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 5.0
+        self, bins: UniformBins, *, top_bin_limit: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 5.0
     ) -> None:
         super().__init__()
-        if not isinstance(crowd, int) or crowd < 0:
-            raise ValueError(f"crowd is {crowd!r}; it is a number of values, 0 or more")
+        if not isinstance(top_bin_limit, int) or top_bin_limit < 0:
+            raise ValueError(f"top_bin_limit is {top_bin_limit!r}; it is a number of values, 0 or more")
         span_db = bins.high_db - bins.low_db
         if not 0 < rise_db <= span_db:
             raise ValueError(f"rise_db is {rise_db}; it must be more than 0 and at most the range, {span_db:g} dB")
         if not (math.isfinite(fall_db_per_second) and fall_db_per_second >= 0):
             raise ValueError(f"fall_db_per_second is {fall_db_per_second}; it must be 0 or more")
-        self.bins, self.crowd, self.rise_db, self.fall_db_per_second = bins, crowd, rise_db, fall_db_per_second
+        self.bins, self.top_bin_limit, self.rise_db, self.fall_db_per_second = (
+            bins,
+            top_bin_limit,
+            rise_db,
+            fall_db_per_second,
+        )
         self._rise = max(1, round(rise_db / span_db * GRID))
         self._fall = round(fall_db_per_second / FRAMES_PER_SECOND / span_db * GRID)
         self._highest = round(HIGHEST_DB / span_db * GRID)
@@ -92,9 +98,9 @@ class RunningBins(CausalModule):
         """
         clips = corpus if isinstance(corpus, list | tuple) or hasattr(corpus, "clips") else list(corpus)
         bins = UniformBins.fitted(clips, bits)
-        crowds = torch.cat([(bins.encode(clip) == bins.bins - 1).sum(-2).flatten() for clip in clips])
+        crowds = torch.cat([(bins.encode(clip) == bins.num_bins - 1).sum(-2).flatten() for clip in clips])
         rank = max(1, math.ceil(0.999 * crowds.numel()))
-        return cls(bins, crowd=int(crowds.kthvalue(rank).values))
+        return cls(bins, top_bin_limit=int(crowds.kthvalue(rank).values))
 
     @property
     def field(self) -> Field:
@@ -108,7 +114,9 @@ class RunningBins(CausalModule):
 
     def extra_repr(self) -> str:
         """Where it starts, and how it moves."""
-        return f"{self.bins}, crowd={self.crowd}, {self.rise_db:g} dB up, {self.fall_db_per_second:g} dB/s down"
+        return (
+            f"{self.bins}, top_bin_limit={self.top_bin_limit}, +{self.rise_db:g} dB, −{self.fall_db_per_second:g} dB/s"
+        )
 
     def initial_state(self, batch: int, *frequency: int) -> Tensor:
         """How far the range has moved, in parts of :data:`GRID`: nowhere yet; int64 ``(batch, 1)``."""
@@ -121,32 +129,32 @@ class RunningBins(CausalModule):
     # ------------------------------------------------------------------ pieces
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """What is left of the next frames, any number of them, and the new state; pure."""
-        levels, offsets = self._encode(x, state)
-        return self._values(levels, offsets).to(x.dtype), offsets[:, -1:]
+        indices, offsets = self._encode(x, state)
+        return self._values(indices, offsets).to(x.dtype), offsets[:, -1:]
 
     def encode_step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The levels of the next frames, int64 in the shape of ``x``, and the new state; pure."""
-        levels, offsets = self._encode(x, state)
-        return levels, offsets[:, -1:]
+        """The indices of the next frames, int64 in the shape of ``x``, and the new state; pure."""
+        indices, offsets = self._encode(x, state)
+        return indices, offsets[:, -1:]
 
-    def decode_step(self, levels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def decode_step(self, indices: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The values of the next frames in dB, float32, and the new state, which is the encoder's; pure."""
-        check_levels(levels, self.bins.bins)
-        self._check_shape(levels)
-        offsets = self._offsets(levels * self._width, state, moving=False)
-        return self._values(levels, offsets), offsets[:, -1:]
+        check_indices(indices, self.bins.num_bins)
+        self._check_shape(indices)
+        offsets = self._offsets(indices * self._width, state, moving=False)
+        return self._values(indices, offsets), offsets[:, -1:]
 
     def encode(self, x: Tensor) -> Tensor:
-        """The levels of whole recordings, ``(batch, 80, time)`` int64."""
+        """The indices of whole recordings, ``(batch, 80, time)`` int64."""
         return self.encode_step(x, self.initial_state(x.shape[0]))[0]
 
-    def decode(self, levels: Tensor) -> Tensor:
-        """The values of whole recordings in dB, ``(batch, 80, time)``, from nothing but their levels."""
-        return self.decode_step(levels, self.initial_state(levels.shape[0]))[0]
+    def decode(self, indices: Tensor) -> Tensor:
+        """The values of whole recordings in dB, ``(batch, 80, time)``, from nothing but their indices."""
+        return self.decode_step(indices, self.initial_state(indices.shape[0]))[0]
 
     # ------------------------------------------------------------------ how it is done
     def _encode(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels, and the offset of every frame's range and of the next one's, ``(batch, time + 1)``."""
+        """Indices, and the offset of every frame's range and of the next one's, ``(batch, time + 1)``."""
         check_features(x)
         self._check_shape(x)
         if torch.isnan(x).any():
@@ -160,8 +168,8 @@ class RunningBins(CausalModule):
         furthest = 2 * (1 + self._highest / GRID)  # infinities become whole numbers, too
         place = (share.clamp(-furthest, furthest) * GRID).floor().long()
         offsets = self._offsets(place, state, moving=True)
-        levels = (place - offsets[:, None, :-1]).div(self._width, rounding_mode="floor")
-        return levels.clamp(0, self.bins.bins - 1), offsets
+        indices = (place - offsets[:, None, :-1]).div(self._width, rounding_mode="floor")
+        return indices.clamp(0, self.bins.num_bins - 1), offsets
 
     def _offsets(self, place: Tensor, state: Tensor, *, moving: bool) -> Tensor:
         """Where the range is at every frame and after the last, from where the values lie.
@@ -172,9 +180,9 @@ class RunningBins(CausalModule):
         """
         bands = place.shape[1]
         peak = place.amax(1)
-        # More than `crowd` values lie above a line exactly if the (crowd + 1)th largest does.
+        # More than `top_bin_limit` values lie above a line exactly if the (top_bin_limit + 1)th largest does.
         never = torch.full_like(peak, -(2**62))
-        judge = place.kthvalue(bands - self.crowd, dim=1).values if self.crowd < bands else never
+        judge = place.kthvalue(bands - self.top_bin_limit, dim=1).values if self.top_bin_limit < bands else never
         rows = []
         for offset, peaks, judges in zip(state[:, 0].tolist(), peak.tolist(), judge.tolist(), strict=True):
             row = [offset]
@@ -188,9 +196,9 @@ class RunningBins(CausalModule):
             rows.append(row)
         return torch.tensor(rows, dtype=torch.int64, device=state.device).reshape(-1, place.shape[2] + 1)
 
-    def _values(self, levels: Tensor, offsets: Tensor) -> Tensor:
+    def _values(self, indices: Tensor, offsets: Tensor) -> Tensor:
         """Centres of bins in dB: one multiplication of a whole number, so that every machine says the same."""
-        place = levels * self._width + self._width // 2 + offsets[:, None, :-1]
+        place = indices * self._width + self._width // 2 + offsets[:, None, :-1]
         return place.float() * ((self.bins.high_db - self.bins.low_db) / GRID) + self.bins.low_db
 
     def _check_shape(self, x: Tensor) -> None:

@@ -80,11 +80,11 @@ _WISHES = (
 _LINKS = (" because", " while", ", although", ", and", ", but", " until", ", so")
 
 
-def sentence(draw: np.random.Generator) -> str:
+def random_sentence(draw: np.random.Generator) -> str:
     """One sentence, drawn from templates and word lists; the same generator state gives the same sentence.
 
     Example:
-        >>> sentence(np.random.default_rng(0)) == sentence(np.random.default_rng(0))
+        >>> random_sentence(np.random.default_rng(0)) == random_sentence(np.random.default_rng(0))
         True
     """
     kind = draw.integers(8)
@@ -109,7 +109,7 @@ def sentence(draw: np.random.Generator) -> str:
 
 
 def vocabulary() -> set[str]:
-    """Every word that :func:`sentence` can use, in lower case."""
+    """Every word that :func:`random_sentence` can use, in lower case."""
     lists = (
         *(_PEOPLE, _THINGS, _PLACES, _TIMES, _DID_THING, _DID, _QUALITIES, _SUBJECTS, _OPENERS, _WISHES, _LINKS),
         ("was is", "and"),

@@ -9,7 +9,7 @@ import numpy as np
 
 Split = Literal["train", "validation", "test"]
 
-SPEAKERS_OF: dict[Split, range] = {
+SPLIT_SPEAKERS: dict[Split, range] = {
     "train": range(0, 1000),
     "validation": range(1000, 1200),
     "test": range(1200, 1400),
@@ -36,7 +36,7 @@ class Speaker:
     definition: str
 
 
-def speaker(number: int) -> Speaker:
+def get_speaker(number: int) -> Speaker:
     """The speaker with this number. Even numbers have a lower, odd numbers a higher voice.
 
     Flutter and roughness stay 0: their counters in espeak-ng are never reset, so that a voice that used them

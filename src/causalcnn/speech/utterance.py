@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.front_end import RATE_HZ, FrontEndConvention, frame_centre_seconds, frames_of
+from causalcnn.speech.front_end import RATE_HZ, FrontEndConvention, frame_center_seconds, num_frames
 
 Samples = NDArray[np.float32]
 
@@ -79,7 +79,7 @@ class Utterance:
 
     def phone_labels(self, convention: FrontEndConvention = "causal") -> list[str]:
         """One phone for every frame of the front end: the one at the centre of the frame's window."""
-        return labels_of_frames(self.phones, len(self.samples), convention, rate_hz=self.rate_hz, outside="SIL")
+        return frame_labels(self.phones, len(self.samples), convention, rate_hz=self.rate_hz, outside="SIL")
 
     def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
         """For every frame of the front end, whether somebody speaks at the centre of its window: ``(frames,)``."""
@@ -88,7 +88,7 @@ class Utterance:
         return np.array([label != "SIL" for label in self.phone_labels(convention)], dtype=bool)
 
 
-def labels_of_frames(
+def frame_labels(
     spans: Iterable[Span],
     samples: int,
     convention: FrontEndConvention = "causal",
@@ -104,13 +104,13 @@ def labels_of_frames(
         outside: the label where no span is, also before the recording begins.
 
     Returns:
-        One label for each of the ``frames_of(samples)`` frames.
+        One label for each of the ``num_frames(samples)`` frames.
     """
     ordered = sorted(spans, key=lambda span: span.start)
     starts = np.array([span.start for span in ordered], dtype=np.int64)
     labels = []
-    for frame in range(frames_of(samples * RATE_HZ // rate_hz, convention)):
-        centre = frame_centre_seconds(frame, convention) * rate_hz
+    for frame in range(num_frames(samples * RATE_HZ // rate_hz, convention)):
+        centre = frame_center_seconds(frame, convention) * rate_hz
         at = int(np.searchsorted(starts, centre, side="right")) - 1
         labels.append(ordered[at].label if at >= 0 and centre < ordered[at].end else outside)
     return labels

@@ -217,7 +217,7 @@ def _learn_range(model: Any, corpus: Any, changes: list[str]) -> None:
 
 
 def _data(options: argparse.Namespace) -> Data:
-    from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, Folder, SpokenDigits
+    from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, SpokenDigits
 
     if options.corpus == "embedded":
         voices = 40 if options.speakers is None else options.speakers
@@ -230,7 +230,7 @@ def _data(options: argparse.Namespace) -> Data:
         raise ValueError(f"--corpus is {options.corpus!r}; it is embedded, fsdd, or a folder, and there is none here")
     if options.speakers is not None or options.seconds_of_speech is not None:
         raise ValueError("--speakers and --seconds-of-speech are for --corpus embedded; a recorded corpus has its own")
-    recorded: Any = SpokenDigits() if options.corpus == "fsdd" else Folder(folder, on_bad="skip")
+    recorded: Any = SpokenDigits() if options.corpus == "fsdd" else AudioFolder(folder, on_bad="skip")
     whole = FeatureCorpus.of(recorded)
     name = "Free Spoken Digit Dataset" if options.corpus == "fsdd" else f"folder {folder.name!r}"
     speakers = whole.speaker_names
@@ -254,12 +254,12 @@ def _described(training: Any, held_out: Any | None, name: str) -> Data:
 
 
 def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, int], Any]:
-    vary: Any = importlib.import_module("causalcnn.speech").vary if options.vary else None
+    augment: Any = importlib.import_module("causalcnn.speech").augment if options.vary else None
 
     def batches(step: int, rank: int, world: int) -> Any:
         rows = options.rows // world
         batch = corpus.batch(step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world=world)
-        return batch if vary is None else vary(batch, seed=options.seed, step=step, rank=rank)
+        return batch if augment is None else augment(batch, seed=options.seed, step=step, rank=rank)
 
     return batches
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from causalcnn._files import write_json
 from causalcnn.models import CausalVQVAE2, Codes, load_model
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking, to_1d, to_2d
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speech_mask, to_1d, to_2d
 from causalcnn_book.encoders.phones import summary
 
 __all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]
@@ -39,7 +39,7 @@ SHARE = 0.99
 def _clip(corpus: FeatureCorpus, which: int, floor_db: float) -> tuple[Tensor, Tensor]:
     """The frames ``(80, time)`` at the model's floor, and which of them speak."""
     features = corpus[which].float()
-    return features.clamp(min=floor_db), speaking(features)
+    return features.clamp(min=floor_db), speech_mask(features)
 
 
 def _of_speaker(corpus: FeatureCorpus) -> dict[str, list[int]]:

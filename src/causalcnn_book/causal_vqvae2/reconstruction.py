@@ -24,7 +24,7 @@ from torch import Tensor
 
 from causalcnn._files import write_json
 from causalcnn.models import VQVAE2, CausalVQVAE2, load_model
-from causalcnn.speech import HIGHEST_HZ_OF, FeatureCorpus, bands_below, evaluation_sets, speaking
+from causalcnn.speech import EVALUATION_MAX_HZ, FeatureCorpus, bands_below, evaluation_sets, speech_mask
 
 __all__ = ["Score", "main", "measure", "score", "variance"]
 
@@ -54,7 +54,7 @@ def _clips(corpus: FeatureCorpus, floor_db: float) -> Iterator[tuple[Tensor, Ten
     """Every clip at the floor, ``(80, time)``, and which of its frames count."""
     for clip in range(len(corpus)):
         features = corpus[clip].float()
-        yield features.clamp(min=floor_db), speaking(features)
+        yield features.clamp(min=floor_db), speech_mask(features)
 
 
 def variance(corpus: FeatureCorpus, bands: int, floor_db: float) -> tuple[float, int]:
@@ -108,7 +108,7 @@ def measure(models: dict[str, Model], *, seconds: float = 300.0) -> list[dict[st
     """The rows of the table: every set × every model."""
     rows = []
     for name, corpus in evaluation_sets(seconds=seconds).items():
-        bands = bands_below(HIGHEST_HZ_OF[name])
+        bands = bands_below(EVALUATION_MAX_HZ[name])
         whole, frames = variance(corpus, bands, next(iter(models.values())).config.floor_db)
         common = {"set": name, "speakers": len(corpus.speaker_names), "frames": frames, "bands": bands}
         rows.append({**common, "model": "mean frame", "error": 1.0, "rmse_db": round(math.sqrt(whole), 2)})

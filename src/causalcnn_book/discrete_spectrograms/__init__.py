@@ -1,6 +1,6 @@
 """The discrete-spectrograms chapter: values as bins.
 
-The library's part of it is ``causalcnn.speech.bins``.
+The library's part of it is ``causalcnn.speech.uniform_bins``.
 """
 
 import lazy_loader

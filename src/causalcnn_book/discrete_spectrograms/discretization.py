@@ -25,7 +25,7 @@ from torch import Tensor
 from causalcnn._files import write_json
 from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import (
-    HIGHEST_HZ_OF,
+    EVALUATION_MAX_HZ,
     EmbeddedSpeech,
     FeatureCorpus,
     MinMaxBins,
@@ -33,7 +33,7 @@ from causalcnn.speech import (
     UniformBins,
     bands_below,
     evaluation_sets,
-    speaking,
+    speech_mask,
     to_1d,
     to_2d,
 )
@@ -71,7 +71,7 @@ def error_db(way: Way, corpus: FeatureCorpus, floor_db: float, *, gain_db: float
     squared, values, floor = 0.0, 0, floor_db + gain_db
     for clip in range(len(corpus)):
         x = corpus[clip].float()[None] + gain_db
-        difference = (way(x).clamp(min=floor) - x.clamp(min=floor))[0, :bands, speaking(x)[0]].double()
+        difference = (way(x).clamp(min=floor) - x.clamp(min=floor))[0, :bands, speech_mask(x)[0]].double()
         squared, values = squared + float(difference.square().sum()), values + difference.numel()
     return math.sqrt(squared / values)
 
@@ -85,7 +85,7 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
     """
 
     def counted(of: FeatureCorpus) -> Tensor:
-        counts = torch.zeros(80, bins.bins, dtype=torch.float64)
+        counts = torch.zeros(80, bins.num_bins, dtype=torch.float64)
         for clip in range(len(of)):
             levels = bins.encode(of[clip])
             counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.float64))
@@ -97,7 +97,7 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
     code = -((counts + 1) / (counts + 1).sum(1, keepdim=True)).log2()
     sent, own = {}, {}
     for name, of in others.items():
-        found, bands = counted(of), bands_below(HIGHEST_HZ_OF[name])
+        found, bands = counted(of), bands_below(EVALUATION_MAX_HZ[name])
         sent[name] = round(float((found * code)[:bands].sum() / found[:bands].sum()), 3)
         theirs = found[:bands] / found[:bands].sum(1, keepdim=True)
         own[name] = round(float(torch.special.entr(theirs).sum(1).mean() / math.log(2)), 3)
@@ -172,7 +172,7 @@ def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus], model: CausalV
     for bits in BITS:
         for way, coder in ways(train, bits).items():
             for name, corpus in sets.items():
-                bands = bands_below(HIGHEST_HZ_OF[name])
+                bands = bands_below(EVALUATION_MAX_HZ[name])
                 errors[name].setdefault(way, []).append(round(error_db(coder, corpus, bins.low_db, bands=bands), 3))
     gains: dict[str, dict[str, list[float]]] = {}
     for name in ("embedded", "prompts"):
@@ -186,7 +186,7 @@ def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus], model: CausalV
     return {
         "range": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": round(bins.step_db, 4)},
         "running": {
-            "crowd": [RunningBins.fitted(train, bits).crowd for bits in BITS],
+            "top_bin_limit": [RunningBins.fitted(train, bits).top_bin_limit for bits in BITS],
             "rise_db": running.rise_db,
             "fall_db_per_second": running.fall_db_per_second,
             "frames_cut_off": {str(jump): catching_up(running, jump) for jump in JUMPS_DB},
@@ -199,7 +199,7 @@ def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus], model: CausalV
         "bang": {name: bang(corpus) for name, corpus in sets.items()},
         "against_codes": {}
         if model is None
-        else {name: against_codes(model, of, bins, bands_below(HIGHEST_HZ_OF[name])) for name, of in sets.items()},
+        else {name: against_codes(model, of, bins, bands_below(EVALUATION_MAX_HZ[name])) for name, of in sets.items()},
     }
 
 

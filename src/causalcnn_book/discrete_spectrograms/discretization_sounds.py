@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from causalcnn._files import write_json
-from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, say, speaking
+from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, speech_mask, synthesize
 from causalcnn.speech.playback import Player
 
 __all__ = ["GAIN", "SENTENCE", "SPEAKER", "kept_sounds", "main"]
@@ -55,7 +55,7 @@ def kept_sounds(file: str | Path) -> tuple[Player, ...]:
 def _error_db(sound: Tensor, wanted: Tensor, floor_db: float) -> float:
     """How far the spectrogram of a sound is from the one that it was made of, in the frames that speak."""
     difference = LogMel()(sound[None])[0].clamp(min=floor_db) - wanted.clamp(min=floor_db)
-    return float(difference[:, speaking(wanted)].double().square().mean().sqrt())
+    return float(difference[:, speech_mask(wanted)].double().square().mean().sqrt())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     found = json.loads((asked.to.parent / "discretization.json").read_text("utf8"))["range"]
     bins = UniformBins(found["low_db"], found["high_db"])
-    features = LogMel()(say(SENTENCE, speaker=SPEAKER).tensor())[0]
+    features = LogMel()(synthesize(SENTENCE, speaker=SPEAKER).tensor())[0]
     coarse = [bins.coarser(bits) for bits in range(1, 9)]
     values = [features, *(one.decode(one.encode(features)) for one in coarse)]
     made = [griffin_lim(value) for value in values]

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from causalcnn._files import write_json
 from causalcnn.models import ValueModel, load_model
-from causalcnn.speech import HIGHEST_HZ_OF, EmbeddedSpeech, FeatureCorpus, bands_below
+from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below
 from causalcnn_book.frame_generator.drift_metrics import (
     SILENT_BELOW_DB,
     LinearJudge,
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told[f"{name}, {kind}"] = together([pair[i] for pair in found[name]])
     temperatures = kept("temperatures", own, lambda: by_temperature(shipped, asked))
     held_out = kept("held-out", own, lambda: {
-        key: score(shipped, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()
+        key: score(shipped, corpus, bands=bands_below(EVALUATION_MAX_HZ[key])) for key, corpus in task.sets.items()
     })  # fmt: skip
     table = {
         "command": (

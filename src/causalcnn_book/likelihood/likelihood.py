@@ -33,15 +33,15 @@ from causalcnn.models.melnet import MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNNConfig
 from causalcnn.nn.law import State
 from causalcnn.speech import (
-    HIGHEST_HZ_OF,
+    EVALUATION_MAX_HZ,
     Batch,
     EmbeddedSpeech,
     FeatureCorpus,
     UniformBins,
+    augment,
     bands_below,
     evaluation_sets,
-    speaking,
-    vary,
+    speech_mask,
 )
 from causalcnn.training import train
 
@@ -152,7 +152,7 @@ class Task:
 
     def batch(self, step: int, seed: int, rows: int = BATCH_ROWS, frames: int = FRAMES) -> Batch:
         """The training batch of a step."""
-        return vary(self.corpus.batch(step, rows=rows, frames=frames, seed=seed), step=step, seed=seed)
+        return augment(self.corpus.batch(step, rows=rows, frames=frames, seed=seed), step=step, seed=seed)
 
 
 @torch.no_grad()
@@ -165,7 +165,7 @@ def score(model: ValueModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[
     total, spoken, frames, spoken_frames = 0.0, 0.0, 0, 0
     for batch in corpus.in_batches(4):
         bits = -model.log_prob(model.levels(batch.features))[:, :, :bands].double().mean(2) / math.log(2)
-        speaks = speaking(batch.features, batch.mask)
+        speaks = speech_mask(batch.features, batch.mask)
         total += float(bits[batch.mask].sum())
         spoken += float(bits[speaks].sum())
         frames += int(batch.mask.sum())
@@ -188,7 +188,7 @@ def run(
         device="cpu",
         progress=progress,
     )
-    scores = {key: score(model, corpus, bands=bands_below(HIGHEST_HZ_OF[key])) for key, corpus in task.sets.items()}
+    scores = {key: score(model, corpus, bands=bands_below(EVALUATION_MAX_HZ[key])) for key, corpus in task.sets.items()}
     found = {
         "row": name,
         "seed": seed,
@@ -245,7 +245,7 @@ def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
         "bins": asdict(task.bins),
         "trained_on": {"corpus": repr(task.corpus), "rows": BATCH_ROWS, "frames": FRAMES, "rate": LEARNING_RATE},
         "sets": {key: {"frames": corpus.frames, "speakers": len(corpus.speaker_names),
-                       "bands": bands_below(HIGHEST_HZ_OF[key])} for key, corpus in task.sets.items()},
+                       "bands": bands_below(EVALUATION_MAX_HZ[key])} for key, corpus in task.sets.items()},
         "uniform": 8.0,
         "rows": {name: rows[name] for name in order if name in rows},
     }  # fmt: skip

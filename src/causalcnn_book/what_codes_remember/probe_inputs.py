@@ -11,7 +11,7 @@ from torch import Tensor
 
 from causalcnn.models import CausalVQVAE2
 from causalcnn.models.vqvae2_parts import QUANTISER_BOTTOM, QUANTISER_TOP
-from causalcnn.speech import FeatureCorpus, speaking
+from causalcnn.speech import FeatureCorpus, speech_mask
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode
 
 __all__ = ["Clips", "Narrow", "Source", "Told", "field_frames", "gather", "rows_of", "tell", "vectors", "window"]
@@ -45,7 +45,7 @@ class Clips:
         """All clips of a corpus."""
         features, asked = [], []
         for i in range(len(corpus)):
-            counts = speaking(corpus[i])
+            counts = speech_mask(corpus[i])
             counts[:FURTHEST] = False
             counts[max(0, len(counts) - AHEAD) :] = False
             features.append(corpus[i].T.clamp(min=floor_db).contiguous())

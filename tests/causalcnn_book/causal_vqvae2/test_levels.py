@@ -49,11 +49,11 @@ def test_a_decoder_that_says_the_mean_frame_has_an_error_of_one(corpus, model):
         def decode(self, codes, only=None):
             return self.x if only is None else mean.view(1, 1, 1, 80).expand_as(self.x)
 
-    from causalcnn.speech import speaking
+    from causalcnn.speech import speech_mask
 
     one = FeatureCorpus.of([EmbeddedSpeech("test", speakers=1, seconds=2)[0]], cache=False)
     x = one[0].clamp(min=model.config.floor_db)
-    mean = x[:, speaking(one[0])].mean(1)
+    mean = x[:, speech_mask(one[0])].mean(1)
     errors = error_of_levels(SaysTheMean(), one)  # type: ignore[arg-type]
     assert errors["both"] == [0.0]
     assert errors["top"] == errors["bottom"] == [pytest.approx(1, abs=1e-4)]

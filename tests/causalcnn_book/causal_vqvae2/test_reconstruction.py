@@ -10,7 +10,7 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("safetensors")
 
 from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config, save_model
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speaking
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speech_mask
 from causalcnn_book.causal_vqvae2 import reconstruction
 from causalcnn_book.causal_vqvae2.reconstruction import score, untrained, variance
 
@@ -44,7 +44,7 @@ def test_a_perfect_model_scores_0_and_the_mean_frame_1(corpus):
     assert perfect.usage == (1 / 8, 1 / 8)
     assert perfect.perplexity == pytest.approx((1, 1))
     assert perfect.entropy_bits == pytest.approx((0, 0))
-    counted = torch.cat([corpus[i].clamp(min=SMALL.floor_db)[:, speaking(corpus[i])] for i in range(len(corpus))], 1)
+    counted = torch.cat([corpus[i].clamp(min=SMALL.floor_db)[:, speech_mask(corpus[i])] for i in range(len(corpus))], 1)
     mean = counted.mean(1)
     found = score(Says(lambda x: mean.expand_as(x)), corpus)
     assert found.error == pytest.approx(1, rel=1e-5)

@@ -16,7 +16,7 @@ from causalcnn.speech import front_end
 from causalcnn.speech.cache import cache_folder
 from causalcnn.speech.feature_cache import Array, Entry
 from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, LogMel
-from causalcnn.speech.level import LOUD_BELOW_DB, speaking, speech_level_db
+from causalcnn.speech.level import LOUD_BELOW_DB, speech_level_db, speech_mask
 from causalcnn.speech.utterance import Utterance
 
 _VERSION = 3
@@ -26,7 +26,7 @@ _PIECE_FRAMES = 3_000
 """Frames computed at a time: the features of a recording of hours need no more memory than those of 30 s."""
 
 
-def made(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
+def extract_features(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
     """Clip after clip: what is known of it, and its frames ``(frames, 80)``."""
     for name, utterance in _named(source):
         if utterance.rate_hz != front_end.RATE_HZ:
@@ -41,7 +41,7 @@ def made(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
             "speaker": utterance.speaker,
             "frames": features.shape[1],
             "level_db": float(speech_level_db(features.double())),
-            "loud_frames": int(speaking(features, below_db=LOUD_BELOW_DB).sum()),
+            "loud_frames": int(speech_mask(features, below_db=LOUD_BELOW_DB).sum()),
         }
         yield entry, features.T.numpy()
 
@@ -65,7 +65,7 @@ def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
             yield f"{number:06d}", utterance
 
 
-def speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
+def clip_speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
     """Who speaks in a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
     if isinstance(speaker_of, str):
         return speaker_of
@@ -75,7 +75,7 @@ def speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
     return entry["speaker"] or folder or "unknown"
 
 
-def path_of(source: Iterable[Utterance]) -> Path:
+def cache_path(source: Iterable[Utterance]) -> Path:
     """Where the features of this source are kept: a readable beginning, and a digest of all that they depend on."""
     identity = source.identity() if hasattr(source, "identity") else _of_samples(source)
     settings: list[float] = [_VERSION, front_end.RATE_HZ, front_end.WINDOW_SAMPLES, front_end.N_FFT, HOP_SAMPLES, MELS]

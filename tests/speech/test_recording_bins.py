@@ -26,21 +26,21 @@ def speech(frames=120, seed=0, level=-30.0, rows=2):
 @settings(max_examples=40, derandomize=True)
 def test_min_max_comes_back_within_half_a_step_of_its_own_range(bits, frames, level):
     minmax, x = MinMaxBins(bits), speech(frames, level=level)
-    levels, ends = minmax.encode(x)
-    y = minmax.decode(levels, ends)
+    indices, ends = minmax.encode(x)
+    y = minmax.decode(indices, ends)
     step = (ends[:, 1] - ends[:, 0]) / 2**bits
     assert ((y - x).abs().amax((1, 2)) <= step / 2 + 1e-4).all()
     assert torch.equal(minmax(x), y)
-    assert levels.flatten(1).amin(1).tolist() == [0, 0]
-    assert levels.flatten(1).amax(1).tolist() == [2**bits - 1] * 2
+    assert indices.flatten(1).amin(1).tolist() == [0, 0]
+    assert indices.flatten(1).amax(1).tolist() == [2**bits - 1] * 2
 
 
 @pytest.mark.parametrize("value", [-100.0, 0.0, 17.3])
 def test_a_constant_recording_comes_back_exactly(value):
     minmax, x = MinMaxBins(), torch.full((1, 80, 7), value)
-    levels, ends = minmax.encode(x)
-    assert (levels == 0).all()
-    assert torch.equal(minmax.decode(levels, ends), x)
+    indices, ends = minmax.encode(x)
+    assert (indices == 0).all()
+    assert torch.equal(minmax.decode(indices, ends), x)
 
 
 def test_min_max_is_a_leak_and_the_audit_says_so():
@@ -50,7 +50,7 @@ def test_min_max_is_a_leak_and_the_audit_says_so():
     assert "a statistic over all of time" in str(report)
 
 
-def test_a_loud_sound_at_the_end_moves_levels_before_it():
+def test_a_loud_sound_at_the_end_moves_indices_before_it():
     quiet = speech(100, rows=1)
     banged = quiet.clone()
     banged[:, :, 90:] = quiet.max() + 20
@@ -72,51 +72,51 @@ def test_min_max_names_what_has_no_range():
         MinMaxBins().encode(torch.zeros(1, 80, 3, dtype=torch.int32))
     with pytest.raises(ValueError, match="bits is 0"):
         MinMaxBins(0)
-    levels, ends = MinMaxBins().encode(speech(5))
+    indices, ends = MinMaxBins().encode(speech(5))
     with pytest.raises(ValueError, match=r"it must be \(2, 2\)"):
-        MinMaxBins().decode(levels, ends[:1])
+        MinMaxBins().decode(indices, ends[:1])
     with pytest.raises(ValueError, match="with 4 bins"):
-        MinMaxBins(2).decode(levels, ends)
+        MinMaxBins(2).decode(indices, ends)
 
 
 # ------------------------------------------------------------------------------------ the range that follows
-def reference(x, bins, crowd, rise_db, fall_db_per_second):
+def reference(x, bins, top_bin_limit, rise_db, fall_db_per_second):
     """Frame by frame, as one would say it, for one row: the values that a decoder has."""
     moved, out = 0.0, []
     for frame in x.T.double():
         here = UniformBins(bins.low_db + moved, bins.high_db + moved, bins.bits)
-        levels = here.encode(frame)
-        out.append(here.decode(levels))
-        if (levels == bins.bins - 1).sum() > crowd:
+        indices = here.encode(frame)
+        out.append(here.decode(indices))
+        if (indices == bins.num_bins - 1).sum() > top_bin_limit:
             moved += rise_db
-        elif (levels >= bins.bins // 2).any():
+        elif (indices >= bins.num_bins // 2).any():
             moved -= fall_db_per_second / 100
     return torch.stack(out, dim=1)
 
 
 @given(st.sampled_from([1, 2, 4, 8]), st.integers(0, 90), st.floats(0.5, 20), st.floats(0, 50), st.floats(-60, 60))
 @settings(max_examples=40, derandomize=True)
-def test_it_equals_the_slow_and_obvious_one(bits, crowd, rise, fall, level):
+def test_it_equals_the_slow_and_obvious_one(bits, top_bin_limit, rise, fall, level):
     # rise and fall as whole numbers of the grid, so that the reference can say the same
     unit = 90 / 2**20
     rise, fall = max(1, round(rise / unit)) * unit, 100 * round(fall / 100 / unit) * unit
     bins, x = BINS.coarser(bits), speech(60, level=level, rows=1)
-    running = RunningBins(bins, crowd=crowd, rise_db=rise, fall_db_per_second=fall)
-    expected = reference(x[0], bins, crowd, rise, fall)
+    running = RunningBins(bins, top_bin_limit=top_bin_limit, rise_db=rise, fall_db_per_second=fall)
+    expected = reference(x[0], bins, top_bin_limit, rise, fall)
     # A value on the edge between two bins may round to either side.
     assert ((running(x)[0] - expected).abs() > 1e-3).float().mean() < 1e-3
 
 
 @given(st.sampled_from([1, 3, 8]), st.integers(0, 20), st.lists(st.integers(0, 40), min_size=1, max_size=6))
 @settings(max_examples=40, derandomize=True)
-def test_the_decoder_has_the_encoders_state_and_values_at_every_cut(bits, crowd, cuts):
-    running, x = RunningBins(BINS.coarser(bits), crowd=crowd), speech(sum(cuts), level=10.0)
+def test_the_decoder_has_the_encoders_state_and_values_at_every_cut(bits, top_bin_limit, cuts):
+    running, x = RunningBins(BINS.coarser(bits), top_bin_limit=top_bin_limit), speech(sum(cuts), level=10.0)
     whole = running(x)
     there = back = running.initial_state(2)
     pieces = []
     for piece in x.split(cuts, dim=2):
-        levels, there = running.encode_step(piece, there)
-        values, back = running.decode_step(levels, back)
+        indices, there = running.encode_step(piece, there)
+        values, back = running.decode_step(indices, back)
         assert torch.equal(there, back)
         pieces.append(values)
     assert torch.equal(torch.cat(pieces, dim=2), whole)
@@ -125,7 +125,7 @@ def test_the_decoder_has_the_encoders_state_and_values_at_every_cut(bits, crowd,
 
 @pytest.mark.parametrize("level", [-40.0, 15.0])
 def test_it_keeps_the_contract(level):
-    running = RunningBins(BINS, crowd=2)
+    running = RunningBins(BINS, top_bin_limit=2)
     assert running.field == Field.all_past()
     check_contract(running, speech(40, level=level), gradients=False, measure=False)
     report = audit(running, speech(40, level=level))
@@ -175,9 +175,9 @@ def test_infinities_go_to_the_edge_bins_and_do_not_carry_it_off():
     running = RunningBins(BINS)
     x = torch.zeros(1, 80, 300)
     x[:, 0], x[:, 1] = math.inf, -math.inf
-    levels = running.encode(x)
-    assert (levels[:, 0] == 255).all()
-    assert (levels[:, 1] == 0).all()
+    indices = running.encode(x)
+    assert (indices[:, 0] == 255).all()
+    assert (indices[:, 1] == 0).all()
     _, state = running.encode_step(x, running.initial_state(1))
     assert running.offset_db(state).item() == pytest.approx(100, abs=1e-3)
 
@@ -193,15 +193,21 @@ def test_what_cannot_be_is_named():
         running.decode(speech(4))
     with pytest.raises(ValueError, match="0 to 255"):
         running.decode(torch.full((1, 80, 2), 256))
-    for wrong in ({"crowd": -1}, {"crowd": 1.5}, {"rise_db": 0.0}, {"rise_db": 91.0}, {"fall_db_per_second": -1.0}):
+    for wrong in (
+        {"top_bin_limit": -1},
+        {"top_bin_limit": 1.5},
+        {"rise_db": 0.0},
+        {"rise_db": 91.0},
+        {"fall_db_per_second": -1.0},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             RunningBins(BINS, **wrong)
 
 
 def test_the_crowd_is_learned_from_a_corpus():
     corpus = [speech(300, seed=seed)[0] for seed in range(4)]
-    crowds = [RunningBins.fitted(corpus, bits).crowd for bits in (1, 2, 4, 8)]
+    crowds = [RunningBins.fitted(corpus, bits).top_bin_limit for bits in (1, 2, 4, 8)]
     assert crowds == sorted(crowds, reverse=True)
     assert crowds[0] > 30
     assert RunningBins.fitted(corpus, 8).bins == UniformBins.fitted(corpus, 8)
-    assert RunningBins.fitted(iter(corpus), 8).crowd == crowds[-1]
+    assert RunningBins.fitted(iter(corpus), 8).top_bin_limit == crowds[-1]

@@ -26,13 +26,13 @@ MOST_BITS = 16
 
 @dataclass(frozen=True)
 class UniformBins:
-    """``2**bits`` equal bins between two levels that are known before a recording begins.
+    """``2**bits`` equal bins over a range in dB that is known before a recording begins.
 
     Bin ``n`` holds ``low_db + n·step_db`` up to the next bin's beginning, and stands for its centre: what lies in the
     range comes back within half a step. What lies outside goes to the nearest bin, the first or the last, infinities
     too (−∞ dB is no power at all). The range of a training corpus is found by :meth:`fitted`.
 
-    A level of ``b`` bits is the level of 8 bits, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> 8 - b``.
+    A bin index of ``b`` bits is the one of 8 bits, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> 8 - b``.
 
     Args:
         low_db, high_db: the ends of the range. bits: 1 to 16.
@@ -42,10 +42,10 @@ class UniformBins:
 
     Example:
         >>> bins = UniformBins(-70.0, 20.0, bits=8)
-        >>> levels = bins.encode(torch.tensor([-100.0, -30.0, 19.9, 25.0]))
-        >>> levels.tolist(), round(bins.step_db, 3)
+        >>> indices = bins.encode(torch.tensor([-100.0, -30.0, 19.9, 25.0]))
+        >>> indices.tolist(), round(bins.step_db, 3)
         ([0, 113, 255, 255], 0.352)
-        >>> [round(value, 2) for value in bins.decode(levels).tolist()]
+        >>> [round(value, 2) for value in bins.decode(indices).tolist()]
         [-69.82, -30.1, 19.82, 19.82]
     """
 
@@ -97,14 +97,14 @@ class UniformBins:
         return cls(max(FLOOR_DB, high - span_db), high, bits)
 
     @property
-    def bins(self) -> int:
+    def num_bins(self) -> int:
         """How many bins there are: ``2**bits``."""
         return 2**self.bits
 
     @property
     def step_db(self) -> float:
         """The width of a bin."""
-        return (self.high_db - self.low_db) / self.bins
+        return (self.high_db - self.low_db) / self.num_bins
 
     def coarser(self, bits: int) -> UniformBins:
         """The same range in fewer bins, each of ``2**(self.bits - bits)`` of ours.
@@ -134,16 +134,16 @@ class UniformBins:
         x = features if features.dtype == torch.float64 else features.float()
         # The share of the range first, then a power of two: exact, so that a coarser bin is a finer one, shifted.
         share = ((x - self.low_db) / (self.high_db - self.low_db)).clamp(0, 1)
-        return (share * self.bins).long().clamp(max=self.bins - 1)
+        return (share * self.num_bins).long().clamp(max=self.num_bins - 1)
 
-    def decode(self, levels: Tensor) -> Tensor:
+    def decode(self, indices: Tensor) -> Tensor:
         """The numbers of bins, of any shape, to the centres of the bins in dB, float32.
 
         Raises:
-            ValueError: levels that are no integers, or below 0, or beyond the last bin.
+            ValueError: indices that are no integers, or below 0, or beyond the last bin.
         """
-        check_levels(levels, self.bins)
-        return (levels.float() + 0.5) * self.step_db + self.low_db
+        check_indices(indices, self.num_bins)
+        return (indices.float() + 0.5) * self.step_db + self.low_db
 
 
 def check_bits(bits: int) -> None:
@@ -159,12 +159,13 @@ def check_features(features: Tensor) -> None:
         raise ValueError(f"the features are {kind}; they must be a floating point tensor in dB")
 
 
-def check_levels(levels: Tensor, bins: int) -> None:
-    """Raise where these are no levels of so many bins."""
-    if not isinstance(levels, Tensor) or levels.is_floating_point() or levels.dtype in (torch.bool, torch.complex64):
-        kind = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
-        raise ValueError(f"the levels are {kind}; they must be whole numbers, as encode() gives them")
-    if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < bins:
+def check_indices(indices: Tensor, bins: int) -> None:
+    """Raise where these are no indices of so many bins."""
+    if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.dtype in (torch.bool, torch.complex64):
+        kind = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+        raise ValueError(f"the indices are {kind}; they must be whole numbers, as encode() gives them")
+    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < bins:
         raise ValueError(
-            f"the levels are from {int(levels.min())} to {int(levels.max())}; with {bins} bins they are 0 to {bins - 1}"
+            f"the indices are from {int(indices.min())} to {int(indices.max())}; "
+            f"with {bins} bins they are 0 to {bins - 1}"
         )

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, Folder, LogMel, Utterance, to_2d
-from causalcnn.speech import feature_making as making
+from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, LogMel, Utterance, to_2d
+from causalcnn.speech import feature_extraction as extraction
 
 
 def utterance(seconds, speaker="a", seed=0, gain=0.1):
@@ -50,7 +50,7 @@ def test_features_are_the_front_ends_whole_and_in_order(corpus):
 
 def test_a_long_recording_is_computed_in_pieces_without_a_seam(monkeypatch):
     whole = FeatureCorpus.of([utterance(2)], cache=False)[0]
-    monkeypatch.setattr(making, "_PIECE_FRAMES", 7)
+    monkeypatch.setattr(extraction, "_PIECE_FRAMES", 7)
     torch.testing.assert_close(FeatureCorpus.of([utterance(2)], cache=False)[0], whole, rtol=0, atol=1e-4)
 
 
@@ -212,16 +212,16 @@ def folder(tmp_path):
 
 
 def test_the_speaker_is_the_folder_or_what_one_says(folder):
-    assert FeatureCorpus.of(Folder(folder)).speaker_names == ("ann", "bob")
-    assert [clip.name for clip in FeatureCorpus.of(Folder(folder)).clips] == [
+    assert FeatureCorpus.of(AudioFolder(folder)).speaker_names == ("ann", "bob")
+    assert [clip.name for clip in FeatureCorpus.of(AudioFolder(folder)).clips] == [
         "ann/one.wav",
         "ann/two.wav",
         "bob/one.wav",
     ]
-    assert FeatureCorpus.of(Folder(folder), speaker_of="me").speaker_names == ("me",)
-    by_file = FeatureCorpus.of(Folder(folder), speaker_of=lambda name: name.split("/")[1][:3])
+    assert FeatureCorpus.of(AudioFolder(folder), speaker_of="me").speaker_names == ("me",)
+    by_file = FeatureCorpus.of(AudioFolder(folder), speaker_of=lambda name: name.split("/")[1][:3])
     assert by_file.speaker_names == ("one", "two")
-    assert FeatureCorpus.of(Folder(folder / "ann")).speaker_names == ("unknown",)
+    assert FeatureCorpus.of(AudioFolder(folder / "ann")).speaker_names == ("unknown",)
 
 
 def test_a_generator_of_utterances_will_do(folder):
@@ -231,12 +231,12 @@ def test_a_generator_of_utterances_will_do(folder):
 
 
 def test_a_changed_folder_is_read_again_and_a_bad_file_is_left_out_aloud(folder):
-    before = FeatureCorpus.of(Folder(folder))
+    before = FeatureCorpus.of(AudioFolder(folder))
     (folder / "bob" / "noise.wav").write_bytes(b"no audio")
     with pytest.raises(ValueError, match=r"noise\.wav.* cannot be used"):
-        FeatureCorpus.of(Folder(folder))
+        FeatureCorpus.of(AudioFolder(folder))
     with pytest.warns(UserWarning, match="left out: .*noise.wav"):
-        after = FeatureCorpus.of(Folder(folder, on_bad="skip"))
+        after = FeatureCorpus.of(AudioFolder(folder, on_bad="skip"))
     assert [clip.name for clip in after.clips] == [clip.name for clip in before.clips]
 
 
@@ -265,7 +265,7 @@ def cache(monkeypatch, tmp_path):
 def test_the_cache_is_found_again_without_computing(cache, monkeypatch):
     made = FeatureCorpus.of(clips())
     assert len(list(cache.iterdir())) == 2
-    monkeypatch.setattr(making, "features_of", None)
+    monkeypatch.setattr(extraction, "features_of", None)
     again = FeatureCorpus.of(clips())
     assert again.clips == made.clips
     assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
@@ -312,7 +312,7 @@ def test_a_damaged_cache_is_made_anew_with_a_warning(cache, suffix, damage):
 def test_a_full_disk_is_named_and_leaves_nothing(cache):
     """A limit on the size of files fails like a full disk: in the middle of a write."""
     code = (
-        "import resource, signal; from tests.speech.test_features import *\n"
+        "import resource, signal; from tests.speech.test_feature_corpus import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: FeatureCorpus.of(clips())\n"
@@ -340,7 +340,7 @@ def test_a_failing_source_leaves_nothing_and_keeps_its_own_error(cache):
 
 def test_two_processes_build_at_once(cache):
     code = (
-        "from tests.speech.test_features import *\n"
+        "from tests.speech.test_feature_corpus import *\n"
         "print(float(sum(features.double().sum() for features in FeatureCorpus.of(clips()))))"
     )
     running = [
@@ -357,14 +357,14 @@ def test_two_processes_build_at_once(cache):
 
 
 def test_a_process_that_is_overtaken_uses_what_the_other_made(cache, monkeypatch):
-    made = making.made
+    made = extraction.extract_features
 
     def overtaken(source):
         yield from made(source)
-        monkeypatch.setattr(making, "made", made)
+        monkeypatch.setattr(extraction, "extract_features", made)
         FeatureCorpus.of(clips())  # the other one finishes while this one has not written its index
 
-    monkeypatch.setattr(making, "made", overtaken)
+    monkeypatch.setattr(extraction, "extract_features", overtaken)
     corpus = FeatureCorpus.of(clips())
     assert len(list(cache.iterdir())) == 2
     assert corpus.frames == 654

@@ -23,19 +23,19 @@ def values(low, high, count=2_000, seed=0):
 def test_what_lies_in_the_range_comes_back_within_half_a_step(ends, bits):
     bins = UniformBins(*ends, bits)
     x = values(*ends)
-    levels = bins.encode(x)
-    assert levels.dtype == torch.int64
-    assert levels.shape == x.shape
-    assert levels.min() >= 0
-    assert levels.max() <= bins.bins - 1
+    indices = bins.encode(x)
+    assert indices.dtype == torch.int64
+    assert indices.shape == x.shape
+    assert indices.min() >= 0
+    assert indices.max() <= bins.num_bins - 1
     rounding = 1e-5 * max(map(abs, ends))  # float32 cannot say more
-    assert (bins.decode(levels) - x).abs().max() <= bins.step_db / 2 + rounding
-    assert torch.equal(bins.encode(bins.decode(levels)), levels)
+    assert (bins.decode(indices) - x).abs().max() <= bins.step_db / 2 + rounding
+    assert torch.equal(bins.encode(bins.decode(indices)), indices)
 
 
 @given(ranges, st.integers(1, 8), st.integers(8, 16))
 @settings(max_examples=60, derandomize=True)
-def test_a_coarser_level_is_a_finer_one_shifted(ends, coarse, fine):
+def test_a_coarser_index_is_a_finer_one_shifted(ends, coarse, fine):
     bins = UniformBins(*ends, fine)
     x = values(ends[0] - 5, ends[1] + 5)
     assert torch.equal(bins.coarser(coarse).encode(x), bins.encode(x) >> (fine - coarse))
@@ -44,7 +44,7 @@ def test_a_coarser_level_is_a_finer_one_shifted(ends, coarse, fine):
 def test_a_bin_begins_where_the_last_one_ends():
     bins = UniformBins(0.0, 4.0, bits=2)
     assert bins.step_db == 1
-    assert bins.bins == 4
+    assert bins.num_bins == 4
     assert bins.encode(torch.tensor([0.0, 0.99, 1.0, 1.99, 2.0, 3.0, 3.99])).tolist() == [0, 0, 1, 1, 2, 3, 3]
     assert bins.decode(torch.arange(4)).tolist() == [0.5, 1.5, 2.5, 3.5]
 
@@ -56,7 +56,7 @@ def test_what_lies_outside_goes_to_the_nearest_bin_infinities_too():
     assert bins.decode(bins.encode(x)).isfinite().all()
 
 
-def test_silence_is_the_lowest_bin_and_no_frames_are_no_levels():
+def test_silence_is_the_lowest_bin_and_no_frames_are_no_indices():
     bins = UniformBins(-70.0, 20.0)
     assert (bins.encode(torch.full((1, 80, 5), FLOOR_DB)) == 0).all()
     assert bins.encode(torch.zeros(1, 80, 0)).shape == (1, 80, 0)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn.speech import feature_making as making
+from causalcnn.speech import feature_extraction as extraction
 from causalcnn.speech.feature_cache import Array, kept
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
 from causalcnn.speech.utterance import Utterance
@@ -100,7 +100,7 @@ class FeatureCorpus(Sequence[Tensor]):
         speaker_of: str | Callable[[str], str] | None = None,
         cache: bool = True,
     ) -> FeatureCorpus:
-        """The features of ``EmbeddedSpeech(…)``, ``SpokenDigits()``, ``Folder(…)`` or any utterances.
+        """The features of ``EmbeddedSpeech(…)``, ``SpokenDigits()``, ``AudioFolder(…)`` or any utterances.
 
         An hour takes a few seconds on one core and 115 MB on disk. The cache is found again by what the
         source says of itself, by the settings of the front end and by a version; where it is damaged, it is made
@@ -119,14 +119,14 @@ class FeatureCorpus(Sequence[Tensor]):
         if iter(source) is source:  # a generator: it can be walked once, and is asked for its name first
             source = list(source)
         if cache:
-            entries, array = kept(making.path_of(source), lambda: making.made(source))
+            entries, array = kept(extraction.cache_path(source), lambda: extraction.extract_features(source))
         else:
-            made = list(making.made(source))
+            made = list(extraction.extract_features(source))
             if not made:
                 raise ValueError("the corpus has no clip: there is nothing to make features of")
             entries, array = [entry for entry, _ in made], np.concatenate([piece for _, piece in made])
         starts = np.cumsum([0] + [entry["frames"] for entry in entries]).tolist()
-        clips = (replace(Clip(**entry), speaker=making.speaker(entry, speaker_of)) for entry in entries)
+        clips = (replace(Clip(**entry), speaker=extraction.clip_speaker(entry, speaker_of)) for entry in entries)
         return cls(clips, (_Place(array, start) for start in starts[:-1]))
 
     # ------------------------------------------------------------------ what it is

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causalcnn.speech.features import Batch
+from causalcnn.speech.feature_corpus import Batch
 from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, WINDOW_SAMPLES, LogMel, bands_below
 from causalcnn.speech.level import speech_level_db
 
-__all__ = ["Variation", "vary"]
+__all__ = ["Augmentation", "augment"]
 
 _GRAIN_FRAMES = 2_000
 _CURVES = 4
@@ -23,7 +23,7 @@ _NEPERS = math.log(10) / 10
 
 
 @dataclass(frozen=True)
-class Variation:
+class Augmentation:
     """How much training speech is varied; every strength may be 0, and then nothing of its kind happens.
 
     Attributes:
@@ -60,11 +60,13 @@ class Variation:
                 raise ValueError(f"{name} goes from {low} to {high}; the first must not be the larger")
 
 
-NO_VARIATION = Variation(gain_db=0, tilt_db=0, curve_db=0, noise_chance=0, low_pass_chance=0)
-"""Every strength 0: :func:`vary` gives the batch back."""
+NO_AUGMENTATION = Augmentation(gain_db=0, tilt_db=0, curve_db=0, noise_chance=0, low_pass_chance=0)
+"""Every strength 0: :func:`augment` gives the batch back."""
 
 
-def vary(batch: Batch, *, step: int, seed: int = 0, rank: int = 0, by: Variation | None = None) -> Batch:
+def augment(
+    batch: Batch, *, step: int, seed: int = 0, rank: int = 0, augmentation: Augmentation | None = None
+) -> Batch:
     """The batch as other microphones in other rooms would have recorded it; each row differs.
 
     In this order: a smooth equaliser over the bands, stationary noise with a smooth spectrum added as power, a
@@ -74,10 +76,13 @@ def vary(batch: Batch, *, step: int, seed: int = 0, rank: int = 0, by: Variation
 
     Args:
         batch: features in dB. step, seed, rank: as for :meth:`~causalcnn.speech.FeatureCorpus.batch`.
-        by: how much; default: :class:`Variation`'s own strengths.
+        augmentation: how much; default: :class:`Augmentation`'s own strengths.
     """
-    by = by or Variation()
-    draws = [_Draw(np.random.default_rng([seed, step, rank * len(batch) + row, 1]), by) for row in range(len(batch))]
+    augmentation = augmentation or Augmentation()
+    draws = [
+        _Draw(np.random.default_rng([seed, step, rank * len(batch) + row, 1]), augmentation)
+        for row in range(len(batch))
+    ]
     x = batch.features.transpose(1, 2)  # (batch, time, 80), as it lies in memory
 
     def tensor(values: list) -> Tensor:
@@ -99,17 +104,17 @@ def vary(batch: Batch, *, step: int, seed: int = 0, rank: int = 0, by: Variation
 class _Draw:
     """What one row will meet. All is drawn, whatever the strengths: one of them does not change the others."""
 
-    def __init__(self, draw: np.random.Generator, by: Variation) -> None:
-        self.gain = by.gain_db * draw.uniform(-1, 1)
-        self.equaliser = by.tilt_db * draw.uniform(-1, 1) * _RAMP + by.curve_db * _curve(draw)
+    def __init__(self, draw: np.random.Generator, augmentation: Augmentation) -> None:
+        self.gain = augmentation.gain_db * draw.uniform(-1, 1)
+        self.equaliser = augmentation.tilt_db * draw.uniform(-1, 1) * _RAMP + augmentation.curve_db * _curve(draw)
         chances = draw.random(2)
-        below = draw.uniform(*by.noise_below_db)
+        below = draw.uniform(*augmentation.noise_below_db)
         spectrum = draw.uniform(-30, 5) * _RAMP + 4 * _curve(draw)  # rooms rumble: noise falls towards high bands
         self.grain_start = int(draw.integers(_GRAIN_FRAMES))
-        self.noise = spectrum - below if chances[0] < by.noise_chance else None
-        cut, steep = bands_below(draw.uniform(*by.low_pass_hz)), draw.uniform(10, 40)
+        self.noise = spectrum - below if chances[0] < augmentation.noise_chance else None
+        cut, steep = bands_below(draw.uniform(*augmentation.low_pass_hz)), draw.uniform(10, 40)
         beyond = np.clip(np.arange(MELS) - cut + 1, 0, None)
-        self.loss = steep * beyond if chances[1] < by.low_pass_chance else np.zeros(MELS)
+        self.loss = steep * beyond if chances[1] < augmentation.low_pass_chance else np.zeros(MELS)
 
 
 _RAMP = np.linspace(-0.5, 0.5, MELS)

@@ -9,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalcnn._extras import require
-from causalcnn.speech._espeak import RawSpeech, synthesise
+from causalcnn.speech._espeak import RawSpeech, espeak_synthesize
 from causalcnn.speech.front_end import RATE_HZ
 from causalcnn.speech.phones import arpabet
-from causalcnn.speech.speakers import Speaker
-from causalcnn.speech.speakers import speaker as speaker_of_number
+from causalcnn.speech.speakers import Speaker, get_speaker
 from causalcnn.speech.utterance import Span, Utterance
 
 SOURCE = "synthesised by espeak-ng, a parametric voice of causalcnn"
 """What embedded speech says about where it comes from."""
 
 
-def say(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: float | None = None) -> Utterance:
+def synthesize(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: float | None = None) -> Utterance:
     """One sentence, spoken by an embedded speaker, with every phone and word.
 
     Args:
@@ -33,19 +32,19 @@ def say(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: float |
         ImportError: without the extra ``speech``.
 
     Example:
-        >>> said = say("Time runs from left to right.", speaker=3)
+        >>> said = synthesize("Time runs from left to right.", speaker=3)
         >>> said.words[0].label, said.rate_hz
         ('Time', 16000)
     """
-    voice = speaker_of_number(speaker)
+    voice = get_speaker(speaker)
     if words_per_minute is None and seed != 0:
         words_per_minute = float(voice.words_per_minute + np.random.default_rng([seed, speaker]).normal(0, 10))
-    return utterance(text, voice, words_per_minute)
+    return _synthesize_voice(text, voice, words_per_minute)
 
 
-def utterance(text: str, voice: Speaker, words_per_minute: float | None = None) -> Utterance:
+def _synthesize_voice(text: str, voice: Speaker, words_per_minute: float | None = None) -> Utterance:
     """What ``voice`` says, at 16 kHz, quantised to 16 bits as a file would hold it."""
-    raw = synthesise(text, voice, words_per_minute)
+    raw = espeak_synthesize(text, voice, words_per_minute)
     samples = _to_rate(raw)
     scale = RATE_HZ / raw.rate_hz
     phones = _phones(raw.phones, scale, len(samples))

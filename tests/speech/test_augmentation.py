@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalcnn.speech import (
-    NO_VARIATION,
+    NO_AUGMENTATION,
+    Augmentation,
     Batch,
     FeatureCorpus,
     Utterance,
-    Variation,
+    augment,
     bands_below,
     speech_level_db,
     to_2d,
-    vary,
 )
 
-ALWAYS = Variation(noise_chance=1, low_pass_chance=1)
+ALWAYS = Augmentation(noise_chance=1, low_pass_chance=1)
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +39,28 @@ def batch(corpus):
 @settings(max_examples=20)
 def test_it_depends_on_its_arguments_only_for_any_number_of_processes(corpus, step, seed, world):
     draw = {"frames": 60, "seed": seed}
-    whole = vary(corpus.batch(step, rows=2 * world, **draw), step=step, seed=seed, by=ALWAYS)
+    whole = augment(corpus.batch(step, rows=2 * world, **draw), step=step, seed=seed, augmentation=ALWAYS)
     shares = [
-        vary(corpus.batch(step, rows=2, rank=r, world=world, **draw), step=step, seed=seed, rank=r, by=ALWAYS)
+        augment(
+            corpus.batch(step, rows=2, rank=r, world=world, **draw), step=step, seed=seed, rank=r, augmentation=ALWAYS
+        )
         for r in range(world)
     ]
     torch.testing.assert_close(torch.cat([s.features for s in shares]), whole.features, rtol=0, atol=1e-4)
 
 
 def test_steps_seeds_and_rows_differ(batch):
-    first = vary(batch, step=1)
-    assert torch.equal(vary(batch, step=1).features, first.features)
-    assert not torch.equal(vary(batch, step=2).features, first.features)
-    assert not torch.equal(vary(batch, step=1, seed=1).features, first.features)
+    first = augment(batch, step=1)
+    assert torch.equal(augment(batch, step=1).features, first.features)
+    assert not torch.equal(augment(batch, step=2).features, first.features)
+    assert not torch.equal(augment(batch, step=1, seed=1).features, first.features)
     same = Batch(batch.features[:1].repeat(4, 1, 1), batch.mask[:1].repeat(4, 1), batch.speaker[:1].repeat(4))
-    varied = vary(same, step=1, by=ALWAYS).features
+    varied = augment(same, step=1, augmentation=ALWAYS).features
     assert all(not torch.equal(varied[i], varied[j]) for i in range(4) for j in range(i))
 
 
 def test_nothing_happens_at_strength_0(batch):
-    assert torch.equal(vary(batch, step=5, by=NO_VARIATION).features, batch.features)
+    assert torch.equal(augment(batch, step=5, augmentation=NO_AUGMENTATION).features, batch.features)
 
 
 @given(st.integers(0, 100))
@@ -66,7 +68,7 @@ def test_nothing_happens_at_strength_0(batch):
 def test_shape_mask_padding_and_floor_stay(corpus, step):
     before = corpus.batch(step, rows=8, frames=100)
     kept = before.features.clone()
-    after = vary(before, step=step, by=replace(ALWAYS, gain_db=60))
+    after = augment(before, step=step, augmentation=replace(ALWAYS, gain_db=60))
     assert torch.equal(before.features, kept)  # what it is given stays
     assert after.features.shape == before.features.shape
     assert after.features.dtype == torch.float32
@@ -79,8 +81,10 @@ def test_shape_mask_padding_and_floor_stay(corpus, step):
 
 
 def test_the_gain_is_one_number_for_a_row(batch):
-    by = replace(NO_VARIATION, gain_db=10)
-    moved = (vary(batch, step=0, by=by).features - batch.features).masked_fill(~batch.mask[:, None], torch.nan)
+    augmentation = replace(NO_AUGMENTATION, gain_db=10)
+    moved = (augment(batch, step=0, augmentation=augmentation).features - batch.features).masked_fill(
+        ~batch.mask[:, None], torch.nan
+    )
     gains = moved.nanmedian(2).values
     assert gains.std(1).max() < 1e-3
     assert gains.abs().max() <= 10
@@ -88,8 +92,8 @@ def test_the_gain_is_one_number_for_a_row(batch):
 
 
 def test_the_equaliser_is_smooth_over_the_bands_and_the_same_for_all_frames(batch):
-    by = replace(NO_VARIATION, tilt_db=12, curve_db=3)
-    moved = vary(batch, step=0, by=by).features - batch.features
+    augmentation = replace(NO_AUGMENTATION, tilt_db=12, curve_db=3)
+    moved = augment(batch, step=0, augmentation=augmentation).features - batch.features
     full = batch.mask.all(1)
     assert moved[full].std(2).max() < 1e-4
     curve = moved[full][:, :, 0]
@@ -101,8 +105,8 @@ def test_noise_fills_pauses_below_the_speech_and_leaves_speech_alone(batch):
     pause = batch.features.clone()
     pause[:, :, 10:20] = -100
     quiet = replace(batch, features=pause)
-    by = replace(NO_VARIATION, noise_chance=1, noise_below_db=(40, 40))
-    y = vary(quiet, step=0, by=by).features
+    augmentation = replace(NO_AUGMENTATION, noise_chance=1, noise_below_db=(40, 40))
+    y = augment(quiet, step=0, augmentation=augmentation).features
     level = speech_level_db(pause, batch.mask)
     floor = y[:, :, 10:20].mean((1, 2)) - level
     assert floor.min() > -65
@@ -113,16 +117,19 @@ def test_noise_fills_pauses_below_the_speech_and_leaves_speech_alone(batch):
 
 
 def test_a_low_pass_empties_the_bands_above_its_cut(batch):
-    by = replace(NO_VARIATION, low_pass_chance=1, low_pass_hz=(4000, 4000))
-    y = vary(batch, step=0, by=by).features
+    augmentation = replace(NO_AUGMENTATION, low_pass_chance=1, low_pass_hz=(4000, 4000))
+    y = augment(batch, step=0, augmentation=augmentation).features
     cut = bands_below(4000)
     assert torch.equal(y[:, :cut], batch.features[:, :cut])
     assert (y[:, cut + 12 :] == -100).all()
 
 
 def test_chances_are_shares_of_rows(corpus):
-    by = replace(NO_VARIATION, low_pass_chance=0.25)
-    rows = [vary(corpus.batch(i, rows=16, frames=8), step=i, by=by).features[:, 79, 0] == -100 for i in range(60)]
+    augmentation = replace(NO_AUGMENTATION, low_pass_chance=0.25)
+    rows = [
+        augment(corpus.batch(i, rows=16, frames=8), step=i, augmentation=augmentation).features[:, 79, 0] == -100
+        for i in range(60)
+    ]
     assert torch.cat(rows).double().mean().item() == pytest.approx(0.25, abs=0.06)
 
 
@@ -136,4 +143,4 @@ def test_chances_are_shares_of_rows(corpus):
 )
 def test_strengths_that_cannot_be(strength, message):
     with pytest.raises(ValueError, match=message):
-        Variation(**strength)
+        Augmentation(**strength)

@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn._files import write_json
-from causalcnn.models import FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN, ValueModel
+from causalcnn.models import AutoregressiveModel, FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN
+from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.frame_sampling import FrameSampler
-from causalcnn.models.values import GAIN
 from causalcnn.nn import CausalConv1d, CausalConv2d
 
 Say = Callable[[Tensor], Tensor]
@@ -76,14 +76,14 @@ def frame_generator(model: FrameGenerator, x: Tensor, by_cells: bool) -> Tensor:
     h = conv(first, earlier[:, 0].transpose(1, 2))
     for block in blocks:
         h = residual(block, h)
-    linear = model.initial[2]
+    linear = model.to_rnn_state[2]
     state = torch.tanh(linear(F.relu(conv(last, h)).transpose(1, 2))).flatten(0, 1)
-    mels, reach = x.shape[3], model.config.glimpse // 2
+    mels, reach = x.shape[3], model.config.context_bands // 2
     below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels, 1)
     glimpse = F.pad(earlier.reshape(-1, mels), (reach, reach)).unfold(1, 2 * reach + 1, 1)
-    read = torch.cat([below, glimpse, model.place.expand(len(below), -1, -1)], 2).transpose(0, 1)
+    read = torch.cat([below, glimpse, model.band_embedding.expand(len(below), -1, -1)], 2).transpose(0, 1)
     seen = cells(model.rnn, read, state) if by_cells else nn.GRU.forward(model.rnn, read, state[None])[0]
-    said = GAIN * model.head(torch.cat([seen, read], 2))
+    said = HEAD_SCALE * model.head(torch.cat([seen, read], 2))
     return said.view(mels, x.shape[0], x.shape[2], -1).permute(1, 3, 2, 0)
 
 
@@ -95,15 +95,15 @@ def pixelcnn(model: PixelCNN, x: Tensor, _: bool) -> Tensor:
         dilation = (1, layer._dilation[0])
         return F.conv2d(F.pad(h, (before, 0)), layer.weight[:, :, None], layer.bias, dilation=dilation)
 
-    v = conv(model.first_vertical, late_by_a_frame(x)) + model.where[0]
-    h = along(model.first_lower, F.pad(x[..., :-1], (1, 0))) + model.where[1]
+    v = conv(model.first_time, late_by_a_frame(x)) + model.where[0]
+    h = along(model.first_frequency, F.pad(x[..., :-1], (1, 0))) + model.where[1]
     for i, (block, link, lower) in enumerate(zip(model.vertical, model.links, model._lower(), strict=True)):
         v = residual(block, v)
         told = conv(link, v) + model.where[2 + i]
         h = h + along(lower.mix, F.relu(along(lower.conv, F.relu(h)) + told))
     last: Any = model.last[1]
     h = F.relu(F.conv2d(F.relu(h), last.weight[:, :, None], last.bias))
-    return GAIN * F.conv2d(h, model.parameters_of.weight[:, :, None], model.parameters_of.bias)
+    return HEAD_SCALE * F.conv2d(h, model.parameters_of.weight[:, :, None], model.parameters_of.bias)
 
 
 def melnet(model: MelNet, x: Tensor, by_cells: bool) -> Tensor:
@@ -130,7 +130,7 @@ def melnet(model: MelNet, x: Tensor, by_cells: bool) -> Tensor:
     y = model.read_lower(F.pad(x[:, 0, :, :-1], (1, 0))[..., None]) + model.where[1]
     for above, hint in zip(model._upward(), told, strict=True):
         y = y + above.mix(run(above.up, (y + hint).flatten(0, 1))).view_as(y)
-    return GAIN * model.parameters_of(y).permute(0, 3, 1, 2)
+    return HEAD_SCALE * model.parameters_of(y).permute(0, 3, 1, 2)
 
 
 BY_HAND: dict[str, Callable[[Any, Tensor, bool], Tensor]] = {
@@ -165,7 +165,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def training(model: ValueModel, rounds: int, device: torch.device) -> dict[str, Any]:
+def training(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second of a training step, and how many times those of the same network by hand."""
     rows, frames = (64, 128) if device.type == "cuda" else (8, 64)
     levels = torch.randint(0, 256, (rows, frames, 80), generator=torch.Generator().manual_seed(0)).to(device)
@@ -174,13 +174,13 @@ def training(model: ValueModel, rounds: int, device: torch.device) -> dict[str, 
     cell = "by hand, a loop over a cell"
     if model.name != "pixelcnn":
         say[cell] = lambda x: by_hand(model, x, True)
-    x = model.seen(levels[:2, :9])
+    x = model.to_input(levels[:2, :9])
     for other in say.values():
         torch.testing.assert_close(other(x), model(x), rtol=1e-3, atol=1e-3)
 
     def step(one: Say) -> None:
         model.zero_grad()
-        model.law.log_prob(one(model.seen(levels)).movedim(1, -1), levels).mean().neg().backward()
+        model.distribution.log_prob(one(model.to_input(levels)).movedim(1, -1), levels).mean().neg().backward()
 
     model.train()
     found = medians({name: functools.partial(step, one) for name, one in say.items()}, rounds, device)
@@ -194,7 +194,7 @@ def training(model: ValueModel, rounds: int, device: torch.device) -> dict[str, 
 
 
 @torch.no_grad()
-def drawing(model: ValueModel, rounds: int, device: torch.device) -> dict[str, Any]:
+def drawing(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second that are drawn at the start and at frame 500, and against computing all again."""
     model.eval()
     generator = torch.Generator().manual_seed(0)
@@ -202,7 +202,7 @@ def drawing(model: ValueModel, rounds: int, device: torch.device) -> dict[str, A
     start, late = model.sampler(), model.sampler()
     late.read(prompt.to(device))
     uniform = [start.uniform(generator) for _ in range(64)]
-    x = model.seen(prompt.to(device))
+    x = model.to_input(prompt.to(device))
     past = model.field.past
     window = x if past == float("inf") else x[:, :, -int(past) - 1 :]
     runs: dict[str, Callable[[], object]] = {
@@ -252,7 +252,7 @@ def main() -> None:
         "models": {},
     }
     print(result["device"])
-    networks: dict[str, Callable[[], ValueModel]] = {
+    networks: dict[str, Callable[[], AutoregressiveModel]] = {
         "frame-generator, tiny": lambda: FrameGenerator(FrameGeneratorConfig.tiny()),
         "frame-generator, base": lambda: FrameGenerator(FrameGeneratorConfig.base()),
         "pixelcnn, tiny": PixelCNN,
@@ -261,13 +261,13 @@ def main() -> None:
     for name, make in networks.items():
         torch.manual_seed(0)
         model = make().to(device)
-        row: dict[str, Any] = {"law": model.config.law, "parameters": sum(p.numel() for p in model.parameters())}
+        row: dict[str, Any] = {"output": model.config.output, "parameters": sum(p.numel() for p in model.parameters())}
         if isinstance(model, FrameGenerator):
             row["hidden"] = model.config.hidden
         row["training"] = training(model, asked.rounds, device)
         row["drawing"] = drawing(model, asked.rounds, device)
         result["models"][name] = row
-        print(f"\n{name}, {row['parameters']:,} parameters, {row['law']}")
+        print(f"\n{name}, {row['parameters']:,} parameters, {row['output']}")
         for part in ("training", "drawing"):
             for key, value in row[part].items():
                 print(f"  {part:9} {key:42} {value}", flush=True)

@@ -77,13 +77,13 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_docstring_becomes_markdown() -> None:
     def documented() -> None:
-        """Call :meth:`step`, or :meth:`Law.sample <causalcnn.models.Law.sample>`; a sentence with: a colon.
+        """Call :meth:`step`, or :meth:`Sampler.draw <causalcnn.models.Sampler.draw>`; a sentence with: a colon.
 
         Args:
             rows: how many, see :class:`~causalcnn.speech.Batch`. seed, other_seed: of the draws.
         """
 
     assert api_page.docstring(documented) == (
-        "Call `step`, or `Law.sample`; a sentence with: a colon.\n\n**Args.**\n\n"
+        "Call `step`, or `Sampler.draw`; a sentence with: a colon.\n\n**Args.**\n\n"
         "- `rows`: how many, see `causalcnn.speech.Batch`.\n- `seed, other_seed`: of the draws."
     )

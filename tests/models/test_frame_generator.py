@@ -1,4 +1,4 @@
-"""The frame generator: the law, its field as a set, and three ways to draw a frame that draw the same one."""
+"""The frame generator: the contract, its field as a set, and three ways to draw a frame that draw the same one."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from causalcnn.models import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.frame_sampling import CompiledFrameSampler, FrameSampler
 from causalcnn.speech import Batch
 
-SMALL = FrameGeneratorConfig(mels=8, channels=6, hidden=10, blocks=1, place=3)
+SMALL = FrameGeneratorConfig(mels=8, channels=6, hidden=10, blocks=1, embedding_size=3)
 SHAPES = {
     "1d": SMALL,
     "2d": SMALL.with_(encoder="2d", mels=16),
     "stacks": SMALL.with_(dilations=(1, 3)),
-    "the note's": SMALL.with_(glimpse=0, kernel_size=2),
+    "the note's": SMALL.with_(context_bands=0, kernel_size=2),
 }
-LAWS = ("categorical-8", "categorical-4", "logistics-4", "gaussians-3", "gaussian")
+OUTPUTS = ("categorical-8", "categorical-4", "logistic-mixture-4", "gaussian-mixture-3", "gaussian")
 
 
 def made(config, seed=0):
@@ -35,7 +35,7 @@ def values(config, frames=9, rows=2, seed=0, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_law(shape):
+def test_the_contract(shape):
     config = SHAPES[shape]
     report = check_contract(made(config).double(), values(config))
     assert report.field.lookahead == 0
@@ -67,10 +67,10 @@ def test_audit_in_time():
     assert report.passed
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("shape", ["1d", "2d", "the note's"])
-def test_three_ways_draw_the_same(law, shape):
-    model = made(SHAPES[shape].with_(law=law)).double()
+def test_three_ways_draw_the_same(output, shape):
+    model = made(SHAPES[shape].with_(output=output)).double()
     prompt = torch.randint(0, 256, (2, 5, model.config.mels), generator=torch.Generator().manual_seed(1))
     drawn = []
     for make in (lambda: model.sampler(2, reference=True), lambda: FrameSampler(model, 2),
@@ -101,7 +101,7 @@ def test_a_seed_is_a_sample():
 
 
 def test_temperature_narrows():
-    model = made(SMALL.with_(law="logistics-2"))
+    model = made(SMALL.with_(output="logistic-mixture-2"))
     first = [model.generate(1, rows=60, temperature=t)[:, 0, 0].float() for t in (1e-3, 0.3, 1.0)]
     spread = [levels.std() for levels in first]
     assert spread[0] < spread[1] < spread[2]
@@ -109,7 +109,7 @@ def test_temperature_narrows():
 
 def test_training_frames_are_what_counts():
     """Padding costs nothing; the model's own samples are read in training only."""
-    model = made(SMALL.with_(own_share=0.5))
+    model = made(SMALL.with_(scheduled_sampling=0.5))
     features = torch.rand(2, 8, 9) * 60 - 60
     mask = torch.arange(9) < torch.tensor([[9], [6]])
     batch = Batch(features, mask, torch.zeros(2, dtype=torch.int64))
@@ -120,14 +120,16 @@ def test_training_frames_are_what_counts():
 
 
 def test_log_prob_is_what_generate_draws_from():
-    """The probability of a drawn frame, value by value, is that of the law at what the reference saw."""
+    """The probability of a drawn frame, value by value, is that of its distribution at what the reference saw."""
     model = made(SMALL).double()
     levels = model.generate(5, seed=1)
     nats = model.log_prob(levels)
     state = model.initial_state(1, 8)
     for t in range(5):
-        parameters, state = model.step(model.seen(levels[:, t : t + 1]), state)
-        torch.testing.assert_close(model.law.log_prob(parameters[:, :, 0].movedim(1, -1), levels[:, t]), nats[:, t])
+        parameters, state = model.step(model.to_input(levels[:, t : t + 1]), state)
+        torch.testing.assert_close(
+            model.distribution.log_prob(parameters[:, :, 0].movedim(1, -1), levels[:, t]), nats[:, t]
+        )
 
 
 @pytest.mark.parametrize(
@@ -136,11 +138,11 @@ def test_log_prob_is_what_generate_draws_from():
         ({"encoder": "3d"}, "'1d' or '2d'"),
         ({"dilations": ()}, "at least one"),
         ({"encoder": "2d", "dilations": (1, 3)}, "one stack"),
-        ({"glimpse": 2}, "odd"),
+        ({"context_bands": 2}, "odd"),
         ({"hidden": 0}, "at least 1"),
-        ({"own_share": 1.0}, "below 1"),
+        ({"scheduled_sampling": 1.0}, "below 1"),
         ({"low_db": 20.0}, "smaller"),
-        ({"law": "poisson"}, "poisson"),
+        ({"output": "poisson"}, "poisson"),
     ],
 )
 def test_what_cannot_be_is_refused(change, words):
@@ -165,8 +167,8 @@ def test_inputs_that_cannot_be():
 def test_a_model_that_diverged_draws_nothing():
     model = made(SMALL)
     with torch.no_grad():
-        model.place[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="place is not finite"):
+        model.band_embedding[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="band_embedding is not finite"):
         model.generate(1)
 
 

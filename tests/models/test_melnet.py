@@ -1,4 +1,4 @@
-"""The small MelNet: the law, all of the past, and what cannot be."""
+"""The small MelNet: the contract, all of the past, and what cannot be."""
 
 import math
 
@@ -18,7 +18,7 @@ def _one_thread():
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_it_keeps_the_law(layers):
+def test_it_keeps_the_contract(layers):
     x = torch.rand(2, 1, 7, 5, dtype=torch.float64) * 2 - 1
     check_contract(MelNet(SMALL.with_(layers=layers)).double(), x)
 

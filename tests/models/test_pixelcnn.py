@@ -1,4 +1,4 @@
-"""The PixelCNN: the law, its field, no blind spot, padding, and what cannot be."""
+"""The PixelCNN: the contract, its field, no blind spot, padding, and what cannot be."""
 
 import copy
 
@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 
 from causalcnn import check_contract
 from causalcnn.causality import measure_field
-from causalcnn.models import law_of
+from causalcnn.models import get_distribution
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.speech import Batch
 from tests.models.two_stacks import batch_of, lively
 
 SMALL = PixelCNNConfig(
-    channels=4, hidden=3, mels=9, first_kernel=(2, 3), first_lower=2, dilations=((2, 1), (3, 1)), lower_dilations=(1, 3)
+    channels=4,
+    hidden=3,
+    mels=9,
+    first_time_kernel=(2, 3),
+    first_frequency_kernel=2,
+    time_dilations=((2, 1), (3, 1)),
+    frequency_dilations=(1, 3),
 )
 
 
@@ -25,7 +31,7 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def test_it_keeps_the_law():
+def test_it_keeps_the_contract():
     x = torch.rand(2, 1, 11, 9, dtype=torch.float64) * 2 - 1
     check_contract(PixelCNN(SMALL).double(), x)
 
@@ -38,8 +44,8 @@ def test_it_keeps_the_law():
 )
 def test_its_field_is_the_measured_one_for_all_sizes(kernel, lower, blocks):
     config = PixelCNNConfig(
-        channels=2, hidden=2, mels=6, first_kernel=kernel, first_lower=lower,
-        dilations=tuple(block[:2] for block in blocks), lower_dilations=tuple(block[2] for block in blocks),
+        channels=2, hidden=2, mels=6, first_time_kernel=kernel, first_frequency_kernel=lower,
+        time_dilations=tuple(block[:2] for block in blocks), frequency_dilations=tuple(block[2] for block in blocks),
     )  # fmt: skip
     model = PixelCNN(config)
     measured = measure_field(model, torch.zeros(1, 1, 5, 6))
@@ -63,9 +69,9 @@ def test_there_is_no_blind_spot():
     assert {f for t, f in read if t == 19} == set(range(4 + reach + 1))
 
 
-def test_it_begins_as_the_law_begins():
+def test_it_begins_as_its_distribution_begins():
     model = PixelCNN(SMALL)
-    start = law_of(SMALL.law).start()
+    start = get_distribution(SMALL.output).initial_bias()
     said = model(torch.rand(1, 1, 6, 9) * 2 - 1)
     torch.testing.assert_close(said, start[None, :, None, None].expand_as(said), atol=0.5, rtol=0)
 
@@ -82,15 +88,15 @@ def test_padding_changes_no_real_frame():
 
 
 def test_a_configuration_survives_json():
-    config = PixelCNNConfig(first_kernel=[2, 3], dilations=[[2, 1]], lower_dilations=[1])
-    assert config == PixelCNNConfig(first_kernel=(2, 3), dilations=((2, 1),), lower_dilations=(1,))
+    config = PixelCNNConfig(first_time_kernel=[2, 3], time_dilations=[[2, 1]], frequency_dilations=[1])
+    assert config == PixelCNNConfig(first_time_kernel=(2, 3), time_dilations=((2, 1),), frequency_dilations=(1,))
     assert hash(config) == hash(copy.copy(config))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lower_dilations": (1,)}, r"4 vertical and 1 horizontal dilations"),
+        ({"frequency_dilations": (1,)}, r"4 vertical and 1 horizontal dilations"),
         ({"channels": 0}, r"channels is 0"),
     ],
 )
@@ -103,5 +109,5 @@ def test_an_input_of_another_shape_is_refused():
     model = PixelCNN(SMALL)
     with pytest.raises(ValueError, match=r"axis is \(8,\); this model takes \(9,\)"):
         model(torch.zeros(1, 1, 4, 8))
-    with pytest.raises(ValueError, match=r"model\.seen\(levels\)"):
+    with pytest.raises(ValueError, match=r"model\.to_input\(levels\)"):
         model.step(torch.zeros(1, 1, 4, 8), model.initial_state(1))

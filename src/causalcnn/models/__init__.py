@@ -3,26 +3,28 @@
 ``MODELS`` finds them by the name that is in the card.
 """
 
-from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
-from causalcnn.models.laws import (
+from causalcnn.models.autoregressive import AutoregressiveConfig, AutoregressiveModel, Sampler
+from causalcnn.models.distributions import (
     Categorical,
     Gaussian,
-    Gaussians,
-    Law,
-    Logistics,
+    GaussianMixture,
+    LogisticMixture,
+    OutputDistribution,
     bits_per_dimension,
-    law_of,
+    get_distribution,
 )
+from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
-from causalcnn.models.values import Sampler, ValueConfig, ValueModel
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.models.within_frame import WithinFrame
 
 __all__ = [
     "MODELS",
     "VQVAE2",
+    "AutoregressiveConfig",
+    "AutoregressiveModel",
     "Categorical",
     "CausalVQVAE2",
     "CheckpointError",
@@ -30,20 +32,18 @@ __all__ = [
     "FrameGenerator",
     "FrameGeneratorConfig",
     "Gaussian",
-    "Gaussians",
-    "Law",
-    "Logistics",
+    "GaussianMixture",
+    "LogisticMixture",
     "MelNet",
     "MelNetConfig",
+    "OutputDistribution",
     "PixelCNN",
     "PixelCNNConfig",
     "Sampler",
     "VQVAE2Config",
-    "ValueConfig",
-    "ValueModel",
     "WithinFrame",
     "bits_per_dimension",
-    "law_of",
+    "get_distribution",
     "load_model",
     "save_model",
 ]

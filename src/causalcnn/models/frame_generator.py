@@ -9,9 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.models.autoregressive import (
+    HEAD_SCALE,
+    AutoregressiveConfig,
+    AutoregressiveModel,
+    Sampler,
+    begin_broad,
+    ordered_field,
+)
 from causalcnn.models.frame_sampling import CompiledFrameSampler, FrameSampler
 from causalcnn.models.recurrent import Recurrent
-from causalcnn.models.values import GAIN, Sampler, ValueConfig, ValueModel, begin_broad, ordered_field
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential
 from causalcnn.nn.conv import CausalConv2d
@@ -21,16 +28,16 @@ __all__ = ["FrameGenerator", "FrameGeneratorConfig"]
 
 
 @dataclass(frozen=True)
-class FrameGeneratorConfig(ValueConfig):
-    """The sizes of the model; see also :class:`ValueConfig`.
+class FrameGeneratorConfig(AutoregressiveConfig):
+    """The sizes of the model; see also :class:`AutoregressiveConfig`.
 
     Attributes:
         encoder: ``"1d"``: convolutions over time, the bands are channels; ``"2d"``: over time and frequency.
         channels: of the encoder's hidden layers. kernel_size: its taps over time. blocks: its residual blocks.
         dilations: one stack of layers for each; several are added (1D only).
         hidden: size of the RNN's state.
-        place: size of the vector that tells the RNN which band it is writing.
-        glimpse: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0: it
+        embedding_size: of the vector that tells the RNN which band it is writing.
+        context_bands: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0: it
             then knows of the past what its initial state says, as in the note.
     """
 
@@ -40,13 +47,13 @@ class FrameGeneratorConfig(ValueConfig):
     blocks: int = 2
     dilations: tuple[int, ...] = (1,)
     hidden: int = 256
-    place: int = 16
-    glimpse: int = 3
+    embedding_size: int = 16
+    context_bands: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_whole("channels", "kernel_size", "blocks", "hidden", "place")
-        self._check_whole("glimpse", least=0)
+        self._check_whole("channels", "kernel_size", "blocks", "hidden", "embedding_size")
+        self._check_whole("context_bands", least=0)
         # A card is JSON, and knows lists only.
         object.__setattr__(self, "dilations", tuple(self.dilations))
         if self.encoder not in ("1d", "2d"):
@@ -55,8 +62,8 @@ class FrameGeneratorConfig(ValueConfig):
             raise ValueError(f"dilations are {self.dilations}; there must be at least one, each at least 1")
         if self.encoder == "2d" and len(self.dilations) > 1:
             raise ValueError(f"dilations are {self.dilations}; the 2D encoder has one stack, so one dilation")
-        if self.glimpse and self.glimpse % 2 == 0:
-            raise ValueError(f"glimpse is {self.glimpse}; it must be odd, as it is centred on a band, or 0")
+        if self.context_bands and self.context_bands % 2 == 0:
+            raise ValueError(f"context_bands is {self.context_bands}; it must be odd, as it is centred on a band, or 0")
 
     @classmethod
     def tiny(cls) -> FrameGeneratorConfig:
@@ -69,17 +76,17 @@ class FrameGeneratorConfig(ValueConfig):
         return cls()
 
 
-class FrameGenerator(ValueModel):
+class FrameGenerator(AutoregressiveModel):
     """Earlier frames → encoder → initial state of a GRU → the values of the next frame, from low to high frequency.
 
-    At each value the GRU reads the one below it, which band it is at, and, with ``glimpse``, the last frame's
+    At each value the GRU reads the one below it, which band it is at, and, with ``context_bands``, the last frame's
     bands around it; a linear layer makes the parameters of the distribution from what it read and what it knows.
 
     Args:
         config: the sizes; ``FrameGeneratorConfig.tiny()``, ``.base()``, or your own.
 
     Shape:
-        values from −1 to 1 ``(batch, 1, time, mels)`` → parameters ``(batch, law.size, time, mels)``.
+        values from −1 to 1 ``(batch, 1, time, mels)`` → parameters ``(batch, distribution.size, time, mels)``.
 
     Source:
         the note of 2019; the order of the values is MelNet's (Vasquez and Lewis, arXiv 1906.01083, §3).
@@ -93,7 +100,7 @@ class FrameGenerator(ValueModel):
     """
 
     name: ClassVar[str] = "frame-generator"
-    Config: ClassVar[type[ValueConfig]] = FrameGeneratorConfig
+    Config: ClassVar[type[AutoregressiveConfig]] = FrameGeneratorConfig
     config: FrameGeneratorConfig
 
     def __init__(self, config: FrameGeneratorConfig | None = None) -> None:
@@ -101,12 +108,12 @@ class FrameGenerator(ValueModel):
         c = self.config
         self.encoder = _encoder_1d(c) if c.encoder == "1d" else _encoder_2d(c)
         known = c.channels if c.encoder == "1d" else self._cells() * c.channels
-        self.initial = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Linear(known, c.hidden), nn.Tanh())
-        self.place = nn.Parameter(torch.randn(c.mels, c.place) * 0.3)
-        read = 1 + c.glimpse + c.place
+        self.to_rnn_state = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Linear(known, c.hidden), nn.Tanh())
+        self.band_embedding = nn.Parameter(torch.randn(c.mels, c.embedding_size) * 0.3)
+        read = 1 + c.context_bands + c.embedding_size
         self.rnn = Recurrent(read, c.hidden, steps_first=True)
-        self.head = nn.Linear(c.hidden + read, self.law.size)
-        begin_broad(self.head, self.law)
+        self.head = nn.Linear(c.hidden + read, self.distribution.size)
+        begin_broad(self.head, self.distribution)
 
     def _cells(self) -> int:
         """How many cells of frequency the 2D encoder ends with."""
@@ -122,11 +129,11 @@ class FrameGenerator(ValueModel):
     def initial_state(self, batch: int, *frequency: int) -> State:
         """The encoder's, and the last frame: none yet, so zeros."""
         refuse_other_bands(frequency, self.config.mels)
-        last = self.place.new_zeros(batch, 1, 1, self.config.mels)
+        last = self.band_embedding.new_zeros(batch, 1, 1, self.config.mels)
         return self.encoder.initial_state(batch, *(() if self.config.encoder == "1d" else (self.config.mels,))), last
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The parameters of the values of the next frames, all of which are known: see :class:`ValueModel`."""
+        """The parameters of the values of the next frames, all of which are known: see :class:`AutoregressiveModel`."""
         self._check(x)
         encoder_state, last = state
         before = torch.cat([last, x], 2)
@@ -134,10 +141,10 @@ class FrameGenerator(ValueModel):
         context, encoder_state = self._context(earlier, encoder_state)
         batch, _, frames, mels = x.shape
         if not frames:
-            return x.new_zeros(batch, self.law.size, 0, mels), (encoder_state, last)
+            return x.new_zeros(batch, self.distribution.size, 0, mels), (encoder_state, last)
         read = self._read(x, earlier)
         seen, _ = self.rnn(read, context.reshape(1, batch * frames, -1))
-        parameters = GAIN * self.head(torch.cat([seen, read], 2))
+        parameters = HEAD_SCALE * self.head(torch.cat([seen, read], 2))
         return parameters.view(mels, batch, frames, -1).permute(1, 3, 2, 0), (encoder_state, last)
 
     def _context(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
@@ -147,22 +154,22 @@ class FrameGenerator(ValueModel):
         return self._initial(known), state
 
     def _initial(self, known: Tensor) -> Tensor:
-        return self.initial(known.transpose(1, 2))
+        return self.to_rnn_state(known.transpose(1, 2))
 
     def _read(self, x: Tensor, earlier: Tensor) -> Tensor:
         """What the RNN reads at each value: the one below, the glimpse, the place: ``(mels, batch·frames, …)``."""
         batch, _, frames, mels = x.shape
         below = nn.functional.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)
-        place = self.place[:, None].expand(-1, batch * frames, -1)
-        if not self.config.glimpse:
+        place = self.band_embedding[:, None].expand(-1, batch * frames, -1)
+        if not self.config.context_bands:
             return torch.cat([below, place], 2)
         return torch.cat([below, self._glimpses(earlier).transpose(0, 1), place], 2)
 
     def _glimpses(self, earlier: Tensor) -> Tensor:
         """The last frame around each band, ``(batch·frames, mels, glimpse)``; zeros beyond its ends."""
-        reach = self.config.glimpse // 2
+        reach = self.config.context_bands // 2
         flat = nn.functional.pad(earlier.reshape(-1, self.config.mels), (reach, reach))
-        return flat.unfold(1, self.config.glimpse, 1)
+        return flat.unfold(1, self.config.context_bands, 1)
 
     def _fast_sampler(self, rows: int) -> Sampler[Any]:
         return CompiledFrameSampler(self, rows) if CompiledFrameSampler.fits(self) else FrameSampler(self, rows)

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn.models.laws import Categorical, Gaussian, Gaussians, Logistics
-from causalcnn.models.values import GAIN, Sampler
+from causalcnn.models.autoregressive import HEAD_SCALE, Sampler
+from causalcnn.models.distributions import Categorical, Gaussian, GaussianMixture, LogisticMixture
 
 if TYPE_CHECKING:
     from causalcnn.models.frame_generator import FrameGenerator
@@ -39,13 +39,16 @@ class FrameSampler(Sampler["FrameGenerator"]):
         del self.state  # the stream has its own, which moves on
         w_read, w_state, b_read, b_state = (weight.detach() for weight in model.rnn.all_weights[0])
         # What is read: the value below, the glimpse, the place, in this order.
-        self._below, self._w_glimpse = w_read[:, 0].contiguous(), w_read[:, 1 : 1 + c.glimpse]
-        self._placed = model.place.detach() @ w_read[:, 1 + c.glimpse :].T + b_read
+        self._below, self._w_glimpse = w_read[:, 0].contiguous(), w_read[:, 1 : 1 + c.context_bands]
+        self._placed = model.band_embedding.detach() @ w_read[:, 1 + c.context_bands :].T + b_read
         self._w_state, self._b_state = w_state.T.contiguous(), b_state
-        head, bias = GAIN * model.head.weight.detach(), GAIN * model.head.bias.detach()
+        head, bias = HEAD_SCALE * model.head.weight.detach(), HEAD_SCALE * model.head.bias.detach()
         self._head_state = head[:, : c.hidden].T.contiguous()
-        self._head_below, self._head_glimpse = head[:, c.hidden].contiguous(), head[:, c.hidden + 1 :][:, : c.glimpse]
-        self._head_placed = model.place.detach() @ head[:, c.hidden + 1 + c.glimpse :].T + bias
+        self._head_below, self._head_glimpse = (
+            head[:, c.hidden].contiguous(),
+            head[:, c.hidden + 1 :][:, : c.context_bands],
+        )
+        self._head_placed = model.band_embedding.detach() @ head[:, c.hidden + 1 + c.context_bands :].T + bias
 
     def _read(self, x: Tensor) -> None:
         known = torch.cat([self._last, x], 2)  # the last frame passes through the encoder when the next is drawn
@@ -59,11 +62,11 @@ class FrameSampler(Sampler["FrameGenerator"]):
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         state = self.model._initial(self._encode(self._last))[:, 0]
         gates, said = self._placed.expand(self.rows, -1, -1), self._head_placed.expand(self.rows, -1, -1)
-        if self.model.config.glimpse:
+        if self.model.config.context_bands:
             glimpses = self.model._glimpses(self._last)
             gates, said = gates + glimpses @ self._w_glimpse.T, said + glimpses @ self._head_glimpse.T
         levels = self._write(state, gates, said, uniform, temperature)
-        self._last = self.model.seen(levels[:, None])
+        self._last = self.model.to_input(levels[:, None])
         return levels
 
     def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
@@ -71,10 +74,10 @@ class FrameSampler(Sampler["FrameGenerator"]):
 
         Args:
             state: of the RNN, ``(rows, hidden)``.
-            gates, said: ``(rows, mels, 3·hidden)`` and ``(rows, mels, law.size)``: what is known of the gates and of
-                the parameters before the first value is drawn.
+            gates, said: ``(rows, mels, 3·hidden)`` and ``(rows, mels, distribution.size)``: what is known of the gates
+                and of the parameters before the first value is drawn.
         """
-        law, hidden = self.model.law, self.model.config.hidden
+        distribution, hidden = self.model.distribution, self.model.config.hidden
         below = state.new_zeros(self.rows, 1)
         drawn = []
         for f in range(self.model.config.mels):
@@ -84,9 +87,9 @@ class FrameSampler(Sampler["FrameGenerator"]):
             new = torch.tanh(read[:, 2 * hidden :] + reset * recurrent[:, 2 * hidden :])
             state = new + update * (state - new)
             parameters = said[:, f] + below * self._head_below + state @ self._head_state
-            level = law.sample(parameters, uniform[:, f].to(parameters.device), temperature)
+            level = distribution.sample(parameters, uniform[:, f].to(parameters.device), temperature)
             drawn.append(level)
-            below = law.seen(level)[:, None].to(state)
+            below = distribution.to_input(level)[:, None].to(state)
         return torch.stack(drawn, 1)
 
 
@@ -95,26 +98,31 @@ class CompiledFrameSampler(FrameSampler):
 
     def __init__(self, model: FrameGenerator, rows: int) -> None:
         super().__init__(model, rows)
-        kind, law = _kind(model.law), model.law
+        kind, distribution = _kind(model.distribution), model.distribution
         assert kind is not None
-        if isinstance(law, Gaussian):  # as a mixture of one: its weight, its mean, its spread
-            kind = kind._replace(spread=float(law.bells(model.place.detach().new_zeros(1))[2].detach()))
-        self._law = kind
-        self._seen = law.seen(torch.arange(256)).to(self._last)
+        if isinstance(distribution, Gaussian):  # as a mixture of one: its weight, its mean, its spread
+            kind = kind._replace(
+                spread=float(distribution.components(model.band_embedding.detach().new_zeros(1))[2].detach())
+            )
+        self._kind = kind
+        self._seen = distribution.to_input(torch.arange(256)).to(self._last)
 
     @staticmethod
     def fits(model: FrameGenerator) -> bool:
-        """Whether this machine, this model and its law can be served."""
-        numbers = model.place.device.type == "cpu" and model.place.dtype in (torch.float32, torch.float64)
-        return numbers and _compiled() is not None and _kind(model.law) is not None
+        """Whether this machine, this model and its output distribution can be served."""
+        numbers = model.band_embedding.device.type == "cpu" and model.band_embedding.dtype in (
+            torch.float32,
+            torch.float64,
+        )
+        return numbers and _compiled() is not None and _kind(model.distribution) is not None
 
     def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        loop, kind, law = _compiled(), self._law, self.model.law
+        loop, kind, distribution = _compiled(), self._kind, self.model.distribution
         assert loop is not None
-        if isinstance(law, Gaussian):
-            numbers = law.standard(uniform)
-        elif isinstance(law, Gaussians | Logistics):
-            numbers = torch.stack([uniform[..., 0], law.standard(uniform[..., 1])], -1)
+        if isinstance(distribution, Gaussian):
+            numbers = distribution.icdf(uniform)
+        elif isinstance(distribution, GaussianMixture | LogisticMixture):
+            numbers = torch.stack([uniform[..., 0], distribution.icdf(uniform[..., 1])], -1)
         else:
             numbers = uniform
         levels = torch.empty(self.rows, self.model.config.mels, dtype=torch.int64)
@@ -129,39 +137,39 @@ class CompiledFrameSampler(FrameSampler):
 
 
 class _Kind(NamedTuple):
-    """Which law the compiled loop is to draw from; ``components`` is the number of bins for a categorical one."""
+    """Which distribution the compiled loop is to draw from; ``components`` counts the bins of a categorical one."""
 
     number: int
     components: int
     spread: float = 0.0
 
 
-CATEGORICAL, LOGISTICS, GAUSSIANS, GAUSSIAN = range(4)
+CATEGORICAL, LOGISTIC_MIXTURE, GAUSSIAN_MIXTURE, GAUSSIAN = range(4)
 
 
-def _kind(law: Any) -> _Kind | None:
-    if isinstance(law, Gaussian):
+def _kind(distribution: Any) -> _Kind | None:
+    if isinstance(distribution, Gaussian):
         return _Kind(GAUSSIAN, 1)
-    if isinstance(law, Gaussians):
-        return _Kind(GAUSSIANS, law.components)
-    if isinstance(law, Logistics):
-        return _Kind(LOGISTICS, law.components)
-    return _Kind(CATEGORICAL, law.size) if isinstance(law, Categorical) else None
+    if isinstance(distribution, GaussianMixture):
+        return _Kind(GAUSSIAN_MIXTURE, distribution.num_components)
+    if isinstance(distribution, LogisticMixture):
+        return _Kind(LOGISTIC_MIXTURE, distribution.num_components)
+    return _Kind(CATEGORICAL, distribution.size) if isinstance(distribution, Categorical) else None
 
 
 @functools.cache
 def _compiled() -> Callable[..., None] | None:
     """The loop over the values of a frame as machine code; None where numba is missing. Compiling takes seconds, once.
 
-    ``state`` is overwritten. ``numbers`` holds what the law needs for each value: uniform numbers for a choice,
-    values of the standard bell for a place within it.
+    ``state`` is overwritten. ``numbers`` holds what the distribution needs for each value: uniform numbers for a
+    choice, values of the standard component for a position within it.
     """
     try:
         import numba
     except ImportError:
         return None
 
-    from causalcnn.models.laws.mixtures import LEAST_SCALE
+    from causalcnn.models.distributions.mixtures import MIN_SCALE
 
     @numba.njit(fastmath=False, cache=True)
     def level_of(value: float) -> int:
@@ -190,8 +198,8 @@ def _compiled() -> Callable[..., None] | None:
             width = 256 // components
             return which * width + (min(int(numbers[1] * width), width - 1) if width > 1 else 0)
         raw = said[2 * components + which]
-        scale = (raw if raw > 20 else np.log1p(np.exp(raw))) + LEAST_SCALE
-        wider = temperature if kind == LOGISTICS else np.sqrt(temperature)
+        scale = (raw if raw > 20 else np.log1p(np.exp(raw))) + MIN_SCALE
+        wider = temperature if kind == LOGISTIC_MIXTURE else np.sqrt(temperature)
         return level_of(said[components + which] + scale * wider * numbers[1])
 
     @numba.njit(fastmath={"contract", "reassoc"}, cache=True)

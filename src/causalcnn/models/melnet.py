@@ -16,25 +16,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad, ordered_field
 from causalcnn.models.recurrent import Recurrent
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
-from causalcnn.models.values import GAIN, ValueConfig, begin_broad, ordered_field
 from causalcnn.nn.law import State
 
 __all__ = ["MelNet", "MelNetConfig"]
 
 
 @dataclass(frozen=True)
-class MelNetConfig(ValueConfig):
-    """The sizes of a :class:`MelNet`; the paper's law is a mixture of Gaussians.
+class MelNetConfig(AutoregressiveConfig):
+    """The sizes of a :class:`MelNet`; the paper's output is a mixture of Gaussians.
 
     Attributes:
         channels: of a cell, in both stacks. layers: of both stacks.
         central: size of the state of the GRU that reads whole frames.
-        Others as for :class:`~causalcnn.models.ValueConfig`.
+        Others as for :class:`~causalcnn.models.AutoregressiveConfig`.
     """
 
-    law: str = "gaussians-4"
+    output: str = "gaussian-mixture-4"
     channels: int = 64
     layers: int = 2
     central: int = 256
@@ -95,7 +95,8 @@ class MelNet(TwoStacks):
         config: the sizes; ``MelNetConfig.tiny()`` by default.
 
     Shape:
-        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the law, ``(batch, law.size, time, mels)``.
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
+        ``(batch, distribution.size, time, mels)``.
 
     Source:
         Vasquez and Lewis, arXiv 1906.01083, §4: one tier, without conditioning, GRUs of a few dozen cells; the
@@ -103,7 +104,7 @@ class MelNet(TwoStacks):
 
     Example:
         >>> model = MelNet(MelNetConfig.tiny())
-        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.law.size, 5, 80)
+        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.distribution.size, 5, 80)
         True
         >>> [model.field.reads((900, 40), cell) for cell in ((900, 39), (900, 40), (0, 79))]
         [True, False, True]
@@ -124,10 +125,10 @@ class MelNet(TwoStacks):
         self.central = Recurrent(c.mels, c.central)
         self.tell = nn.Linear(c.central, c.channels)
         self.upward = nn.ModuleList(FrequencyDelayedLayer(c.channels) for _ in range(c.layers))
-        self.parameters_of = nn.Linear(c.channels, self.law.size)
-        begin_broad(self.parameters_of, self.law)
+        self.parameters_of = nn.Linear(c.channels, self.distribution.size)
+        begin_broad(self.parameters_of, self.distribution)
 
-    # ---------------------------------------------------------------------------------------------- the law
+    # ---------------------------------------------------------------------------------------------- the contract
     @property
     def field(self) -> Field:
         """Every frame before, all frequencies, and the lower frequencies of this one."""
@@ -158,7 +159,7 @@ class MelNet(TwoStacks):
         h = self.read_lower(lower) + self.where[1]
         for layer, hint in zip(self._upward(), told, strict=True):
             h = layer(h, hint.flatten(0, 1))
-        return (GAIN * self.parameters_of(h)).view(batch, time, mels, self.law.size).permute(0, 3, 1, 2)
+        return (HEAD_SCALE * self.parameters_of(h)).view(batch, time, mels, self.distribution.size).permute(0, 3, 1, 2)
 
     def _upward(self) -> list[FrequencyDelayedLayer]:
         return list(self.upward)  # type: ignore[arg-type]
@@ -181,4 +182,4 @@ class MelClimb(Climb[MelNet]):
         for i, layer in enumerate(model._upward()):
             self._kept[i] = torch.gru_cell(h + self._told[i][f], self._kept[i], *layer.up.all_weights[0])
             h = h + layer.mix(self._kept[i])
-        return GAIN * model.parameters_of(h)
+        return HEAD_SCALE * model.parameters_of(h)

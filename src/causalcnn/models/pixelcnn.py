@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
-from causalcnn.models.values import GAIN, ValueConfig, begin_broad
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.law import State
@@ -27,42 +27,43 @@ __all__ = ["PixelCNN", "PixelCNNConfig"]
 
 
 @dataclass(frozen=True)
-class PixelCNNConfig(ValueConfig):
+class PixelCNNConfig(AutoregressiveConfig):
     """The sizes of a :class:`PixelCNN`.
 
     Attributes:
-        channels: of both stacks. hidden: inside a block of the vertical stack.
-        first_kernel: (earlier frames, frequencies) that the first vertical layer reads. first_lower: lower cells that
-            the first horizontal layer reads.
-        dilations: of the blocks of the vertical stack, (time, frequency); its kernels are 2 × 3.
-        lower_dilations: of the blocks of the horizontal stack, as many; its kernels have 3 taps.
-        Others as for :class:`~causalcnn.models.ValueConfig`.
+        channels: of both stacks.
+        hidden: inside a block of the vertical stack.
+        first_time_kernel: (earlier frames, frequencies) that the first vertical layer reads.
+        first_frequency_kernel: lower cells that the first horizontal layer reads.
+        time_dilations: of the blocks of the vertical stack, (time, frequency); its kernels are 2 × 3.
+        frequency_dilations: of the blocks of the horizontal stack, as many; its kernels have 3 taps.
+        Others as for :class:`~causalcnn.models.AutoregressiveConfig`.
     """
 
     channels: int = 64
     hidden: int = 64
-    first_kernel: tuple[int, int] = (4, 7)
-    first_lower: int = 9
-    dilations: tuple[tuple[int, int], ...] = ((2, 1), (4, 2), (8, 4), (16, 1))
-    lower_dilations: tuple[int, ...] = (1, 9, 27, 1)
+    first_time_kernel: tuple[int, int] = (4, 7)
+    first_frequency_kernel: int = 9
+    time_dilations: tuple[tuple[int, int], ...] = ((2, 1), (4, 2), (8, 4), (16, 1))
+    frequency_dilations: tuple[int, ...] = (1, 9, 27, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_whole("channels", "hidden", "first_lower")
+        self._check_whole("channels", "hidden", "first_frequency_kernel")
         # A card is JSON, which has lists where this has tuples.
-        object.__setattr__(self, "first_kernel", tuple(self.first_kernel))
-        object.__setattr__(self, "dilations", tuple(tuple(pair) for pair in self.dilations))
-        object.__setattr__(self, "lower_dilations", tuple(self.lower_dilations))
-        if len(self.dilations) != len(self.lower_dilations) or not self.dilations:
+        object.__setattr__(self, "first_time_kernel", tuple(self.first_time_kernel))
+        object.__setattr__(self, "time_dilations", tuple(tuple(pair) for pair in self.time_dilations))
+        object.__setattr__(self, "frequency_dilations", tuple(self.frequency_dilations))
+        if len(self.time_dilations) != len(self.frequency_dilations) or not self.time_dilations:
             raise ValueError(
-                f"there are {len(self.dilations)} vertical and {len(self.lower_dilations)} horizontal dilations; "
-                "the two stacks have the same number of blocks, at least 1"
+                f"there are {len(self.time_dilations)} vertical and {len(self.frequency_dilations)} horizontal "
+                "dilations; the two stacks have the same number of blocks, at least 1"
             )
 
     @classmethod
     def tiny(cls) -> PixelCNNConfig:
         """For a chapter on a CPU: 18 earlier frames (180 ms), all lower frequencies."""
-        return cls(channels=32, hidden=16, dilations=((2, 1), (4, 2), (8, 4)), lower_dilations=(1, 9, 27))
+        return cls(channels=32, hidden=16, time_dilations=((2, 1), (4, 2), (8, 4)), frequency_dilations=(1, 9, 27))
 
 
 class LowerBlock(nn.Module):
@@ -88,7 +89,8 @@ class PixelCNN(TwoStacks):
         config: the sizes; ``PixelCNNConfig.tiny()`` by default.
 
     Shape:
-        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the law, ``(batch, law.size, time, mels)``.
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
+        ``(batch, distribution.size, time, mels)``.
 
     Source:
         van den Oord et al., arXiv 1601.06759, and its two stacks, arXiv 1606.05328, §2.2; on a spectrogram, with
@@ -97,7 +99,7 @@ class PixelCNN(TwoStacks):
 
     Example:
         >>> model = PixelCNN(PixelCNNConfig.tiny())
-        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.law.size, 5, 80)
+        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.distribution.size, 5, 80)
         True
         >>> [model.field.reads((9, 40), cell) for cell in ((9, 39), (9, 40), (8, 45))]
         [True, False, True]
@@ -110,33 +112,33 @@ class PixelCNN(TwoStacks):
     def __init__(self, config: PixelCNNConfig | None = None) -> None:
         super().__init__(config or PixelCNNConfig.tiny())
         c = self.config
-        self.first_vertical = CausalConv2d(1, c.channels, c.first_kernel)
-        self.first_lower = CausalConv1d(1, c.channels, c.first_lower)
+        self.first_time = CausalConv2d(1, c.channels, c.first_time_kernel)
+        self.first_frequency = CausalConv1d(1, c.channels, c.first_frequency_kernel)
         self.vertical = nn.ModuleList(
-            ResidualBlock2d(c.channels, (2, 3), dilation=dilation, hidden=c.hidden) for dilation in c.dilations
+            ResidualBlock2d(c.channels, (2, 3), dilation=dilation, hidden=c.hidden) for dilation in c.time_dilations
         )
-        self.lower = nn.ModuleList(LowerBlock(c.channels, dilation) for dilation in c.lower_dilations)
-        self.links = nn.ModuleList(CausalConv2d(c.channels, c.channels, 1) for _ in c.dilations)
+        self.lower = nn.ModuleList(LowerBlock(c.channels, dilation) for dilation in c.frequency_dilations)
+        self.links = nn.ModuleList(CausalConv2d(c.channels, c.channels, 1) for _ in c.time_dilations)
         # A cell is told its frequency at the bottom of each stack and at each link between them.
-        self.where = nn.Parameter(torch.zeros(2 + len(c.dilations), c.channels, 1, c.mels))
+        self.where = nn.Parameter(torch.zeros(2 + len(c.time_dilations), c.channels, 1, c.mels))
         self.last = nn.Sequential(nn.ReLU(), nn.Conv1d(c.channels, c.channels, 1), nn.ReLU())
-        self.parameters_of = nn.Conv1d(c.channels, self.law.size, 1)
-        begin_broad(self.parameters_of, self.law)
+        self.parameters_of = nn.Conv1d(c.channels, self.distribution.size, 1)
+        begin_broad(self.parameters_of, self.distribution)
 
-    # ---------------------------------------------------------------------------------------------- the law
+    # ---------------------------------------------------------------------------------------------- the contract
     @property
     def field(self) -> Field:
         """The cells that a value reads, ``(time, frequency)``: the two stacks, composed from their layers."""
         one_frame_late = Field.product(Field.window([-1]), Field.identity(axis="frequency"))
-        found = one_frame_late.then(self.first_vertical.field)
-        lower = _along_frequency(Field.window([-1]).then(self.first_lower.field))
+        found = one_frame_late.then(self.first_time.field)
+        lower = _along_frequency(Field.window([-1]).then(self.first_frequency.field))
         for (vertical, _), block in zip(self._vertical(), self._lower(), strict=True):
             found = found.then(vertical.field)
             lower = lower.then(_along_frequency(block.conv.field)) | found | lower
         return lower
 
     def _start(self, batch: int) -> State:
-        layers = [self.first_vertical, *(block for block, _ in self._vertical())]
+        layers = [self.first_time, *(block for block, _ in self._vertical())]
         return tuple(layer.initial_state(batch, self.config.mels) for layer in layers)
 
     def _vertical(self) -> list[tuple[ResidualBlock2d, CausalConv2d]]:
@@ -147,7 +149,7 @@ class PixelCNN(TwoStacks):
 
     def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
         """The vertical stack; what it tells each horizontal block is ``(batch, channels, time, mels)``."""
-        v, first = self.first_vertical.step(late, state[0])
+        v, first = self.first_time.step(late, state[0])
         v = v + self.where[0]
         told, new = [], [first]
         for i, (block, link) in enumerate(self._vertical()):
@@ -159,11 +161,11 @@ class PixelCNN(TwoStacks):
     def _up(self, x: Tensor, told: Told) -> Tensor:
         """The horizontal stack: frames are rows of a batch, frequency is their time."""
         batch, _, time, mels = x.shape
-        h = self.first_lower(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
+        h = self.first_frequency(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
         for block, hint in zip(self._lower(), told, strict=True):
             h = block(h, _frames_as_rows(hint))
-        y = GAIN * self.parameters_of(self.last(h))
-        return y.view(batch, time, self.law.size, mels).transpose(1, 2)
+        y = HEAD_SCALE * self.parameters_of(self.last(h))
+        return y.view(batch, time, self.distribution.size, mels).transpose(1, 2)
 
     def _climb(self, rows: int) -> Climb:
         return PixelClimb(self, rows)
@@ -175,7 +177,7 @@ class PixelClimb(Climb[PixelCNN]):
     def __init__(self, model: PixelCNN, rows: int) -> None:
         super().__init__(model, rows)
         mels = model.config.mels
-        self._first = _Taps(model.first_lower, rows, mels)
+        self._first = _Taps(model.first_frequency, rows, mels)
         self._blocks = [(_Taps(block.conv, rows, mels), _matrix(block.mix)) for block in model._lower()]
         self._last = _matrix(model.last[1])  # type: ignore[arg-type]
         self._parameters = _matrix(model.parameters_of)
@@ -189,7 +191,7 @@ class PixelClimb(Climb[PixelCNN]):
         for (conv, (mix, bias)), told in zip(self._blocks, self._told, strict=True):
             h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + told[f]), mix)
         h = torch.addmm(self._last[1], torch.relu_(h), self._last[0])
-        return GAIN * torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
+        return HEAD_SCALE * torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
 
 
 class _Taps:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from causalcnn.models.values import Sampler, ValueModel
+from causalcnn.models.autoregressive import AutoregressiveModel, Sampler
 from causalcnn.nn.law import State, refuse_other_bands
 
 __all__ = ["Climb", "ClimbingSampler", "TwoStacks"]
@@ -21,7 +21,7 @@ Told = list[Tensor]
 """What the stack over earlier frames says to each layer of the other one, at every cell."""
 
 
-class TwoStacks(ValueModel):
+class TwoStacks(AutoregressiveModel):
     """A model of values made of two stacks. Its state is the last frame, which is read late, and that of the first."""
 
     @abc.abstractmethod
@@ -34,7 +34,7 @@ class TwoStacks(ValueModel):
 
     @abc.abstractmethod
     def _up(self, x: Tensor, told: Told) -> Tensor:
-        """Run the other stack on all frames of ``x`` at once, to the parameters (batch, law.size, time, mels)."""
+        """Run the other stack on all frames of ``x`` at once, to (batch, distribution.size, time, mels)."""
 
     @abc.abstractmethod
     def _climb(self, rows: int) -> Climb:
@@ -46,10 +46,10 @@ class TwoStacks(ValueModel):
         return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels), self._start(batch)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The parameters of the values of the next frames, all of which are known; see :class:`ValueModel`."""
+        """The parameters of the values of the next frames, all of which are known; see :class:`AutoregressiveModel`."""
         self._check(x)
         if not x.shape[2]:
-            return x.new_zeros(x.shape[0], self.law.size, 0, self.config.mels), state
+            return x.new_zeros(x.shape[0], self.distribution.size, 0, self.config.mels), state
         last, kept = state
         frames = torch.cat([last, x], dim=2)
         told, kept = self._told(frames[:, :, :-1], kept)
@@ -73,7 +73,7 @@ class Climb(Generic[ModelT]):
         raise NotImplementedError
 
     def at(self, f: int, below: Tensor) -> Tensor:
-        """The parameters of value ``f``, ``(rows, law.size)``, given the value below it, ``(rows, 1)``."""
+        """The parameters of value ``f``, ``(rows, distribution.size)``, given the value below it, ``(rows, 1)``."""
         raise NotImplementedError
 
 
@@ -102,8 +102,8 @@ class ClimbingSampler(Sampler[TwoStacks]):
         uniform = uniform.to(last.device)
         below = seen[:, 0, 0, :1]
         for f in range(model.config.mels):
-            levels[:, f] = model.law.sample(self._climb.at(f, below), uniform[:, f], temperature)
-            below = model.law.seen(levels[:, f : f + 1]).to(last)
+            levels[:, f] = model.distribution.sample(self._climb.at(f, below), uniform[:, f], temperature)
+            below = model.distribution.to_input(levels[:, f : f + 1]).to(last)
             seen[:, 0, 0, f] = below[:, 0]
         self.state = seen, kept
         return levels

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from causalcnn.models.values import ValueModel
+from causalcnn.models.autoregressive import AutoregressiveModel
 
 __all__ = ["WithinFrame"]
 
@@ -24,7 +24,7 @@ class WithinFrame(nn.Module):
         model: it is held, not copied. frames: how many came before. seed: of the noise that they hold.
 
     Shape:
-        ``(batch, 1, length)`` → ``(batch, law.size, length)``, for a length of at most ``mels``.
+        ``(batch, 1, length)`` → ``(batch, distribution.size, length)``, for a length of at most ``mels``.
 
     Raises:
         ValueError: an input of another shape.
@@ -39,7 +39,7 @@ class WithinFrame(nn.Module):
 
     before: Tensor
 
-    def __init__(self, model: ValueModel, *, frames: int = 4, seed: int = 0) -> None:
+    def __init__(self, model: AutoregressiveModel, *, frames: int = 4, seed: int = 0) -> None:
         super().__init__()
         self.model = model
         noise = torch.rand(1, 1, frames, model.config.mels, generator=torch.Generator().manual_seed(seed)) * 2 - 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causalcnn.models import ValueModel
+from causalcnn.models import AutoregressiveModel
 from causalcnn.speech import FeatureCorpus, frame_level_db
 
 __all__ = ["LinearJudge", "continuations", "distance_db", "looks", "one_frame_ahead"]
@@ -18,7 +18,7 @@ SILENT_BELOW_DB = 40.0
 
 
 def continuations(
-    corpus: FeatureCorpus, model: ValueModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
+    corpus: FeatureCorpus, model: AutoregressiveModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
 ) -> tuple[Tensor, list[str]]:
     """Pieces of clips whose prompt ends within speech: levels ``(rows, prompt + frames, mels)``, and who speaks each.
 
@@ -51,7 +51,7 @@ def continuations(
 
 @torch.no_grad()
 def one_frame_ahead(
-    model: ValueModel, levels: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
+    model: AutoregressiveModel, levels: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
 ) -> Tensor:
     """Every frame from ``first`` on, drawn given the true frames before it, and never given another drawn frame.
 

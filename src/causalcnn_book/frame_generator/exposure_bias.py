@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from causalcnn._files import write_json
-from causalcnn.models import ValueModel, load_model
+from causalcnn.models import AutoregressiveModel, load_model
 from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below
 from causalcnn_book.frame_generator.drift_metrics import (
     SILENT_BELOW_DB,
@@ -123,7 +123,7 @@ def _interval(rows: Tensor, speakers: Sequence[str]) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _network_bits(model: ValueModel, levels: Tensor) -> Tensor:
+def _network_bits(model: AutoregressiveModel, levels: Tensor) -> Tensor:
     """What a network charges for the frames after the prompt, ``(rows, frames)``."""
     parts = [-model.log_prob(some).mean(2)[:, PROMPT_FRAMES:] / math.log(2) for some in levels.split(8)]
     return torch.cat(parts)
@@ -138,7 +138,7 @@ def _linear_ahead(asked: Asked, drawn: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _network_ahead(model: ValueModel, asked: Asked, drawn: Tensor, every: int = 20) -> Tensor:
+def _network_ahead(model: AutoregressiveModel, asked: Asked, drawn: Tensor, every: int = 20) -> Tensor:
     """The same for a network, for some of the frames only, as each needs a past of its own: ``(rows,)``."""
     past = int(model.field.axis("time").past or 0)
     total = []
@@ -149,7 +149,7 @@ def _network_ahead(model: ValueModel, asked: Asked, drawn: Tensor, every: int = 
     return torch.stack(total, 1).mean(1)
 
 
-def of_speech(judge: ValueModel, asked: Asked) -> dict[str, Any]:
+def of_speech(judge: AutoregressiveModel, asked: Asked) -> dict[str, Any]:
     """The measures of the speech itself."""
     true, first = asked.levels, PROMPT_FRAMES
     told = _told(asked, true[:, first:], true[:, first - 1 : -1])
@@ -157,7 +157,9 @@ def of_speech(judge: ValueModel, asked: Asked) -> dict[str, Any]:
     return told | _priced(asked, _network_bits(judge, true), "network_bits")
 
 
-def measure(model: ValueModel, judge: ValueModel, asked: Asked, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(
+    model: AutoregressiveModel, judge: AutoregressiveModel, asked: Asked, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a model writes one frame ahead, and what it writes freely."""
     true, first = asked.levels, PROMPT_FRAMES
     drawn = torch.stack([one_frame_ahead(model, row, first, seed=seed) for row in true])
@@ -171,7 +173,7 @@ def measure(model: ValueModel, judge: ValueModel, asked: Asked, seed: int) -> tu
     return ahead, free | _priced(asked, _network_bits(judge, whole), "network_bits")
 
 
-def by_temperature(model: ValueModel, asked: Asked) -> list[dict[str, Any]]:
+def by_temperature(model: AutoregressiveModel, asked: Asked) -> list[dict[str, Any]]:
     """The last 100 frames of free runs at each temperature, one seed."""
     true, found = asked.levels, []
     frames = true.shape[1] - PROMPT_FRAMES

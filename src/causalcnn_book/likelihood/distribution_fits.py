@@ -1,4 +1,4 @@
-"""Laws fitted to a histogram over 256 levels, just as ``laws.js`` fits them; means and deviations in levels."""
+"""Distributions fitted to a histogram over 256 levels, as ``distributions.js`` does; means and deviations in levels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERIES = (0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628
 
 
 def log_phi(x: ArrayLike) -> Floats:
-    """The logarithm of the normal CDF, with the approximation of ``laws.js``: a relative error of 1e-7.
+    """The logarithm of the normal CDF, with the approximation of ``distributions.js``: a relative error of 1e-7.
 
     Source: Press et al., Numerical Recipes, §6.2.
     """
@@ -38,7 +38,7 @@ def log_phi(x: ArrayLike) -> Floats:
 
 
 def _log_mass(mean: float, deviation: float) -> Floats:
-    """The logarithm of what a normal law puts on every level; the first and the last reach to infinity."""
+    """The logarithm of what a normal distribution puts on every level; the first and the last reach to infinity."""
     edges = np.concatenate([[-np.inf], np.arange(1, LEVELS), [np.inf]])
     low, high = (edges[:-1] - mean) / deviation, (edges[1:] - mean) / deviation
     mirrored = low + high > 0
@@ -105,6 +105,6 @@ def categorical_log(histogram: ArrayLike, bits: int) -> Floats:
 
 
 def price_bits(histogram: ArrayLike, logs: ArrayLike) -> float:
-    """What a law with these log-probabilities pays for a value of the histogram, in bits."""
+    """What a distribution with these log-probabilities pays for a value of the histogram, in bits."""
     h, log = np.asarray(histogram, dtype=np.float64), np.asarray(logs, dtype=np.float64)
     return -float((h[h > 0] * log[h > 0]).sum()) / math.log(2)

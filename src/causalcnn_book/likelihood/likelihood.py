@@ -27,7 +27,15 @@ from torch import Tensor, nn
 
 from causalcnn._files import write_json
 from causalcnn.field import Field
-from causalcnn.models import MODELS, FrameGenerator, MelNet, PixelCNN, ValueConfig, ValueModel, save_model
+from causalcnn.models import (
+    MODELS,
+    AutoregressiveConfig,
+    AutoregressiveModel,
+    FrameGenerator,
+    MelNet,
+    PixelCNN,
+    save_model,
+)
 from causalcnn.models.frame_generator import FrameGeneratorConfig
 from causalcnn.models.melnet import MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNNConfig
@@ -52,10 +60,10 @@ STEPS, BATCH_ROWS, FRAMES = 400, 8, 64
 LEARNING_RATE = 3e-3
 
 
-class _Baseline(ValueModel):
+class _Baseline(AutoregressiveModel):
     """What is common to the baselines, which read one earlier frame or none."""
 
-    Config: ClassVar[type[ValueConfig]] = ValueConfig
+    Config: ClassVar[type[AutoregressiveConfig]] = AutoregressiveConfig
 
     @property
     def field(self) -> Field:
@@ -67,7 +75,7 @@ class _Baseline(ValueModel):
         return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :class:`ValueModel`."""
+        """See :class:`AutoregressiveModel`."""
         self._check(x)
         before = torch.cat([state, x], 2)
         return self._say(before[:, 0, :-1]).movedim(-1, 1), before[:, :, -1:]
@@ -81,9 +89,9 @@ class Histogram(_Baseline):
 
     name: ClassVar[str] = "histogram"
 
-    def __init__(self, config: ValueConfig) -> None:
-        super().__init__(config.with_(law="categorical-8"))
-        self.logits = nn.Parameter(torch.zeros(config.mels, self.law.size))
+    def __init__(self, config: AutoregressiveConfig) -> None:
+        super().__init__(config.with_(output="categorical-8"))
+        self.logits = nn.Parameter(torch.zeros(config.mels, self.distribution.size))
 
     def _say(self, last: Tensor) -> Tensor:
         return self.logits.expand(*last.shape, -1)
@@ -94,33 +102,33 @@ class Copy(_Baseline):
 
     name: ClassVar[str] = "copy"
 
-    def __init__(self, config: ValueConfig) -> None:
-        super().__init__(config.with_(law="logistics-1"))
+    def __init__(self, config: AutoregressiveConfig) -> None:
+        super().__init__(config.with_(output="logistic-mixture-1"))
         self.spread = nn.Parameter(torch.full((config.mels,), -2.0))
 
     def _say(self, last: Tensor) -> Tensor:
         return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], -1)
 
 
-def models(bins: UniformBins) -> dict[str, ValueModel]:
+def models(bins: UniformBins) -> dict[str, AutoregressiveModel]:
     """The rows of the table, untrained; each changes one thing of ``"logistics"``, the row to compare with."""
     grid: dict[str, Any] = {"low_db": bins.low_db, "high_db": bins.high_db}
     base = FrameGeneratorConfig.tiny().with_(**grid)
     flat = base.with_(encoder="2d", channels=CHANNELS_2D)
-    rows: dict[str, ValueModel] = {
-        "histogram": Histogram(ValueConfig(**grid)),
-        "copy": Copy(ValueConfig(**grid)),
+    rows: dict[str, AutoregressiveModel] = {
+        "histogram": Histogram(AutoregressiveConfig(**grid)),
+        "copy": Copy(AutoregressiveConfig(**grid)),
         "logistics": FrameGenerator(base),
-        "gaussian": FrameGenerator(base.with_(law="gaussian")),
-        "gaussians": FrameGenerator(base.with_(law="gaussians-4")),
-        "categorical-4": FrameGenerator(base.with_(law="categorical-4")),
-        "categorical-6": FrameGenerator(base.with_(law="categorical-6")),
-        "categorical-8": FrameGenerator(base.with_(law="categorical-8")),
+        "gaussian": FrameGenerator(base.with_(output="gaussian")),
+        "gaussians": FrameGenerator(base.with_(output="gaussian-mixture-4")),
+        "categorical-4": FrameGenerator(base.with_(output="categorical-4")),
+        "categorical-6": FrameGenerator(base.with_(output="categorical-6")),
+        "categorical-8": FrameGenerator(base.with_(output="categorical-8")),
         "2d": FrameGenerator(flat),
         "dilation 3": FrameGenerator(base.with_(dilations=(3,))),
         "stacks": FrameGenerator(base.with_(dilations=(1, 3), channels=CHANNELS_TWO_STACKS)),
-        "no glimpse": FrameGenerator(base.with_(glimpse=0)),
-        "own samples": FrameGenerator(base.with_(own_share=0.25)),
+        "no glimpse": FrameGenerator(base.with_(context_bands=0)),
+        "own samples": FrameGenerator(base.with_(scheduled_sampling=0.25)),
         "pixelcnn": PixelCNN(PixelCNNConfig.tiny().with_(**grid)),
         "melnet": MelNet(MelNetConfig.tiny().with_(**grid)),
     }
@@ -156,7 +164,7 @@ class Task:
 
 
 @torch.no_grad()
-def score(model: ValueModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
+def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
     """Bits per value of a corpus, over all real frames and over those that speak.
 
     Args:
@@ -175,7 +183,7 @@ def score(model: ValueModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[
 
 def run(
     name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
-) -> tuple[dict[str, Any], ValueModel]:
+) -> tuple[dict[str, Any], AutoregressiveModel]:
     """Train one row with one seed, and score it on every set; also the model, in eval mode."""
     torch.manual_seed(seed)
     model = models(task.bins)[name]

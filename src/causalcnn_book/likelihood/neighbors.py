@@ -1,8 +1,8 @@
-"""How much a value's two nearest neighbours tell of it, and what three laws make of the distributions that are left.
+"""How much a value's two nearest neighbours tell of it, and what three distributions make of what is left.
 
 Counted on embedded speech of the training speakers, priced on speakers who were never heard: the value given nothing,
 its band, the value of the frame before, that of the band below, or both. Where both are known to an eighth of the
-range, laws are fitted to each of the 64 distributions: a Gaussian (with a spread of its own, or one for all), a
+range, distributions are fitted to each of the 64 histograms: a Gaussian (with a spread of its own, or one for all), a
 mixture of four, and a histogram.
 
     causalcnn experiment neighbors --out book/measurements/neighbors.json
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from causalcnn._files import write_json
-from causalcnn.models import Law, law_of
-from causalcnn.models.laws import LEVELS
+from causalcnn.models import OutputDistribution, get_distribution
+from causalcnn.models.distributions import LEVELS
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
 
 __all__ = ["contexts", "fitted", "main", "neighbours", "run"]
@@ -33,7 +33,7 @@ FINE, COARSE = 32, 8
 """Parts of the range in which a neighbour is told, for the first table and for the second."""
 FAITH = 8.0
 """How many counts the distribution without the context is worth: a context seldom seen says little of its own."""
-LAWS = ("gaussian", "gaussians-1", "gaussians-4", "logistics-4")
+FITTED = ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4", "logistic-mixture-4")
 """What is fitted to the contexts; the first has one spread for all of them."""
 
 
@@ -83,38 +83,38 @@ def _tables(levels: Tensor) -> dict[str, Tensor]:
     }
 
 
-def fitted(law: Law, histograms: Tensor, shares: Tensor, *, steps: int = 600) -> Tensor:
-    """The log-probabilities of a law that was fitted to each of some histograms, by gradient descent on its price.
+def fitted(distribution: OutputDistribution, histograms: Tensor, shares: Tensor, *, steps: int = 600) -> Tensor:
+    """The log-probabilities of a distribution fitted to each of some histograms, by gradient descent on its price.
 
     Args:
-        law: its own parameters, if it has any, are learned too and shared by all histograms.
+        distribution: its own parameters, if it has any, are learned too and shared by all histograms.
         histograms: of the 256 levels, ``(contexts, 256)``, each summing to one. shares: of the contexts.
 
     Shape: → ``(contexts, 256)``, in nats
     """
-    each = law.start().repeat(len(histograms), 1).requires_grad_()
+    each = distribution.initial_bias().repeat(len(histograms), 1).requires_grad_()
     every = torch.arange(LEVELS).expand(len(histograms), -1)
-    optimiser = torch.optim.Adam([each, *law.parameters()], lr=0.05)
+    optimiser = torch.optim.Adam([each, *distribution.parameters()], lr=0.05)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     weights = (histograms * (shares[:, None] + 1e-4)).float()
     for _ in range(steps):
         optimiser.zero_grad()
-        (-(weights * law.log_prob(each[:, None].expand(-1, LEVELS, -1), every)).sum()).backward()
+        (-(weights * distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every)).sum()).backward()
         optimiser.step()
         rate.step()
     with torch.no_grad():
-        return law.log_prob(each[:, None].expand(-1, LEVELS, -1), every).double()
+        return distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every).double()
 
 
 def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[str, Any]:
     """Count on one corpus, price on the other.
 
     Args:
-        steps: of gradient descent, for each law.
+        steps: of gradient descent, for each distribution.
 
     Returns:
-        ``bins``; ``given`` (bits by what is told) and ``laws`` (bits by law), each with the mean over the speakers of
-        ``test``, its interval and the values.
+        ``bins``; ``given`` (bits by what is told) and ``distributions`` (bits by what was fitted), each with the mean
+        over the speakers of ``test``, its interval and the values.
 
     Raises:
         ValueError: a speaker is in both corpora.
@@ -127,21 +127,23 @@ def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[
     smooth = {name: _smooth(counts, prior) for name, counts in tables.items()}
     shares = tables["eighths"].sum(1) / tables["eighths"].sum()
     with torch.random.fork_rng(devices=[]):
-        laws = {name: fitted(law_of(name), smooth["eighths"], shares, steps=steps) for name in LAWS}
-    laws["histogram"] = smooth["eighths"].log()
+        distributions = {
+            name: fitted(get_distribution(name), smooth["eighths"], shares, steps=steps) for name in FITTED
+        }
+    distributions["histogram"] = smooth["eighths"].log()
     given: dict[str, list[float]] = {name: [] for name in tables}
-    priced: dict[str, list[float]] = {name: [] for name in laws}
+    priced: dict[str, list[float]] = {name: [] for name in distributions}
     for speaker in test.speaker_names:
         levels = bins.encode(torch.cat(list(test.only(speaker)), 1))
         here, told = neighbours(levels)[0], _given(levels)
         for name, table in smooth.items():
             given[name].append(float(-table[told[name][0], here].log2().mean()))
-        for name, logs in laws.items():
+        for name, logs in distributions.items():
             priced[name].append(float(-logs[told["eighths"][0], here].mean() / math.log(2)))
     return {
         "bins": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": bins.step_db},
         "given": {name: _over_speakers(bits) for name, bits in given.items()},
-        "laws": {name: _over_speakers(bits) for name, bits in priced.items()},
+        "distributions": {name: _over_speakers(bits) for name, bits in priced.items()},
     }
 
 
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **run(FeatureCorpus.of(train), FeatureCorpus.of(test)),
     }
     write_json(given.out, found)
-    for kind in ("given", "laws"):
+    for kind in ("given", "distributions"):
         print(kind, {name: row["mean"] for name, row in found[kind].items()})
     return 0
 

@@ -1,4 +1,4 @@
-"""The law explorer tells the truth: JavaScript, Python and the library's laws price the same data alike."""
+"""The distribution explorer tells the truth: JavaScript, Python and the library price the same data alike."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 
 pytest.importorskip("anywidget")
 
-from causalcnn.models import Law, law_of
-from causalcnn.models.laws.mixtures import LEAST_SCALE
+from causalcnn.models import OutputDistribution, get_distribution
+from causalcnn.models.distributions.mixtures import MIN_SCALE
 from causalcnn_book.likelihood.distribution_fits import gaussian_fit, log_phi
-from causalcnn_book.likelihood.distributions import BARS, DRAWN, LawExplorer
+from causalcnn_book.likelihood.distributions import BARS, DRAWN, DistributionExplorer
 
 KEYS = ("shape", "bars", "components", "bits", "chosen", "before", "below", "contexts")
 DICE = random.Random(0)
@@ -37,7 +37,7 @@ CONTEXTS = [[DICE.choice((0, 0, 1, 40, i)) for i in range(256)] for _ in range(6
 GRID += [{"contexts": CONTEXTS, "before": a, "below": b, "components": 4} for a in range(1, 9) for b in (a, 9 - a)]
 
 
-def state(figure: LawExplorer) -> dict[str, Any]:
+def state(figure: DistributionExplorer) -> dict[str, Any]:
     return {key: getattr(figure, key) for key in KEYS}
 
 
@@ -46,7 +46,7 @@ def numbers(text: str) -> list[float]:
 
 
 def raw(scale: float) -> float:
-    return math.log(math.expm1(scale - LEAST_SCALE))
+    return math.log(math.expm1(scale - MIN_SCALE))
 
 
 def parameters(fit: list[tuple[float, float, float]]) -> torch.Tensor:
@@ -56,8 +56,8 @@ def parameters(fit: list[tuple[float, float, float]]) -> torch.Tensor:
     return torch.tensor([*logits, *(m / 128 - 1 for m in means), *(raw(d / 128) for d in deviations)])
 
 
-def price(law: Law, given: torch.Tensor, h: list[float]) -> float:
-    log_prob = law.log_prob(given.expand(256, -1), torch.arange(256)).double()
+def price(distribution: OutputDistribution, given: torch.Tensor, h: list[float]) -> float:
+    log_prob = distribution.log_prob(given.expand(256, -1), torch.arange(256)).double()
     shares = torch.tensor(h, dtype=torch.float64)
     return float(-(shares * log_prob)[shares > 0].sum() / math.log(2))
 
@@ -65,10 +65,10 @@ def price(law: Law, given: torch.Tensor, h: list[float]) -> float:
 def test_javascript_python_and_the_library_agree_over_the_whole_grid(engine: Any) -> None:
     script = engine("distributions")
     for setting in GRID:
-        figure = LawExplorer(**setting)
+        figure = DistributionExplorer(**setting)
         live, own = (
             script(
-                "(({h, gaussian, mixture, bits, empty}) => ({h, gaussian, mixture, bits, empty}))(lawRead(s))",
+                "(({h, gaussian, mixture, bits, empty}) => ({h, gaussian, mixture, bits, empty}))(readState(s))",
                 s=state(figure),
             ),
             figure.read(),
@@ -79,20 +79,20 @@ def test_javascript_python_and_the_library_agree_over_the_whole_grid(engine: Any
             torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-9)
         for name, bits in own["bits"].items():
             assert live["bits"][name] == pytest.approx(bits, abs=1e-6), (setting, name)
-        gaussians = law_of(f"gaussians-{figure.components}")
+        gaussians = get_distribution(f"gaussian-mixture-{figure.components}")
         assert price(gaussians, parameters(own["mixture"]), own["h"]) == pytest.approx(own["bits"]["mixture"], abs=1e-3)
-        assert price(law_of("gaussians-1"), parameters(own["gaussian"]), own["h"]) == pytest.approx(
+        assert price(get_distribution("gaussian-mixture-1"), parameters(own["gaussian"]), own["h"]) == pytest.approx(
             own["bits"]["gaussian"], abs=1e-3
         )
         coarse = torch.tensor(own["h"]).view(2**figure.bits, -1).sum(1).clamp(min=1e-30).log()
-        assert price(law_of(f"categorical-{figure.bits}"), coarse, own["h"]) == pytest.approx(
+        assert price(get_distribution(f"categorical-{figure.bits}"), coarse, own["h"]) == pytest.approx(
             own["bits"]["categorical"], abs=1e-3
         )
 
 
-def test_no_law_beats_the_entropy_and_more_freedom_costs_nothing() -> None:
+def test_no_distribution_beats_the_entropy_and_more_freedom_costs_nothing() -> None:
     for shape in DRAWN:
-        bits = [LawExplorer(shape=shape, bits=b).read()["bits"] for b in range(1, 9)]
+        bits = [DistributionExplorer(shape=shape, bits=b).read()["bits"] for b in range(1, 9)]
         assert all(one["entropy"] <= min(one.values()) + 1e-9 for one in bits)
         fine = [one["categorical"] for one in bits]
         assert fine == sorted(fine, reverse=True)
@@ -102,17 +102,19 @@ def test_no_law_beats_the_entropy_and_more_freedom_costs_nothing() -> None:
 def test_the_gaussian_is_the_one_of_most_likelihood() -> None:
     """Its mean and variance minimise the price among Gaussians, but for what the grid rounds."""
     for shape in ("two", "one"):
-        own = LawExplorer(shape=shape).read()
+        own = DistributionExplorer(shape=shape).read()
         best = own["bits"]["gaussian"]
         ((_, mean, deviation),) = gaussian_fit(own["h"])
         for there, wide in itertools.product((-4, 0, 4), (0.93, 1, 1.07)):
-            other = price(law_of("gaussians-1"), parameters([(1.0, mean + there, deviation * wide)]), own["h"])
+            other = price(
+                get_distribution("gaussian-mixture-1"), parameters([(1.0, mean + there, deviation * wide)]), own["h"]
+            )
             assert other > best - 0.01
 
 
 def test_the_mixture_is_no_worse_than_one_gaussian() -> None:
     for shape, components in itertools.product(DRAWN, range(2, 7)):
-        bits = LawExplorer(shape=shape, components=components).read()["bits"]
+        bits = DistributionExplorer(shape=shape, components=components).read()["bits"]
         assert bits["mixture"] < bits["gaussian"]
 
 
@@ -127,9 +129,9 @@ def test_the_logarithm_of_phi(engine: Any) -> None:
 def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: int) -> None:
     script = engine("distributions")
     for setting in GRID[:: 7 if width == 700 else 11]:
-        figure = LawExplorer(**setting, chosen=3)
+        figure = DistributionExplorer(**setting, chosen=3)
         picture, height = figure.picture(width, "x")
-        live = script("lawPicture(s, width)", s=state(figure), width=width)
+        live = script("drawPicture(s, width)", s=state(figure), width=width)
         assert re.sub(r"[\d.-]+", "#", live) == re.sub(r"[\d.-]+", "#", picture)
         # Logarithms of the two languages differ in the last digit, so a number may round to its neighbour.
         assert max(abs(a - b) for a, b in zip(numbers(live), numbers(picture), strict=True)) < 0.11
@@ -140,11 +142,11 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
 
 
 def test_a_drawn_bar_is_the_only_one_that_changes(engine: Any) -> None:
-    script, figure = engine("distributions"), LawExplorer(shape="cut")
+    script, figure = engine("distributions"), DistributionExplorer(shape="cut")
     text = script("redrawn(s, 5, 13.4)", s=state(figure))
     assert text == DRAWN["cut"][:5] + "d" + DRAWN["cut"][6:]
     assert script("redrawn(s, 0, 99)", s=state(figure))[0] == "k"
-    assert LawExplorer(bars=text).heights()[5] == 13
+    assert DistributionExplorer(bars=text).heights()[5] == 13
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
@@ -166,4 +168,4 @@ def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
 
 def test_wrong_contexts_are_refused() -> None:
     with pytest.raises(ValueError, match="64 histograms of 256 counts"):
-        LawExplorer(contexts=[[1] * 64])
+        DistributionExplorer(contexts=[[1] * 64])

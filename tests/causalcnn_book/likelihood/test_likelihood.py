@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from causalcnn.cli import main
-from causalcnn.models import ValueConfig
+from causalcnn.models import AutoregressiveConfig
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
 from causalcnn_book.likelihood import likelihood as discrete
 
@@ -34,8 +34,8 @@ def test_one_thing_differs():
     rows = discrete.models(BINS)
     base = rows["logistics"].config
     assert rows["dilation 3"].config == base.with_(dilations=(3,))
-    assert rows["categorical-4"].config == base.with_(law="categorical-4")
-    assert rows["own samples"].config == base.with_(own_share=0.25)
+    assert rows["categorical-4"].config == base.with_(output="categorical-4")
+    assert rows["own samples"].config == base.with_(scheduled_sampling=0.25)
 
 
 @pytest.mark.parametrize("name", sorted(discrete.models(BINS)))
@@ -55,7 +55,7 @@ def test_no_row_reads_what_it_predicts(name):
 
 def test_a_histogram_learns_the_frequencies_of_levels(task):
     """Its best bits are the entropy of the levels, so a score below that of what it was fitted to is a wrong score."""
-    model = discrete.Histogram(ValueConfig(low_db=task.bins.low_db, high_db=task.bins.high_db)).eval()
+    model = discrete.Histogram(AutoregressiveConfig(low_db=task.bins.low_db, high_db=task.bins.high_db)).eval()
     levels = torch.cat([model.levels(task.sets["embedded"][i][None])[0] for i in range(len(task.sets["embedded"]))])
     counts = torch.nn.functional.one_hot(levels, 256).sum(0).double()
     shares = counts / counts.sum(1, keepdim=True)
@@ -63,14 +63,14 @@ def test_a_histogram_learns_the_frequencies_of_levels(task):
     with torch.no_grad():
         model.logits.copy_(shares.clamp(min=1e-12).log())
     assert discrete.score(model, task.sets["embedded"])["bits"] == pytest.approx(entropy, abs=1e-3)
-    untrained = discrete.Histogram(ValueConfig()).eval()
+    untrained = discrete.Histogram(AutoregressiveConfig()).eval()
     assert discrete.score(untrained, task.sets["embedded"])["bits"] == pytest.approx(8, abs=1e-5)
 
 
 def test_a_copy_is_centred_on_the_last_frame():
-    model = discrete.Copy(ValueConfig()).eval()
+    model = discrete.Copy(AutoregressiveConfig()).eval()
     levels = torch.randint(110, 146, (1, 3, 80), generator=torch.Generator().manual_seed(0))
-    mean = model.law.mean(model(model.seen(levels)).movedim(1, -1))
+    mean = model.distribution.mean(model(model.to_input(levels)).movedim(1, -1))
     torch.testing.assert_close(mean[:, 1:], levels[:, :-1].float(), atol=2.0, rtol=0)
 
 

@@ -1,11 +1,11 @@
-"""What a value's neighbours tell: counted right, and priced so that more knowledge and a truer law cost less."""
+"""What a value's neighbours tell: counted right, and priced so that more knowledge and a truer shape cost less."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from causalcnn.models import law_of
+from causalcnn.models import get_distribution
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
 from causalcnn_book.likelihood.neighbors import contexts, fitted, neighbours, run
 
@@ -30,7 +30,7 @@ def test_contexts_count_every_value_once_where_it_belongs() -> None:
     assert torch.equal(table, obvious)
 
 
-def test_a_law_is_fitted_by_its_price() -> None:
+def test_a_distribution_is_fitted_by_its_price() -> None:
     levels = torch.arange(256.0)
     lumps = torch.stack(
         [
@@ -41,12 +41,12 @@ def test_a_law_is_fitted_by_its_price() -> None:
     histograms = (lumps / lumps.sum(1, keepdim=True)).double()
     entropy = torch.special.entr(histograms).sum(1)
     price = {}
-    for name in ("gaussian", "gaussians-1", "gaussians-4"):
-        logs = fitted(law_of(name), histograms, torch.tensor([0.5, 0.5]), steps=400)
+    for name in ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4"):
+        logs = fitted(get_distribution(name), histograms, torch.tensor([0.5, 0.5]), steps=400)
         price[name] = -(histograms * logs).sum(1) - entropy
         assert torch.allclose(logs.exp().sum(1), torch.ones(2).double(), atol=1e-4)
-    assert price["gaussians-4"].max() < 0.01
-    assert price["gaussians-1"][0] < 0.01 < 0.5 < price["gaussians-1"][1]
+    assert price["gaussian-mixture-4"].max() < 0.01
+    assert price["gaussian-mixture-1"][0] < 0.01 < 0.5 < price["gaussian-mixture-1"][1]
     assert price["gaussian"][0] > 0.3  # its spread must do for the second, too
 
 
@@ -59,7 +59,7 @@ def test_more_knowledge_costs_less_on_unheard_speakers() -> None:
     # So little speech fills neither the 1,024 contexts of both nor those of the bands.
     assert given["eighths"] < min(given["before"], given["below"])
     assert max(given["before"], given["below"], given["both"]) < given["nothing"] < 8
-    laws = {name: row["mean"] for name, row in found["laws"].items()}
-    assert max(laws.values()) < given["nothing"]
+    distributions = {name: row["mean"] for name, row in found["distributions"].items()}
+    assert max(distributions.values()) < given["nothing"]
     with pytest.raises(ValueError, match="in both corpora"):
         run(train, train)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("anywidget")
 
-from causalcnn.models.values import ordered_field
+from causalcnn.models.autoregressive import ordered_field
 from causalcnn.nn import CausalConv1d, CausalConv2d
 from causalcnn_book.likelihood import orders
 from causalcnn_book.likelihood.orders import BANDS, CELLS, FRAMES, OrderExplorer, rank

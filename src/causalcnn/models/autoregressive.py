@@ -14,54 +14,54 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.laws import LEVELS, Law, bits_per_dimension, law_of
+from causalcnn.models.distributions import LEVELS, OutputDistribution, bits_per_dimension, get_distribution
 from causalcnn.nn.law import CausalModule, Convention, State
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch, UniformBins
 
-__all__ = ["Sampler", "ValueConfig", "ValueModel", "ordered_field"]
+__all__ = ["AutoregressiveConfig", "AutoregressiveModel", "Sampler", "ordered_field"]
 
-GAIN = 8.0
+HEAD_SCALE = 8.0
 """What the last layer's output is multiplied with. A spread of half a level is far from where training begins, and
 Adam moves a weight by its rate in a step, whatever the gradient: without it the spreads take hundreds of steps."""
 
 
-def begin_broad(last: nn.Linear | nn.Conv1d, law: Law) -> None:
-    """Set a last layer so that ``GAIN`` times its output begins as ``law.start()``, nearly the same for every value."""
+def begin_broad(last: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> None:
+    """Set a last layer so that ``HEAD_SCALE`` times its output begins as the distribution's initial bias, or nearly."""
     with torch.no_grad():
-        last.weight.mul_(0.2 / GAIN)
-        last.bias.copy_(law.start() / GAIN)  # type: ignore[union-attr]
+        last.weight.mul_(0.2 / HEAD_SCALE)
+        last.bias.copy_(distribution.initial_bias() / HEAD_SCALE)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
-class ValueConfig:
+class AutoregressiveConfig:
     """What all models of values have in common.
 
     Attributes:
-        law: the distribution of a value, see :func:`~causalcnn.models.law_of`.
+        output: the distribution of a value, see :func:`~causalcnn.models.get_distribution`.
         mels: bands of a frame.
         low_db, high_db: the range of the 256 levels. ``UniformBins.fitted(corpus)`` learns it.
-        own_share: in training, the share of the values read that are the model's own samples instead of the
+        scheduled_sampling: in training, the share of the values read that are the model's own samples instead of the
             truth (scheduled sampling, in parallel: Duckworth et al., arXiv 1906.04331). 0 is teacher forcing.
 
     Raises:
         ValueError: a number that cannot be.
     """
 
-    law: str = "logistics-4"
+    output: str = "logistic-mixture-4"
     mels: int = 80
     low_db: float = -70.0
     high_db: float = 20.0
-    own_share: float = 0.0
+    scheduled_sampling: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mels < 1:
             raise ValueError(f"mels is {self.mels}; a frame has at least 1 band")
         if not self.low_db < self.high_db:
             raise ValueError(f"the range goes from {self.low_db} to {self.high_db} dB; the first must be the smaller")
-        if not 0 <= self.own_share < 1:
-            raise ValueError(f"own_share is {self.own_share}; it is a share, at least 0 and below 1")
+        if not 0 <= self.scheduled_sampling < 1:
+            raise ValueError(f"scheduled_sampling is {self.scheduled_sampling}; it is a share, at least 0 and below 1")
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some values changed."""
@@ -74,26 +74,26 @@ class ValueConfig:
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
 
 
-class ValueModel(CausalModule):
+class AutoregressiveModel(CausalModule):
     """The base of the models that predict a spectrogram value by value.
 
     As a layer it reads the values that were there, as numbers from −1 to 1 ``(batch, 1, time, mels)``, and gives
-    the parameters of the distribution of each, ``(batch, law.size, time, mels)``: those at ``(t, f)`` depend on
-    frames before ``t``, and on the frequencies below ``f`` of frame ``t``. A subclass gives that, and a faster
+    the parameters of the distribution of each, ``(batch, distribution.size, time, mels)``: those at ``(t, f)`` depend
+    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``. A subclass gives that, and a faster
     :class:`Sampler` where it can.
 
     Levels are integers 0 … 255 in the shape ``(batch, time, mels)``.
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type[ValueConfig]]
-    config: ValueConfig
-    law: Law
+    Config: ClassVar[type[AutoregressiveConfig]]
+    config: AutoregressiveConfig
+    distribution: OutputDistribution
 
-    def __init__(self, config: ValueConfig) -> None:
+    def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__()
         self.config = config
-        self.law = law_of(config.law)
+        self.distribution = get_distribution(config.output)
 
     @property
     def convention(self) -> Convention:
@@ -116,16 +116,16 @@ class ValueModel(CausalModule):
         """Levels ``(batch, time, mels)`` → log-mel in dB ``(batch, mels, time)``: the centres of their bins."""
         return self.bins.decode(levels).transpose(1, 2)
 
-    def seen(self, levels: Tensor) -> Tensor:
+    def to_input(self, levels: Tensor) -> Tensor:
         """What the network reads of levels ``(batch, time, mels)``: ``(batch, 1, time, mels)``, from −1 to 1."""
         weight = next(self.parameters())
-        return self.law.seen(levels).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
+        return self.distribution.to_input(levels).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
 
     def _check(self, x: Tensor) -> None:
         if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels or not x.is_floating_point():
             raise ValueError(
                 f"the input is {x.dtype} of shape {tuple(x.shape)}; this model reads values from −1 to 1, "
-                f"(batch, 1, time, {self.config.mels}). model.seen(levels) makes them of levels, "
+                f"(batch, 1, time, {self.config.mels}). model.to_input(levels) makes them of levels, "
                 "model.levels(features) makes levels of log-mel in dB"
             )
 
@@ -135,21 +135,21 @@ class ValueModel(CausalModule):
 
         Shape: ``(batch, time, mels)`` → the same
         """
-        return self._log_prob(levels, self.seen(levels))
+        return self._log_prob(levels, self.to_input(levels))
 
     def _log_prob(self, levels: Tensor, x: Tensor) -> Tensor:
-        return self.law.log_prob(self(x).movedim(1, -1), levels)
+        return self.distribution.log_prob(self(x).movedim(1, -1), levels)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Bits per dimension of the real frames: the mean of −log₂ of the probability of each value.
 
         Returns:
-            The loss, and the metric ``bits``. Only while training, and only where ``own_share`` is above 0, some of
-            the values read are the model's own.
+            The loss, and the metric ``bits``. Only while training, and only where ``scheduled_sampling`` is above 0,
+            some of the values read are the model's own.
         """
         levels = self.levels(batch.features)
-        x = self.seen(levels)
-        if self.training and self.config.own_share:
+        x = self.to_input(levels)
+        if self.training and self.config.scheduled_sampling:
             x = self._partly_own(levels, x)
         bits = bits_per_dimension(self._log_prob(levels, x), batch.mask)
         return bits, {"bits": bits.detach()}
@@ -157,9 +157,9 @@ class ValueModel(CausalModule):
     @torch.no_grad()
     def _partly_own(self, levels: Tensor, x: Tensor) -> Tensor:
         parameters = self(x).movedim(1, -1)
-        uniform = torch.rand(*levels.shape, self.law.draws, device=levels.device, dtype=torch.float32)
-        own = self.seen(self.law.sample(parameters, uniform))
-        return torch.where(torch.rand_like(x) < self.config.own_share, own, x)
+        uniform = torch.rand(*levels.shape, self.distribution.num_uniforms, device=levels.device, dtype=torch.float32)
+        own = self.to_input(self.distribution.sample(parameters, uniform))
+        return torch.where(torch.rand_like(x) < self.config.scheduled_sampling, own, x)
 
     # --------------------------------------------------------------------------------------------- sampling
     def sampler(self, rows: int = 1, *, reference: bool = False) -> Sampler:
@@ -186,7 +186,8 @@ class ValueModel(CausalModule):
             frames: how many to draw. rows: how many spectrograms, side by side.
             prompt: levels ``(rows, time, mels)`` that were there before; default: nothing.
             seed: of the draws: the same seed gives the same samples on the same machine.
-            temperature: below 1 the likelier is preferred; see :meth:`Law.sample <causalcnn.models.Law.sample>`.
+            temperature: below 1 the likelier is preferred; see
+                :meth:`~causalcnn.models.OutputDistribution.sample`.
             reference: draw in the slow, obvious way.
 
         Returns:
@@ -210,7 +211,7 @@ class ValueModel(CausalModule):
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
 
 
-ModelT = TypeVar("ModelT", bound=ValueModel)
+ModelT = TypeVar("ModelT", bound=AutoregressiveModel)
 
 
 class Sampler(Generic[ModelT]):
@@ -232,8 +233,8 @@ class Sampler(Generic[ModelT]):
         self.state: State = model.initial_state(rows, model.config.mels)
 
     def uniform(self, generator: torch.Generator) -> Tensor:
-        """The random numbers of one frame, ``(rows, mels, law.draws)``: float64, strictly between 0 and 1."""
-        shape = (self.rows, self.model.config.mels, self.model.law.draws)
+        """The random numbers of one frame: ``(rows, mels, distribution.num_uniforms)`` float64, strictly in (0, 1)."""
+        shape = (self.rows, self.model.config.mels, self.model.distribution.num_uniforms)
         return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
 
     @torch.no_grad()
@@ -250,7 +251,7 @@ class Sampler(Generic[ModelT]):
                 f"the prompt has levels from {int(levels.min())} to {int(levels.max())}; they are 0 to {LEVELS - 1}: "
                 "model.levels(features)"
             )
-        self._read(self.model.seen(levels))
+        self._read(self.model.to_input(levels))
 
     @torch.no_grad()
     def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
@@ -266,9 +267,11 @@ class Sampler(Generic[ModelT]):
         model = self.model
         levels = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
         for f in range(model.config.mels):  # values from f on are not read yet: whatever stands there
-            parameters, _ = model.step(model.seen(levels), self.state)
-            levels[:, 0, f] = model.law.sample(parameters[:, :, 0, f], uniform[:, f].to(levels.device), temperature)
-        self._read(model.seen(levels))
+            parameters, _ = model.step(model.to_input(levels), self.state)
+            levels[:, 0, f] = model.distribution.sample(
+                parameters[:, :, 0, f], uniform[:, f].to(levels.device), temperature
+            )
+        self._read(model.to_input(levels))
         return levels[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""What every output law is: a distribution over one value's level, on a grid of 256 levels that all laws share."""
+"""What every output distribution does, on a grid of 256 levels that all of them share."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LEVELS", "Law", "bits_per_dimension"]
+__all__ = ["LEVELS", "OutputDistribution", "bits_per_dimension"]
 
 LEVELS = 256
-"""The levels of the grid on which all laws are compared: 8 bits."""
+"""The levels of the grid on which all distributions are compared: 8 bits."""
 
 
-class Law(nn.Module):
+class OutputDistribution(nn.Module):
     """A distribution over one value's level, 0 … 255, given by ``size`` numbers that a network puts out.
 
-    However a law is built, its 256 probabilities sum to one, so the bits of any two laws can be compared. Numbers
-    are read in float32, whatever their dtype.
+    However it is built, its 256 probabilities sum to one, so the bits of any two distributions can be compared.
+    Numbers are read in float32, whatever their dtype.
 
-    Means and scales are in the unit in which a network sees a level (:meth:`seen`): the grid reaches from −1 to 1
+    Means and scales are in the unit in which a network sees a level (:meth:`to_input`): the grid reaches from −1 to 1
     and a level is 1/128 wide.
 
     Attributes:
         size: numbers that a network gives for one value.
-        draws: uniform numbers in (0, 1) that one sample takes.
+        num_uniforms: uniform numbers in (0, 1) that one sample takes.
     """
 
     size: int
-    draws: int
+    num_uniforms: int
 
     def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
         """The log-probability of levels, in nats.
@@ -47,7 +47,7 @@ class Law(nn.Module):
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Levels drawn with given uniform numbers: the same numbers, the same levels.
 
-        Shape: ``(…, size)`` and ``(…, draws)`` in (0, 1) → ``(…)`` int64
+        Shape: ``(…, size)`` and ``(…, num_uniforms)`` in (0, 1) → ``(…)`` int64
         """
         raise NotImplementedError
 
@@ -58,15 +58,15 @@ class Law(nn.Module):
         """
         raise NotImplementedError
 
-    def seen(self, levels: Tensor) -> Tensor:
+    def to_input(self, levels: Tensor) -> Tensor:
         """What a network reads of levels: the centre of the bin, between −1 and 1.
 
         Shape: ``(…)`` int64 → ``(…)`` float32
         """
         return (levels.to(torch.float32) + 0.5) * (2 / LEVELS) - 1
 
-    def start(self) -> Tensor:
-        """Where training begins, as the bias of a network's last layer: broad and symmetric, ``(size,)``."""
+    def initial_bias(self) -> Tensor:
+        """The bias of a network's last layer with which training begins: broad and symmetric, ``(size,)``."""
         raise NotImplementedError
 
     def _check(self, parameters: Tensor, levels: Tensor | None = None) -> None:
@@ -91,14 +91,14 @@ class Law(nn.Module):
             raise ValueError(f"temperature is {temperature}; it must be a finite number above 0 (1: as learned)")
 
     def _check_uniform(self, uniform: Tensor) -> None:
-        if uniform.shape[-1:] != (self.draws,):
+        if uniform.shape[-1:] != (self.num_uniforms,):
             raise ValueError(
                 f"the uniform numbers have shape {tuple(uniform.shape)}; "
-                f"{type(self).__name__} takes {self.draws} for each value, in the last axis"
+                f"{type(self).__name__} takes {self.num_uniforms} for each value, in the last axis"
             )
 
 
-def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
+def inverse_cdf_index(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Which of N events a uniform number in (0, 1) means: how many of the first N − 1 cumulative sums it reaches.
 
     Shape: ``(…, N)`` and ``(…)`` → ``(…)`` int64

@@ -1,4 +1,4 @@
-"""Continuous laws on the grid of levels: a bin's probability is the difference of the CDF at its two edges."""
+"""Continuous distributions on the grid of levels: a bin's probability is the difference of the CDF at its two edges."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causalcnn.models.laws.base import LEVELS, Law, pick
-from causalcnn.models.laws.normal import log_normal_mass
+from causalcnn.models.distributions.base import LEVELS, OutputDistribution, inverse_cdf_index
+from causalcnn.models.distributions.normal import log_normal_mass
 
-__all__ = ["Gaussian", "Gaussians", "Logistics"]
+__all__ = ["Gaussian", "GaussianMixture", "LogisticMixture"]
 
-WIDTH = 2 / LEVELS
+LEVEL_WIDTH = 2 / LEVELS
 """The width of a level in the unit of means and scales, in which the grid reaches from −1 to 1."""
 
-LEAST_SCALE = 0.05 * WIDTH
+MIN_SCALE = 0.05 * LEVEL_WIDTH
 """No scale is smaller: a twentieth of a level already puts everything into one bin."""
 
 
-class _Mixture(Law):
+class _Mixture(OutputDistribution):
     """K components, each a bell that is put on the grid by its CDF; the first and the last bin reach to infinity.
 
     The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a
     floor of a twentieth of a level, is the scale: exponential where it is small, linear where it is large.
     """
 
-    draws = 2
+    num_uniforms = 2
 
-    def __init__(self, components: int = 4) -> None:
+    def __init__(self, num_components: int = 4) -> None:
         super().__init__()
-        if components < 1:
-            raise ValueError(f"components is {components}; a mixture has at least 1")
-        self.components, self.size = components, 3 * components
+        if num_components < 1:
+            raise ValueError(f"num_components is {num_components}; a mixture has at least 1")
+        self.num_components, self.size = num_components, 3 * num_components
 
     def extra_repr(self) -> str:
         """How many components."""
-        return f"{self.components} components"
+        return f"{self.num_components} components"
 
     @staticmethod
-    def standard(uniform: Tensor) -> Tensor:
+    def icdf(uniform: Tensor) -> Tensor:
         """The standard bell's value below which a share ``uniform`` of it lies: its inverse CDF."""
         raise NotImplementedError
 
@@ -50,68 +50,68 @@ class _Mixture(Law):
         raise NotImplementedError
 
     @staticmethod
-    def _cumulative(value: Tensor) -> Tensor:
+    def _cdf(value: Tensor) -> Tensor:
         """The CDF of a standard bell."""
         raise NotImplementedError
 
     @staticmethod
-    def _widened(scale: Tensor, temperature: float) -> Tensor:
+    def _tempered(scale: Tensor, temperature: float) -> Tensor:
         """The scale at a temperature."""
         raise NotImplementedError
 
-    def bells(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """What the parameters say: log-weights, means and scales, each ``(…, components)``.
+    def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """What the parameters say: log-weights, means and scales, each ``(…, num_components)``.
 
         All that a sampler needs: ``sample`` picks a component by its first uniform number and the weights, and
-        takes the level that holds ``mean + scale · standard(second)``.
+        takes the level that holds ``mean + scale · icdf(second)``.
         """
         self._check(parameters)
         self._check_temperature(temperature)
         logits, mean, raw = parameters.float().chunk(3, dim=-1)
-        scale = functional.softplus(raw) + LEAST_SCALE
-        return torch.log_softmax(logits / temperature, dim=-1), mean, self._widened(scale, temperature)
+        scale = functional.softplus(raw) + MIN_SCALE
+        return torch.log_softmax(logits / temperature, dim=-1), mean, self._tempered(scale, temperature)
 
     def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
         """The log-probability of levels, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
         self._check(parameters, levels)
-        return self._log_prob(self.bells(parameters), levels)
+        return self._log_prob(self.components(parameters), levels)
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """The probability of every level: ``(…, size)`` → ``(…, 256)``."""
-        log_weight, mean, scale = (part[..., None, :] for part in self.bells(parameters, temperature))
+        log_weight, mean, scale = (part[..., None, :] for part in self.components(parameters, temperature))
         every = torch.arange(LEVELS, device=parameters.device)
         return self._log_prob((log_weight, mean, scale), every).exp()
 
-    def _log_prob(self, bells: tuple[Tensor, Tensor, Tensor], levels: Tensor) -> Tensor:
-        log_weight, mean, scale = bells
-        middle = (Law.seen(self, levels)[..., None] - mean) / scale
+    def _log_prob(self, components: tuple[Tensor, Tensor, Tensor], levels: Tensor) -> Tensor:
+        log_weight, mean, scale = components
+        middle = (OutputDistribution.to_input(self, levels)[..., None] - mean) / scale
         lowest, highest = (levels == 0)[..., None], (levels == LEVELS - 1)[..., None]
-        return torch.logsumexp(log_weight + self._log_mass(middle, WIDTH / scale, lowest, highest), dim=-1)
+        return torch.logsumexp(log_weight + self._log_mass(middle, LEVEL_WIDTH / scale, lowest, highest), dim=-1)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """The component by the first number, a value of its bell by the second, and the level that holds it."""
         self._check_uniform(uniform)
-        log_weight, mean, scale = self.bells(parameters, temperature)
-        which = pick(log_weight.exp(), uniform[..., 0])[..., None]
-        value = (mean.gather(-1, which) + scale.gather(-1, which) * self.standard(uniform[..., 1:]))[..., 0]
+        log_weight, mean, scale = self.components(parameters, temperature)
+        which = inverse_cdf_index(log_weight.exp(), uniform[..., 0])[..., None]
+        value = (mean.gather(-1, which) + scale.gather(-1, which) * self.icdf(uniform[..., 1:]))[..., 0]
         return _level(value)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """The expected level: the sum, over the 255 edges, of the probability to lie above. ``(…, size)`` → ``(…)``."""
-        log_weight, mean, scale = self.bells(parameters)
+        log_weight, mean, scale = self.components(parameters)
         above = torch.zeros_like(mean)
         for edge in range(1, LEVELS):
-            above += self._cumulative((mean - (edge * WIDTH - 1)) / scale)
+            above += self._cdf((mean - (edge * LEVEL_WIDTH - 1)) / scale)
         return (log_weight.exp() * above).sum(-1)
 
-    def start(self) -> Tensor:
+    def initial_bias(self) -> Tensor:
         """Equal weights, means side by side over the grid, scales so broad that together they are nearly flat."""
-        count = self.components
+        count = self.num_components
         means = (2 * torch.arange(count) + 1) / count - 1
         return torch.cat([torch.zeros(count), means, torch.full((count,), _raw(0.5 / count))])
 
 
-class Logistics(_Mixture):
+class LogisticMixture(_Mixture):
     """A mixture of logistic distributions, put on the grid: closed forms throughout, tails that forgive a surprise.
 
     With edges a < b in units of the scale, ``log(σ(b) − σ(a)) = log σ(b) + log σ(−a) + log(1 − exp(a − b))``.
@@ -120,13 +120,13 @@ class Logistics(_Mixture):
     goes to 0 what is left is the mean of the heaviest component.
 
     Args:
-        components: K, at least 1.
+        num_components: K, at least 1.
 
     Source: Salimans et al., PixelCNN++, 2017, §2.1.
     """
 
     @staticmethod
-    def standard(uniform: Tensor) -> Tensor:
+    def icdf(uniform: Tensor) -> Tensor:
         """``log(u / (1 − u))``."""
         return torch.log(uniform) - torch.log1p(-uniform)
 
@@ -139,28 +139,28 @@ class Logistics(_Mixture):
         return below + above + between
 
     @staticmethod
-    def _cumulative(value: Tensor) -> Tensor:
+    def _cdf(value: Tensor) -> Tensor:
         return torch.sigmoid(value)
 
     @staticmethod
-    def _widened(scale: Tensor, temperature: float) -> Tensor:
+    def _tempered(scale: Tensor, temperature: float) -> Tensor:
         return scale * temperature
 
 
-class Gaussians(_Mixture):
+class GaussianMixture(_Mixture):
     """A mixture of Gaussians, put on the grid; a scale is a standard deviation.
 
     Temperature T divides the logits of the weights and multiplies the scales by √T: each bell becomes p^(1/T). As T
     goes to 0 what is left is the mean of the heaviest component.
 
     Args:
-        components: K, at least 1.
+        num_components: K, at least 1.
 
     Source: Vasquez and Lewis, MelNet, 2019, §4 (of continuous values; here the bins are integrated).
     """
 
     @staticmethod
-    def standard(uniform: Tensor) -> Tensor:
+    def icdf(uniform: Tensor) -> Tensor:
         """The normal quantile."""
         return torch.special.ndtri(uniform)
 
@@ -169,22 +169,22 @@ class Gaussians(_Mixture):
         return log_normal_mass(middle, width, lowest, highest)
 
     @staticmethod
-    def _cumulative(value: Tensor) -> Tensor:
+    def _cdf(value: Tensor) -> Tensor:
         return torch.special.ndtr(value)
 
     @staticmethod
-    def _widened(scale: Tensor, temperature: float) -> Tensor:
+    def _tempered(scale: Tensor, temperature: float) -> Tensor:
         return scale * math.sqrt(temperature)
 
 
-class Gaussian(Gaussians):
+class Gaussian(GaussianMixture):
     """One Gaussian whose mean the network gives and whose spread is one learned number: squared error as a likelihood.
 
     To maximise its likelihood is to minimise the squared error of the mean, and the spread then says what that
     error costs in bits. Its parameter moves ten times as far as a weight does: it stands alone and starts broad.
     """
 
-    draws = 1
+    num_uniforms = 1
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -195,21 +195,21 @@ class Gaussian(Gaussians):
         """What is learned."""
         return "a mean for each value, one spread"
 
-    def bells(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weight 0, the mean that the network gave, and the learned spread, each ``(…, 1)``."""
         self._check(parameters)
         self._check_temperature(temperature)
         mean = parameters.float()
-        scale = functional.softplus(self.spread.float() * _FASTER) + LEAST_SCALE
-        return torch.zeros_like(mean), mean, self._widened(scale, temperature).expand_as(mean)
+        scale = functional.softplus(self.spread.float() * _FASTER) + MIN_SCALE
+        return torch.zeros_like(mean), mean, self._tempered(scale, temperature).expand_as(mean)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """A value of the bell, and the level that holds it."""
         self._check_uniform(uniform)
-        _, mean, scale = self.bells(parameters, temperature)
-        return _level((mean + scale * self.standard(uniform))[..., 0])
+        _, mean, scale = self.components(parameters, temperature)
+        return _level((mean + scale * self.icdf(uniform))[..., 0])
 
-    def start(self) -> Tensor:
+    def initial_bias(self) -> Tensor:
         """The middle of the grid."""
         return torch.zeros(1)
 
@@ -219,9 +219,9 @@ _FASTER = 10.0
 
 def _raw(scale: float) -> float:
     """The number whose softplus, plus the floor, is ``scale``."""
-    return math.log(math.expm1(scale - LEAST_SCALE))
+    return math.log(math.expm1(scale - MIN_SCALE))
 
 
 def _level(value: Tensor) -> Tensor:
     """The level that holds a value, −1 … 1; what lies outside goes to the end bins, as their mass does."""
-    return ((value + 1) / WIDTH).floor().clamp(0, LEVELS - 1).long()
+    return ((value + 1) / LEVEL_WIDTH).floor().clamp(0, LEVELS - 1).long()

@@ -15,10 +15,16 @@ from causalcnn.models.within_frame import WithinFrame
 
 MELS, FRAMES = 6, 6
 PIXEL = PixelCNNConfig(
-    channels=3, hidden=2, mels=MELS, first_kernel=(2, 3), first_lower=2, dilations=((2, 1),), lower_dilations=(1,)
+    channels=3,
+    hidden=2,
+    mels=MELS,
+    first_time_kernel=(2, 3),
+    first_frequency_kernel=2,
+    time_dilations=((2, 1),),
+    frequency_dilations=(1,),
 )
 MEL = MelNetConfig(channels=2, layers=1, central=2, mels=MELS)
-FRAME = FrameGeneratorConfig(channels=2, hidden=2, place=1, kernel_size=2, blocks=1, mels=MELS)
+FRAME = FrameGeneratorConfig(channels=2, hidden=2, embedding_size=1, kernel_size=2, blocks=1, mels=MELS)
 MODELS = [(PixelCNN, PIXEL), (MelNet, MEL), (FrameGenerator, FRAME), (FrameGenerator, FRAME.with_(encoder="2d"))]
 NAMES = ["pixelcnn", "melnet", "frame-generator 1d", "frame-generator 2d"]
 

@@ -1,4 +1,4 @@
-"""A probability for every bin: the law of PixelCNN and WaveNet."""
+"""A probability for every bin: the output distribution of PixelCNN and WaveNet."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from causalcnn.models.laws.base import LEVELS, Law, pick
+from causalcnn.models.distributions.base import LEVELS, OutputDistribution, inverse_cdf_index
 
 __all__ = ["Categorical"]
 
 
-class Categorical(Law):
+class Categorical(OutputDistribution):
     """One logit for each of ``2**bits`` bins: any shape of distribution can be said, and none is preferred.
 
     With fewer than 8 bits a bin covers several levels of the grid and spreads its probability evenly over them:
@@ -36,7 +36,7 @@ class Categorical(Law):
             raise ValueError(f"bits is {bits}; it must be 1 to 8: the grid has 8 bits")
         self.bits, self.size = bits, 2**bits
         self.shift = 8 - bits
-        self.draws = 2 if self.shift else 1
+        self.num_uniforms = 2 if self.shift else 1
 
     def extra_repr(self) -> str:
         """How many bins."""
@@ -65,7 +65,7 @@ class Categorical(Law):
         self._check(parameters)
         self._check_uniform(uniform)
         self._check_temperature(temperature)
-        coarse = pick(torch.softmax(parameters.float() / temperature, dim=-1), uniform[..., 0])
+        coarse = inverse_cdf_index(torch.softmax(parameters.float() / temperature, dim=-1), uniform[..., 0])
         if not self.shift:
             return coarse
         within = (uniform[..., 1] * 2**self.shift).long().clamp(0, 2**self.shift - 1)
@@ -75,14 +75,14 @@ class Categorical(Law):
         """The expected level: ``(…, size)`` → ``(…)``."""
         self._check(parameters)
         width = 2**self.shift
-        centres = torch.arange(self.size, device=parameters.device) * width + (width - 1) / 2
-        return torch.softmax(parameters.float(), dim=-1) @ centres
+        centers = torch.arange(self.size, device=parameters.device) * width + (width - 1) / 2
+        return torch.softmax(parameters.float(), dim=-1) @ centers
 
-    def seen(self, levels: Tensor) -> Tensor:
+    def to_input(self, levels: Tensor) -> Tensor:
         """The centre of the bin, coarse where the bins are: nothing is seen that cannot be said."""
         return ((levels >> self.shift).to(torch.float32) + 0.5) * (2 / self.size) - 1
 
-    def start(self) -> Tensor:
+    def initial_bias(self) -> Tensor:
         """All bins alike: 8 bits per value."""
         return torch.zeros(self.size)
 

@@ -120,7 +120,7 @@ def streaming(rounds: int) -> dict[str, float]:
     ours, peer, plain = (made[name].eval() for name in ("causalcnn", "pytorch-tcn", "pad, then convolve"))
     window = torch.randn(1, CHANNELS, ours.field.size)
     frame = torch.randn(1, CHANNELS, 1)
-    stream = ours.stream(1)
+    stream = ours.stream()
     buffers = [torch.zeros(1, CHANNELS, 2 * d) for d in DILATIONS]
     for layer, buffer in zip(peer, buffers, strict=True):
         layer.buffer = buffer

@@ -54,7 +54,7 @@ def package(layout: str, words: Tensor) -> nn.Module:
 
 def ours(layout: str, words: Tensor) -> VectorQuantizer:
     """Ours, as it comes."""
-    quantizer = VectorQuantizer(CODES, DIM, start="random", two_dimensional=layout == "cells")
+    quantizer = VectorQuantizer(CODES, DIM, start="random")
     quantizer.sum.copy_(words)
     return quantizer
 

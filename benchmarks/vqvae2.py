@@ -158,14 +158,14 @@ def live(config: VQVAE2Config, device: torch.device, frames: int = 200) -> dict[
     model.loss(batch_on(device))
     model.eval()
     x = x.repeat(1, 1, -(-frames // x.shape[2]), 1)[:, :, :frames]
-    stream, times, pieces = model.stream(1), [], []
+    stream, times, pieces = model.stream(), [], []
     for t in range(frames):
         _wait(device)
         start = time.perf_counter()
         stream(x[:, :, t : t + 1])
         _wait(device)
         times.append(time.perf_counter() - start)
-    stream = model.stream(1)
+    stream = model.stream()
     pieces = [stream.encode(x[:, :, t : t + 1]) for t in range(frames)]
     whole = model.encode(x)
     flips = sum(

@@ -279,3 +279,28 @@ def test_fields_are_values():
     assert Field.conv(3).at(100) == Field.conv(3)
     with pytest.raises(TypeError, match="composes with a Field"):
         Field.conv(3).then(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Field.conv(3, dilation=2, stride=2).at(50),
+        Field.transposed(4, stride=2),
+        Field.all_past(),
+        Field.product(Field.conv(3), Field.conv(4, stride=2, padding=1, axis="frequency")).at(100),
+    ],
+    ids=["strided", "transposed", "all the past", "two axes"],
+)
+def test_the_identity_is_neutral_over_one_axis_and_over_two(field):
+    assert Field.identity().then(field) == field == field.then(Field.identity())
+    assert Field.identity().then(field).rate_hz == field.rate_hz == field.then(Field.identity()).rate_hz
+
+
+def test_a_skip_beside_a_joint_field_is_the_present_cell():
+    body = Field.product(Field.conv(2, dilation=3), Field.conv(3, padding=1, axis="frequency"))
+    here = Field.product(Field.identity(), Field.identity(axis="frequency"))
+    assert body | Field.identity() == Field.identity() | body == body | here
+    late = Field.product(Field.window([-1]), Field.window([-1], axis="frequency"))
+    assert (late | Field.identity()).inputs_of((4, 4)) == {(3, 3), (4, 4)}
+    with pytest.raises(ValueError, match="do not compose"):
+        Field.conv(3) | body

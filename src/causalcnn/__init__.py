@@ -16,7 +16,17 @@ from causalcnn.causality import (
     receptive_field,
 )
 from causalcnn.field import Field
-from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, Convention, Quantized, Stream, VectorQuantizer
+from causalcnn.nn import (
+    CausalConv1d,
+    CausalConv2d,
+    CausalModule,
+    Composite,
+    Convention,
+    Quantized,
+    Stateless,
+    Stream,
+    VectorQuantizer,
+)
 
 __version__ = "0.1.0"
 
@@ -27,11 +37,13 @@ __all__ = [
     "CausalConv1d",
     "CausalConv2d",
     "CausalModule",
+    "Composite",
     "ContractError",
     "Convention",
     "Field",
     "LeakError",
     "Quantized",
+    "Stateless",
     "Stream",
     "VectorQuantizer",
     "assert_causal",

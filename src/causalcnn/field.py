@@ -150,7 +150,10 @@ class Field:
 
     @classmethod
     def identity(cls, *, axis: str = "time") -> Field:
-        """Output ``u`` reads input ``u`` and nothing else."""
+        """Output ``u`` reads input ``u`` and nothing else: neutral under ``then`` and, beside what reads it, ``|``.
+
+        It composes with fields of one axis and with joint fields alike.
+        """
         return cls.window([0], axis=axis)
 
     @classmethod
@@ -389,7 +392,10 @@ class Field:
     # ------------------------------------------------------------------ composing
     def then(self, after: Field) -> Field:
         """The field of ``after`` reading the outputs of ``self``: two layers in series."""
-        self._same_axes(after)
+        self, after = self._with_same_axes(after)
+        rate_hz = self.rate_hz
+        if rate_hz is None and after.rate_hz is not None and self.stride:
+            rate_hz = float(after.rate_hz * self.stride)
         turns = tuple(p // math.gcd(p, a) for p, a in zip(self.period, after.advance, strict=True))
         period = tuple(q * n for q, n in zip(after.period, turns, strict=True))
         advance = tuple(
@@ -413,7 +419,7 @@ class Field:
             cells.append(frozenset(read))
             history.append(before)
             future.append(ahead)
-        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), self.rate_hz)
+        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), rate_hz)
 
     def _union(self, outputs: Iterable[Cell]) -> tuple[set[Cell], int | None, int | None]:
         """Everything that a set of this field's outputs reads."""
@@ -469,7 +475,7 @@ class Field:
 
     def __or__(self, other: Field) -> Field:
         """Two branches whose outputs are added, multiplied or concatenated: the union of what they read."""
-        self._same_axes(other)
+        self, other = self._with_same_axes(other)
         for a, name in enumerate(self.axes):
             if self.advance[a] * other.period[a] != other.advance[a] * self.period[a]:
                 mine, its = (Fraction(f.advance[a], f.period[a]) for f in (self, other))
@@ -488,14 +494,27 @@ class Field:
         rate = self.rate_hz if self.rate_hz is not None else other.rate_hz
         return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), rate)
 
-    def _same_axes(self, other: Field) -> None:
-        if not isinstance(other, Field):
-            raise TypeError(f"a Field composes with a Field, not with {type(other).__name__}")
-        if self.axes != other.axes:
+    def over(self, axes: tuple[str, ...]) -> Field:
+        """The same field over other axes. Only the identity has one: it is neutral over time and over both axes.
+
+        Raises:
+            ValueError: the field is not the identity, so that nothing says what it reads along the new axis.
+        """
+        if axes == self.axes:
+            return self
+        if self != Field.identity() or axes != ("time", "frequency"):
             raise ValueError(
-                f"fields over {self.axes} and {other.axes} do not compose; lift one with "
+                f"fields over {self.axes} and {axes} do not compose; lift one with "
                 "Field.product(time, frequency) or project with .axis('time')"
             )
+        return Field.product(self, Field.identity(axis="frequency"))
+
+    def _with_same_axes(self, other: Field) -> tuple[Field, Field]:
+        if not isinstance(other, Field):
+            raise TypeError(f"a Field composes with a Field, not with {type(other).__name__}")
+        if self.axes == other.axes:
+            return self, other
+        return (self.over(other.axes), other) if self == Field.identity() else (self, other.over(self.axes))
 
     # ------------------------------------------------------------------ saying it
     def _frames(self, number: Number) -> str:

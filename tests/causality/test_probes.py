@@ -21,15 +21,11 @@ class Gated(CausalModule):
         self.value, self.gate = (CausalConv1d(channels, channels, 2) for _ in range(2))
 
     @property
-    def convention(self):
-        return self.value.convention
-
-    @property
     def field(self) -> Field:
         return self.value.field | self.gate.field
 
-    def initial_state(self, batch, *frequency):
-        return self.value.initial_state(batch), self.gate.initial_state(batch)
+    def initial_state(self, x):
+        return self.value.initial_state(x), self.gate.initial_state(x)
 
     def step(self, x, state):
         (value, a), (gate, b) = self.value.step(x, state[0]), self.gate.step(x, state[1])

@@ -1,4 +1,4 @@
-"""A model knows how many bands it has: its state can be asked for without saying so, and not with another number."""
+"""A model makes its state from a piece, and takes no piece with another number of bands than its own."""
 
 import pytest
 import torch
@@ -26,15 +26,18 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_bands_need_not_be_said(name):
-    model = MODELS[name]().eval()
-    unsaid, said = model.initial_state(2), model.initial_state(2, BANDS)
-    assert pytree.tree_map(torch.Tensor.size, unsaid) == pytree.tree_map(torch.Tensor.size, said)
-    y, _ = model.step(torch.zeros(2, 1, 3, BANDS), unsaid)
+def test_the_state_follows_the_piece(name):
+    model = MODELS[name]().eval().double()
+    whole, empty = (torch.zeros(2, 1, frames, BANDS, dtype=torch.float64) for frames in (3, 0))
+    state = model.initial_state(empty)
+    leaves = pytree.tree_leaves(state)
+    assert {leaf.dtype for leaf in leaves} == {torch.float64}
+    assert pytree.tree_map(torch.Tensor.size, model.initial_state(whole)) == pytree.tree_map(torch.Tensor.size, state)
+    y, _ = model.step(whole, state)
     assert y.shape[2] == 3
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_other_bands_are_refused(name):
-    with pytest.raises(ValueError, match=rf"\(17,\); this model takes \({BANDS},\)"):
-        MODELS[name]().initial_state(2, 17)
+    with pytest.raises(ValueError, match=rf"\(2, 1, 0, 17\).*\(batch, 1, time, {BANDS}\)"):
+        MODELS[name]().initial_state(torch.zeros(2, 1, 0, 17))

@@ -35,7 +35,7 @@ def test_a_shipped_model_is_small_has_a_card_and_generalises(name, unheard):
 def test_live_codes_are_the_codes_of_the_recording(unheard):
     model = load_model(CHECKPOINTS / "vqvae2-tiny")[0].eval()
     x = to_2d(unheard[0][None, :, :60])
-    whole, stream = model.encode(x), model.stream(1)
+    whole, stream = model.encode(x), model.stream()
     frames = [stream.encode(x[:, :, t : t + 1]) for t in range(x.shape[2])]
     for level in ("top", "bottom"):
         live = torch.cat([getattr(codes, level) for codes in frames], 1)

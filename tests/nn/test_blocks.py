@@ -92,7 +92,7 @@ def test_networks_keep_the_contract(network):
             CausalConv2d(2, 3, (3, 4), stride=(1, 2), frequency_padding=1), nn.ReLU(), ResidualBlock2d(3),
             CausalConvTranspose2d(3, 2, (1, 4), stride=(1, 2), frequency_padding=1),
         ),
-        CausalSequential(FrameNorm(2, two_dimensional=True), two_dimensional=True),
+        CausalSequential(FrameNorm(2)),
     ],
     ids=["block", "down and up", "norm"],
 )  # fmt: skip
@@ -130,12 +130,12 @@ def test_the_encoders_of_the_note():
 def test_streams_of_branching_networks_save_and_resume():
     network = MultiStackEncoder(3, 4, 2, combine="every_layer").double()
     x = x1()
-    stream = network.stream(2)
+    stream = network.stream()
     first = [stream(piece) for piece in torch.split(x[:, :, :13], 1, dim=2)]
     file = io.BytesIO()
     torch.save(stream.state, file)
     file.seek(0)
-    resumed = network.stream(2, state=torch.load(file, weights_only=True))
+    resumed = network.stream(state=torch.load(file, weights_only=True))
     y = torch.cat([*first, resumed(x[:, :, 13:])], dim=2)
     torch.testing.assert_close(y, network(x), rtol=1e-12, atol=1e-12)
     resumed.reset_rows([0])
@@ -147,7 +147,7 @@ def test_a_copied_stream_goes_on_by_itself(copied):
     torch.manual_seed(0)
     network = CausalSequential(CausalConv1d(2, 3, 3, dilation=2), nn.ReLU(), Residual(CausalConv1d(3, 3, 2))).eval()
     x = torch.randn(1, 2, 14)
-    stream = network.stream(1)
+    stream = network.stream()
     for t in range(5):
         stream(x[:, :, t : t + 1])
     other = copied(stream)
@@ -160,7 +160,7 @@ def test_a_whole_sequence_is_run_layer_by_layer(monkeypatch):
     """Not as a step from a state of zeros, which would be copied in front of every layer."""
     network = Encoder(2, 3, 4, blocks=2).eval()
     x = torch.randn(1, 2, 9)
-    expected = network.step(x, network.initial_state(1))[0]
+    expected = network.step(x, network.initial_state(x))[0]
     for layer in network.modules():
         monkeypatch.setattr(layer, "step", None, raising=False)
     torch.testing.assert_close(network(x), expected)
@@ -168,7 +168,7 @@ def test_a_whole_sequence_is_run_layer_by_layer(monkeypatch):
 
 def test_step_goes_through_export():
     network = Encoder(3, 4, 2, dilation=2).eval()
-    state = network.initial_state(1)
+    state = network.initial_state(torch.zeros(1, 3, 0))
 
     class OneFrame(nn.Module):
         def __init__(self):
@@ -246,7 +246,7 @@ def test_a_million_frames_in_flat_memory():
     x = torch.randn(1, 2, 1_000_000, dtype=torch.float64)
     with torch.no_grad():
         offline = network(x)
-    stream, worst, early = network.stream(1), 0.0, 0
+    stream, worst, early = network.stream(), 0.0, 0
     for t, frame in enumerate(x.split(1, dim=2)):
         y = stream(frame)
         if t % 997 == 0:

@@ -78,7 +78,7 @@ def test_block_gives_one_output_for_each_complete_block(kernel, dilation, stride
 
 def test_kernel_of_one_streams():
     layer = CausalConv1d(1, 1, 1)
-    stream = layer.stream(1)
+    stream = layer.stream()
     x = torch.randn(1, 1, 5)
     torch.testing.assert_close(torch.cat([stream(x[:, :, t : t + 1]) for t in range(5)], 2), layer(x))
     assert stream.state.shape[2] == 0
@@ -87,7 +87,7 @@ def test_kernel_of_one_streams():
 def test_a_stream_runs_forever_in_the_same_memory():
     layer = CausalConv1d(3, 2, 3, dilation=4, stride=2).double()
     x = torch.randn(1, 3, 3000, dtype=torch.float64)
-    stream = layer.stream(1)
+    stream = layer.stream(layer.initial_state(x))
     size = stream._buffer.shape
     pieces = [stream(piece) for piece in torch.split(x, [7, 1, 2, 600] + [1] * 390 + [2000], dim=2)]
     torch.testing.assert_close(torch.cat(pieces, 2), layer(x), rtol=1e-12, atol=1e-12)
@@ -97,7 +97,7 @@ def test_a_stream_runs_forever_in_the_same_memory():
 def test_a_ring_holds_the_weights_as_they_were_and_never_grows():
     layer = CausalConv1d(3, 2, 3, dilation=4).double()
     x = torch.randn(2, 3, 300, dtype=torch.float64)
-    stream = layer.stream(2)
+    stream = layer.stream()
     y = torch.cat([stream(piece) for piece in torch.split(x, [1, 0, 3, 90, 2] + [1] * 204, dim=2)], 2)
     torch.testing.assert_close(y, layer(x), rtol=1e-12, atol=1e-12)
     assert len(stream._views) <= 3 * 4
@@ -118,10 +118,11 @@ def test_a_saved_state_does_not_hold_the_sequence():
 
 def test_rows_reset_only_at_block_boundaries():
     layer = CausalConv1d(1, 1, 3, stride=2)
-    _, state = layer.step(torch.randn(2, 1, 3), layer.initial_state(2))
+    x = torch.randn(2, 1, 3)
+    _, state = layer.step(x, layer.initial_state(x))
     with pytest.raises(ValueError, match="block boundary"):
-        layer.reset_rows(state, [0])
-    stream = layer.stream(2)
+        layer.reset_rows(state, [0], x)
+    stream = layer.stream()
     stream(torch.randn(2, 1, 4))
     stream.reset_rows([1])
     assert stream.state[1].abs().sum() == 0 < stream.state[0].abs().sum()
@@ -146,6 +147,12 @@ def test_declared_before_any_data():
     assert wide(torch.zeros(1, 1, 5, 80)).shape == (1, 2, 5, 40)
 
 
+def _then(layer, *pieces):
+    """One stream, given these pieces."""
+    stream = layer.stream()
+    return [stream(piece) for piece in pieces]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -163,10 +170,10 @@ def test_declared_before_any_data():
         (lambda: CausalConv1d(2, 1, 3)(torch.zeros(3, 5)), "batch, channels, time"),
         (lambda: CausalConv1d(2, 1, 3).step(torch.zeros(1, 2, 5), torch.zeros(1, 2, 1)), "initial_state"),
         (lambda: CausalConv2d(1, 1, (3, 9), frequency_padding=0)(torch.zeros(1, 1, 4, 5)), "spans 9"),
-        (lambda: CausalConv2d(1, 1, 3).initial_state(1), "frequency axis"),
-        (lambda: CausalConv1d(1, 1, 3).initial_state(1, 80), "no frequency axis"),
-        (lambda: CausalConv1d(1, 1, 3).stream(2)(torch.zeros(1, 1, 1)), "2 rows"),
-        (lambda: CausalConv2d(1, 1, 3).stream(1, 8)(torch.zeros(1, 1, 3, 1)), "8 frequencies"),
+        (lambda: CausalConv2d(1, 1, 3).initial_state(torch.zeros(1, 1, 0)), "batch, channels, time, frequency"),
+        (lambda: CausalConv1d(1, 1, 3).initial_state(torch.zeros(1, 1, 0, 80)), "batch, channels, time"),
+        (lambda: _then(CausalConv1d(1, 1, 3), torch.zeros(2, 1, 1), torch.zeros(1, 1, 1)), "2 rows"),
+        (lambda: _then(CausalConv2d(1, 1, 3), torch.zeros(1, 1, 3, 8), torch.zeros(1, 1, 3, 1)), "8 frequencies"),
     ],
 )
 def test_errors_name_the_value_and_the_way_out(make, words):
@@ -176,4 +183,4 @@ def test_errors_name_the_value_and_the_way_out(make, words):
 
 def test_streams_refuse_gradients():
     with pytest.raises(RuntimeError, match="step"):
-        CausalConv1d(1, 1, 3).stream(1)(torch.zeros(1, 1, 1, requires_grad=True))
+        CausalConv1d(1, 1, 3).stream()(torch.zeros(1, 1, 1, requires_grad=True))

@@ -48,7 +48,7 @@ def test_the_fast_lookup_equals_the_slow_one(codes, dim, vectors, seed):
 
 @given(st.integers(1, 5), st.integers(0, 70), st.sampled_from([(), (1,), (6,)]), st.integers(2, 40))
 def test_pieces_of_any_size_are_found_alike(batch, time, frequency, codes):
-    quantizer = plain(codes, 4, two_dimensional=bool(frequency)).eval()
+    quantizer = plain(codes, 4).eval()
     x = noise(batch, 4, time, *frequency)
     found = quantizer.quantise(x)
     assert found.codes.shape == (batch, time, *frequency)
@@ -59,7 +59,7 @@ def test_pieces_of_any_size_are_found_alike(batch, time, frequency, codes):
 
 
 def test_many_pieces_are_found_alike(monkeypatch):
-    quantizer = plain(16, 4, two_dimensional=True)
+    quantizer = plain(16, 4)
     x, mask = noise(5, 4, 13, 7), torch.arange(13) < torch.tensor([13, 0, 5, 12, 1])[:, None]
     other = copy.deepcopy(quantizer)
     whole = quantizer.quantise(x, mask)
@@ -73,7 +73,7 @@ def test_many_pieces_are_found_alike(monkeypatch):
 
 def test_encode_decode_and_forward_agree():
     for frequency in ((), (5,)):
-        quantizer = VectorQuantizer(32, 4, two_dimensional=bool(frequency)).eval()
+        quantizer = VectorQuantizer(32, 4).eval()
         x = noise(2, 4, 9, *frequency, dtype=torch.float32)
         codes = quantizer.encode(x)
         assert codes.dtype == torch.int64
@@ -307,7 +307,7 @@ def test_eval_changes_nothing():
     quantizer(x)
     before = state(quantizer)
     quantizer.encode(x + 1), quantizer.decode(quantizer.encode(x))
-    quantizer.stream(2)(x + 1)  # a stream never learns, not even in train()
+    quantizer.stream()(x + 1)  # a stream never learns, not even in train()
     assert same(state(quantizer), before)
     quantizer.eval()
     quantizer(x + 1), quantizer.quantise(x + 1), quantizer.step(x + 1, ())
@@ -342,7 +342,7 @@ def test_padding_counts_nowhere(lengths, frequency, restart_below):
     results = []
     for filling in (0.0, 5.0, float("nan")):
         torch.manual_seed(1)
-        quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below, two_dimensional=bool(frequency))
+        quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below)
         for seed in range(4):
             x = noise(3, 3, 12, *frequency, dtype=torch.float32, seed=seed)
             wide = mask.view(3, 1, 12, *(1,) * len(frequency))
@@ -353,7 +353,7 @@ def test_padding_counts_nowhere(lengths, frequency, restart_below):
         assert not x.grad[~wide.expand_as(x)].any()
     # The same vectors, without any padding, as one row.
     torch.manual_seed(1)
-    quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below, two_dimensional=bool(frequency))
+    quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below)
     for seed in range(4):
         x = noise(3, 3, 12, *frequency, dtype=torch.float32, seed=seed)
         x = torch.cat([row[:, :n] for row, n in zip(x, lengths, strict=True)], 1)[None]
@@ -428,7 +428,7 @@ def test_what_is_left_needs_the_detached_words():
 
 # ---------------------------------------------------------------------- what it reports
 def test_usage_and_perplexity_count_real_vectors():
-    quantizer = VectorQuantizer(4, 1, two_dimensional=True).eval()
+    quantizer = VectorQuantizer(4, 1).eval()
     quantizer.sum.copy_(torch.tensor([[0.0], [10], [20], [30]]))
     x = torch.tensor([[0.0, 10], [10, 20], [30, 30]])[None, None]
     found = quantizer.quantise(x, torch.tensor([[True, True, False]]))
@@ -444,13 +444,12 @@ def test_usage_and_perplexity_count_real_vectors():
     ("call", "message"),
     [
         (lambda q: q(torch.randn(2, 4, 5)), r"\(2, 4, 5\).*\(batch, 3, time\)"),
-        (lambda q: q(torch.randn(2, 3, 5, 6)), "two_dimensional=True"),
         (lambda q: q(torch.randn(3, 5)), r"\(3, 5\)"),
         (lambda q: q(torch.zeros(2, 3, 5, dtype=torch.int64)), r"int64.*x\.float\(\)"),
         (lambda q: q.encode(torch.randn(2, 4, 5)), r"\(2, 4, 5\)"),
         (lambda q: q.quantise(torch.randn(2, 3, 5), torch.ones(2, 4, dtype=torch.bool)), r"\(2, 5\)"),
         (lambda q: q.quantise(torch.randn(2, 3, 5), torch.ones(2, 5)), r"float32.*bool"),
-        (lambda q: q.decode(torch.zeros(2, 3, 5, dtype=torch.int64)), r"\(2, 3, 5\).*\(batch, time\)"),
+        (lambda q: q.decode(torch.zeros(2, 3, 5, 6, dtype=torch.int64)), r"\(2, 3, 5, 6\).*\(batch, time\)"),
         (lambda q: q.decode(torch.zeros(2, 5)), r"float32.*int64"),
         (lambda q: q.decode(torch.tensor([[0, 8]])), "between 0 and 8.* 0 to 7"),
         (lambda q: q.decode(torch.tensor([[-1, 3]])), "between -1 and 3"),

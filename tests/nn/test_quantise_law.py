@@ -16,13 +16,13 @@ from causalcnn.nn import CausalSequential
 @given(st.sampled_from([1, 5, 128, 512]), st.integers(1, 6), st.integers(2, 20), st.sampled_from([(), (1,), (5,)]))
 @settings(max_examples=25)
 def test_it_keeps_the_contract(codes, dim, time, frequency):
-    layer = VectorQuantizer(codes, dim, two_dimensional=bool(frequency))
+    layer = VectorQuantizer(codes, dim)
     x = torch.randn(2, dim, time, *frequency, dtype=torch.float64)
     check_contract(layer.eval().double(), x)
 
 
 def test_it_keeps_the_contract_when_trained_in_float32():
-    layer = VectorQuantizer(128, 4, two_dimensional=True)
+    layer = VectorQuantizer(128, 4)
     for _ in range(3):
         layer(torch.randn(4, 4, 30, 5))
     check_contract(layer.eval(), torch.randn(2, 4, 12, 5))
@@ -35,7 +35,7 @@ def bottleneck_1d(quantizer=None):
 
 
 def bottleneck_2d():
-    quantizer = VectorQuantizer(128, 4, two_dimensional=True)
+    quantizer = VectorQuantizer(128, 4)
     return CausalSequential(CausalConv2d(1, 4, (3, 3)), quantizer, CausalConv2d(4, 1, (2, 3))).eval()
 
 
@@ -60,9 +60,9 @@ def test_the_audit_sees_a_look_ahead_through_the_codes():
 def test_a_quantiser_streams_inside_a_network():
     network = bottleneck_1d()
     check_contract(network.double(), torch.randn(2, 2, 24, dtype=torch.float64))
-    stream = network.stream(1)
-    assert stream.takes_frames  # the short way for a single frame stays open
     x = torch.randn(1, 2, 24, dtype=torch.float64)
+    stream = network.stream(network.initial_state(x))
+    assert stream.takes_frames  # the short way for a single frame stays open
     frames = torch.cat([stream(x[:, :, t : t + 1]) for t in range(24)], 2)
     torch.testing.assert_close(frames, network(x))
 
@@ -81,7 +81,7 @@ def test_a_network_round_trips_through_its_state():
 def test_compiled_equals_eager():
     """Also the moving averages and the restarts: the inductor has dropped a factor from such an update before."""
     torch._dynamo.reset()
-    eager = VectorQuantizer(64, 8, decay=0.8, restart_below=0.4, two_dimensional=True)
+    eager = VectorQuantizer(64, 8, decay=0.8, restart_below=0.4)
     batches = [torch.randn(4, 8, 25, 3) * (1 + i) for i in range(6)]
     mask = torch.arange(25) < torch.tensor([25, 20, 0, 7])[:, None]
     eager.quantise(batches[0], mask)  # k-means decides in Python; it runs once

@@ -25,7 +25,7 @@ def batch(step):
 
 def quantizer(start, seed=0):
     torch.manual_seed(seed)
-    return VectorQuantizer(16, 3, decay=0.7, restart_below=0.4, start=start, two_dimensional=True).double()
+    return VectorQuantizer(16, 3, decay=0.7, restart_below=0.4, start=start).double()
 
 
 def work(rank, folder):

@@ -139,7 +139,7 @@ def test_a_broken_frame_stays_broken_and_moves_no_other():
     broken = x.clone()
     broken[0, 3, 20] = math.nan
     broken[1, 3, 21] = math.inf
-    y, state = RunningLevel(-15).step(broken, RunningLevel(-15).initial_state(2))
+    y, state = RunningLevel(-15).step(broken, RunningLevel(-15).initial_state(broken))
     assert torch.isfinite(state).all()
     bad = ~torch.isfinite(y)
     assert bad.nonzero().tolist() == [[0, 3, 20], [1, 3, 21]]

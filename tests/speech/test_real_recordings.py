@@ -54,7 +54,7 @@ def assert_causal_from_sample_to_feature(samples):
             last = max(frame for frame in range(before.shape[2]) if field.reads(frame, sample))
             assert moved.min() >= sample // 160
             assert moved.max() <= last
-        state, pieces = system.initial_state(1), []
+        state, pieces = system.initial_state(x), []
         for piece in torch.split(x, 1234, dim=1):
             y, state = system.step(piece, state)
             pieces.append(y)

@@ -112,7 +112,7 @@ def test_it_equals_the_slow_and_obvious_one(bits, top_bin_limit, rise, fall, lev
 def test_the_decoder_has_the_encoders_state_and_values_at_every_cut(bits, top_bin_limit, cuts):
     running, x = RunningBins(BINS.coarser(bits), top_bin_limit=top_bin_limit), speech(sum(cuts), level=10.0)
     whole = running(x)
-    there = back = running.initial_state(2)
+    there = back = running.initial_state(x)
     pieces = []
     for piece in x.split(cuts, dim=2):
         indices, there = running.encode_step(piece, there)
@@ -159,7 +159,7 @@ def test_within_its_range_a_value_comes_back_within_half_a_step():
 def test_silence_and_pauses_move_nothing():
     running = RunningBins(BINS)
     silence = torch.full((1, 80, 500), -100.0)
-    _, state = running.encode_step(silence, running.initial_state(1))
+    _, state = running.encode_step(silence, running.initial_state(silence))
     assert running.offset_db(state).tolist() == [0.0]
     x = speech(60, level=-5, rows=1)
     torch.testing.assert_close(running(torch.cat([silence, x], dim=2))[:, :, 500:], running(x))
@@ -167,7 +167,8 @@ def test_silence_and_pauses_move_nothing():
 
 def test_a_quieter_speaker_brings_it_down_slowly():
     running = RunningBins(BINS, fall_db_per_second=2.0)
-    _, state = running.encode_step(torch.full((1, 80, 500), -10.0), running.initial_state(1))
+    x = torch.full((1, 80, 500), -10.0)
+    _, state = running.encode_step(x, running.initial_state(x))
     assert running.offset_db(state).item() == pytest.approx(-10, abs=0.1)  # five seconds
 
 
@@ -178,7 +179,7 @@ def test_infinities_go_to_the_edge_bins_and_do_not_carry_it_off():
     indices = running.encode(x)
     assert (indices[:, 0] == 255).all()
     assert (indices[:, 1] == 0).all()
-    _, state = running.encode_step(x, running.initial_state(1))
+    _, state = running.encode_step(x, running.initial_state(x))
     assert running.offset_db(state).item() == pytest.approx(100, abs=1e-3)
 
 

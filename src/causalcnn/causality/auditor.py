@@ -18,7 +18,7 @@ from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
 from causalcnn.causality.structure import Structure, find_culprit, follow
 from causalcnn.causality.tracing import CannotTrace, counted_axis, trace
-from causalcnn.nn.law import Convention
+from causalcnn.nn.base import Convention
 
 __all__ = ["assert_causal", "audit"]
 

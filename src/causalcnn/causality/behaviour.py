@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from causalcnn.causality.copies import copied
 from causalcnn.causality.structure import allowance, rate_of
-from causalcnn.nn.law import Convention
+from causalcnn.nn.base import Convention
 
 __all__ = ["Behaviour", "Runner", "change_the_future", "cut_in_pieces", "cut_short"]
 
@@ -173,7 +173,7 @@ def cut_in_pieces(module: nn.Module, x: Tensor) -> float | None:
     if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
         return None
     try:
-        state = module.initial_state(x.shape[0], *x.shape[3:])  # type: ignore[operator]
+        state = module.initial_state(x)  # type: ignore[operator]
     except (TypeError, AttributeError, ValueError, NotImplementedError):
         return None  # of another meaning, or it says that it cannot be streamed, as the centred LogMel does
     try:

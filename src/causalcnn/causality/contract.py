@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from causalcnn.causality.copies import copied
 from causalcnn.causality.probes import measure_field
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule
+from causalcnn.nn.base import CausalModule
 
 __all__ = ["ContractError", "ContractReport", "check_contract"]
 
@@ -123,7 +123,7 @@ class _Check:
             self.fail(f"{what}: they differ by {difference:.1e} relative; at most {self.tolerance:.0e} is rounding")
 
     def start(self) -> object:
-        return self.layer.initial_state(self.x.shape[0], *self.x.shape[3:])
+        return self.layer.initial_state(self.x)
 
     # -------------------------------------------------------------- the articles
     def declaration(self) -> None:
@@ -187,19 +187,19 @@ class _Check:
         with torch.no_grad():
             whole = self.layer(self.x)
         for chunks in chunkings:
-            stream = self.layer.stream(self.x.shape[0], *self.x.shape[3:])
+            stream = self.layer.stream()
             pieces = [stream(piece) for piece in torch.split(self.x, list(chunks), dim=2)]
             self.compare(whole, torch.cat(pieces, dim=2), f"the whole sequence and the stream of {list(chunks)}")
             if any(piece.requires_grad for piece in pieces):
                 self.fail("the stream's outputs ask for gradients; a stream is for inference")
         half = self.x.shape[2] // 2
-        stream = self.layer.stream(self.x.shape[0], *self.x.shape[3:])
+        stream = self.layer.stream()
         head = stream(self.x[:, :, :half])
-        resumed = self.layer.stream(self.x.shape[0], *self.x.shape[3:], state=stream.state)
+        resumed = self.layer.stream(stream.state)
         pieces = [head, resumed(self.x[:, :, half:])]
         self.compare(whole, torch.cat(pieces, dim=2), "the whole sequence and a stream that was saved and resumed")
         try:
-            self.layer.stream(self.x.shape[0], *self.x.shape[3:])(self.x.clone().requires_grad_())
+            self.layer.stream()(self.x.clone().requires_grad_())
         except RuntimeError:
             pass
         else:
@@ -241,7 +241,7 @@ class _Check:
         if not cut:
             return
         _, state = self.layer.step(self.x[:, :, :cut], self.start())
-        y, _ = self.layer.step(self.x[:, :, cut:], self.layer.reset_rows(state, [0]))
+        y, _ = self.layer.step(self.x[:, :, cut:], self.layer.reset_rows(state, [0], self.x))
         kept, _ = self.layer.step(self.x[:, :, cut:], state)
         fresh, _ = self.layer.step(self.x[:, :, cut:], self.start())
         self.compare(fresh[:1], y[:1], "a row that was reset and one that starts")
@@ -251,11 +251,12 @@ class _Check:
     def field_is_true(self) -> None:
         measured = measure_field(self.layer, self.x)
         sizes = self.x.shape[2:]
+        field = self.field.over(("time", "frequency")[: len(sizes)])
         within: range | tuple[range, range] = range(sizes[0])
-        if len(sizes) > 1 and self.field.past == math.inf:  # an endless run holds every frequency there is
+        if len(sizes) > 1 and field.past == math.inf:  # an endless run holds every frequency there is
             within = range(sizes[0]), range(sizes[1])
         for output, found in measured.items():
-            declared = self.field.inputs_of(output if len(output) > 1 else output[0], within=within)
+            declared = field.inputs_of(output if len(output) > 1 else output[0], within=within)
             inside = declared
             if len(sizes) > 1:
                 inside = frozenset(cell for cell in declared if 0 <= cell[1] < sizes[1])

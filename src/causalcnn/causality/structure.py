@@ -13,7 +13,7 @@ from causalcnn.causality.dependence import Ledger, union
 from causalcnn.causality.fitting import CannotFit, explains, fit_field, with_frames
 from causalcnn.causality.tracing import CannotTrace, Trace, Visit, time_axis_of, trace
 from causalcnn.field import Field
-from causalcnn.nn.law import Convention
+from causalcnn.nn.base import Convention
 
 __all__ = ["Structure", "find_culprit", "follow", "rate_of"]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from causalcnn.field import Field
 from causalcnn.models.distributions import LEVELS, OutputDistribution, bits_per_dimension, get_distribution
-from causalcnn.nn.law import CausalModule, Convention, State
+from causalcnn.nn.base import CausalModule, State
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch, UniformBins
@@ -94,11 +94,6 @@ class AutoregressiveModel(CausalModule):
         super().__init__()
         self.config = config
         self.distribution = get_distribution(config.output)
-
-    @property
-    def convention(self) -> Convention:
-        """Strict; there is no stride."""
-        return Convention.STRICT
 
     # ------------------------------------------------------------------------ from decibels to numbers and back
     @property
@@ -230,7 +225,8 @@ class Sampler(Generic[ModelT]):
                     f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
                 )
         self.model, self.rows = model, rows
-        self.state: State = model.initial_state(rows, model.config.mels)
+        nothing = torch.zeros(rows, 0, model.config.mels, dtype=torch.int64)
+        self.state: State = model.initial_state(model.to_input(nothing))
 
     def uniform(self, generator: torch.Generator) -> Tensor:
         """The random numbers of one frame: ``(rows, mels, distribution.num_uniforms)`` float64, strictly in (0, 1)."""

@@ -19,10 +19,10 @@ from causalcnn.models.autoregressive import (
 )
 from causalcnn.models.frame_sampling import CompiledFrameSampler, FrameSampler
 from causalcnn.models.recurrent import Recurrent
+from causalcnn.nn.base import CausalModule, State
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential
 from causalcnn.nn.conv import CausalConv2d
-from causalcnn.nn.law import CausalModule, State, refuse_other_bands
 
 __all__ = ["FrameGenerator", "FrameGeneratorConfig"]
 
@@ -117,8 +117,7 @@ class FrameGenerator(AutoregressiveModel):
 
     def _cells(self) -> int:
         """How many cells of frequency the 2D encoder ends with."""
-        empty = torch.zeros(1, 1, 0, self.config.mels)
-        return self.encoder.step(empty, self.encoder.initial_state(1, self.config.mels))[0].shape[3]
+        return self.encoder(torch.zeros(1, 1, 0, self.config.mels)).shape[3]
 
     @property
     def field(self) -> Field:
@@ -126,11 +125,10 @@ class FrameGenerator(AutoregressiveModel):
         times = self.encoder.field.axis("time").inputs_of(0)
         return ordered_field(frozenset(t - 1 for t in times), self.config.mels)
 
-    def initial_state(self, batch: int, *frequency: int) -> State:
+    def initial_state(self, x: Tensor) -> State:
         """The encoder's, and the last frame: none yet, so zeros."""
-        refuse_other_bands(frequency, self.config.mels)
-        last = self.band_embedding.new_zeros(batch, 1, 1, self.config.mels)
-        return self.encoder.initial_state(batch, *(() if self.config.encoder == "1d" else (self.config.mels,))), last
+        self._check(x)
+        return self.encoder.initial_state(self._to_encoder(x)), x.new_zeros(len(x), 1, 1, self.config.mels)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The parameters of the values of the next frames, all of which are known: see :class:`AutoregressiveModel`."""
@@ -149,9 +147,12 @@ class FrameGenerator(AutoregressiveModel):
 
     def _context(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
         """The RNN's initial state for each frame, ``(batch, frames, hidden)``, from the frames before it."""
-        x = earlier[:, 0].transpose(1, 2) if self.config.encoder == "1d" else earlier
-        known, state = self.encoder.step(x, state)
+        known, state = self.encoder.step(self._to_encoder(earlier), state)
         return self._initial(known), state
+
+    def _to_encoder(self, x: Tensor) -> Tensor:
+        """Values ``(batch, 1, time, mels)`` as the encoder takes them: in 1D the bands are channels."""
+        return x[:, 0].transpose(1, 2) if self.config.encoder == "1d" else x
 
     def _initial(self, known: Tensor) -> Tensor:
         return self.to_rnn_state(known.transpose(1, 2))

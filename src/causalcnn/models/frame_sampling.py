@@ -35,7 +35,7 @@ class FrameSampler(Sampler["FrameGenerator"]):
         super().__init__(model, rows)
         c = model.config
         known, self._last = self.state
-        self._stream = model.encoder.stream(rows, state=known)
+        self._stream = model.encoder.stream(known)
         del self.state  # the stream has its own, which moves on
         w_read, w_state, b_read, b_state = (weight.detach() for weight in model.rnn.all_weights[0])
         # What is read: the value below, the glimpse, the place, in this order.
@@ -57,7 +57,7 @@ class FrameSampler(Sampler["FrameGenerator"]):
         self._last = known[:, :, -1:]
 
     def _encode(self, x: Tensor) -> Tensor:
-        return self._stream(x[:, 0].transpose(1, 2) if self.model.config.encoder == "1d" else x)
+        return self._stream(self.model._to_encoder(x))
 
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         state = self.model._initial(self._encode(self._last))[:, 0]

@@ -19,7 +19,7 @@ from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad, ordered_field
 from causalcnn.models.recurrent import Recurrent
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
-from causalcnn.nn.law import State
+from causalcnn.nn.base import State
 
 __all__ = ["MelNet", "MelNetConfig"]
 
@@ -134,10 +134,10 @@ class MelNet(TwoStacks):
         """Every frame before, all frequencies, and the lower frequencies of this one."""
         return ordered_field(None, self.config.mels)
 
-    def _start(self, batch: int) -> State:
+    def _start(self, x: Tensor) -> State:
         c = self.config
-        along_time = tuple(self.where.new_zeros(batch, c.channels, 1, c.mels) for _ in range(c.layers))
-        return along_time, self.where.new_zeros(batch, c.central)
+        along_time = tuple(x.new_zeros(len(x), c.channels, 1, c.mels) for _ in range(c.layers))
+        return along_time, x.new_zeros(len(x), c.central)
 
     def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
         """The time-delayed stack and the central GRU; each layer is told ``(batch, time, mels, channels)``."""

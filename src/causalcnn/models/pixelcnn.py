@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad
 from causalcnn.models.two_stacks import Climb, Told, TwoStacks
+from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
-from causalcnn.nn.law import State
 
 __all__ = ["PixelCNN", "PixelCNNConfig"]
 
@@ -137,9 +137,9 @@ class PixelCNN(TwoStacks):
             lower = lower.then(_along_frequency(block.conv.field)) | found | lower
         return lower
 
-    def _start(self, batch: int) -> State:
-        layers = [self.first_time, *(block for block, _ in self._vertical())]
-        return tuple(layer.initial_state(batch, self.config.mels) for layer in layers)
+    def _start(self, x: Tensor) -> State:
+        wide = x.new_zeros(len(x), self.config.channels, 0, self.config.mels)
+        return self.first_time.initial_state(x), *(block.initial_state(wide) for block, _ in self._vertical())
 
     def _vertical(self) -> list[tuple[ResidualBlock2d, CausalConv2d]]:
         return list(zip(self.vertical, self.links, strict=True))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.models.autoregressive import AutoregressiveModel, Sampler
-from causalcnn.nn.law import State, refuse_other_bands
+from causalcnn.nn.base import State
 
 __all__ = ["Climb", "ClimbingSampler", "TwoStacks"]
 
@@ -25,8 +25,8 @@ class TwoStacks(AutoregressiveModel):
     """A model of values made of two stacks. Its state is the last frame, which is read late, and that of the first."""
 
     @abc.abstractmethod
-    def _start(self, batch: int) -> State:
-        """The state of the stack over earlier frames before there is any."""
+    def _start(self, x: Tensor) -> State:
+        """The state of the stack over earlier frames before there is any, for pieces like ``x``."""
 
     @abc.abstractmethod
     def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
@@ -40,10 +40,10 @@ class TwoStacks(AutoregressiveModel):
     def _climb(self, rows: int) -> Climb:
         """The other stack on one frame, cell by cell."""
 
-    def initial_state(self, batch: int, *frequency: int) -> State:
+    def initial_state(self, x: Tensor) -> State:
         """A frame of zeros, and the state of the stack over earlier frames."""
-        refuse_other_bands(frequency, self.config.mels)
-        return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels), self._start(batch)
+        self._check(x)
+        return x.new_zeros(len(x), 1, 1, self.config.mels), self._start(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The parameters of the values of the next frames, all of which are known; see :class:`AutoregressiveModel`."""

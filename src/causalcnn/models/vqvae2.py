@@ -7,7 +7,6 @@ code reads what the top read *and* what that decoding reads of earlier tops: its
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -29,8 +28,8 @@ from causalcnn.models.vqvae2_parts import (
     VQVAE2Config,
     make_parts,
 )
-from causalcnn.nn.compose import CompositeStream, _Composite
-from causalcnn.nn.law import CausalModule, State, refuse_other_bands
+from causalcnn.nn.base import CausalModule, State
+from causalcnn.nn.compose import Composite, CompositeStream, Run
 from causalcnn.nn.quantise import Quantized, VectorQuantizer
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ class Codes(NamedTuple):
 
     top: Tensor
     bottom: Tensor
-
-
-Advance = Callable[[int, Tensor], Tensor]
 
 
 class _Wiring:
@@ -69,37 +65,41 @@ class _Wiring:
     def _normalise(self, x: Tensor) -> Tensor:
         return (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
 
-    def _encode(self, x: Tensor, advance: Advance) -> tuple[Tensor, Tensor]:
+    def _encode(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
         """The codewords of top and bottom; their codes are seen by whoever runs the quantisers."""
-        bottom = advance(ENCODER_BOTTOM, self._normalise(x))
-        top = advance(QUANTISER_TOP, advance(ENCODER_TOP, bottom))
-        both = torch.cat([bottom, advance(HINT, top)], dim=1)
-        return top, advance(QUANTISER_BOTTOM, advance(PROJECT_BOTTOM, both))
+        bottom = run(self._part(ENCODER_BOTTOM), self._normalise(x))
+        top = run(self._part(QUANTISER_TOP), run(self._part(ENCODER_TOP), bottom))
+        both = torch.cat([bottom, run(self._part(HINT), top)], dim=1)
+        return top, run(self._part(QUANTISER_BOTTOM), run(self._part(PROJECT_BOTTOM), both))
 
-    def _decode(self, top: Tensor, bottom: Tensor, advance: Advance) -> Tensor:
-        y = advance(DECODER, torch.cat([advance(UPSAMPLE, top), bottom], dim=1))
+    def _decode(self, top: Tensor, bottom: Tensor, run: Run) -> Tensor:
+        y = run(self._part(DECODER), torch.cat([run(self._part(UPSAMPLE), top), bottom], dim=1))
         return y * self.config.spread_db + self.config.mean_db
 
-    def _combine(self, x: Tensor, advance: Advance) -> Tensor:
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """Through the codes and back, in dB."""
         self._check(x)
-        return self._decode(*self._encode(x, advance), advance)
+        return self._decode(*self._encode(x, run), run)
+
+    def _part(self, i: int) -> CausalModule:
+        return self.parts[i]  # type: ignore[return-value]
 
     def _quantiser(self, level: int) -> VectorQuantizer:
         return self.parts[level]  # type: ignore[return-value]
 
-    def _codes(self, x: Tensor, advance: Advance) -> Codes:
-        """Run the encoder by ``advance`` and read the codes on the way."""
+    def _codes(self, x: Tensor, run: Run) -> Codes:
+        """Run the encoder by ``run`` and read the codes on the way: first the top's, then the bottom's."""
         self._check(x)
-        seen: dict[int, Tensor] = {}
+        seen: list[Tensor] = []
 
-        def watch(i: int, piece: Tensor) -> Tensor:
-            if not isinstance(self.parts[i], VectorQuantizer):
-                return advance(i, piece)
-            seen[i] = self._quantiser(i).encode(piece)
-            return self._quantiser(i).decode(seen[i]).to(piece.dtype)
+        def watch(part: CausalModule, piece: Tensor) -> Tensor:
+            if not isinstance(part, VectorQuantizer):
+                return run(part, piece)
+            seen.append(part.encode(piece))
+            return part.decode(seen[-1]).to(piece.dtype)
 
         self._encode(x, watch)
-        return Codes(seen[QUANTISER_TOP], seen[QUANTISER_BOTTOM])
+        return Codes(*seen)
 
     def _words(self, codes: Codes, only: Literal["top", "bottom"] | None = None) -> tuple[Tensor, Tensor]:
         top, bottom = codes
@@ -156,8 +156,8 @@ class _Wiring:
         """
         return self._decode(*self._words(codes, only), self._whole)
 
-    def _whole(self, i: int, piece: Tensor) -> Tensor:
-        return self.parts[i](piece)
+    def _whole(self, part: CausalModule, piece: Tensor) -> Tensor:
+        return part(piece)
 
     def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Quantized, Quantized]:
         """The reconstruction in dB, and what top and bottom quantiser found (in training they learn from it).
@@ -166,16 +166,17 @@ class _Wiring:
             x: ``(batch, 1, time, mels)`` in dB. mask: ``(batch, time)``, true for real frames.
         """
         self._check(x)
-        found: dict[int, Quantized] = {}
+        found: list[Quantized] = []
 
-        def advance(i: int, piece: Tensor) -> Tensor:
-            if not isinstance(self.parts[i], VectorQuantizer):
-                return self.parts[i](piece)
-            found[i] = self._quantiser(i).quantise(piece, mask)
-            return found[i].values
+        def run(part: CausalModule, piece: Tensor) -> Tensor:
+            if not isinstance(part, VectorQuantizer):
+                return part(piece)
+            found.append(part.quantise(piece, mask))
+            return found[-1].values
 
-        y = self._combine(x, advance)
-        return y, found[QUANTISER_TOP], found[QUANTISER_BOTTOM]
+        y = self.compose(x, run)
+        top, bottom = found
+        return y, top, bottom
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the real frames plus the commitment of both levels (VQ-VAE-2, eq. 2, codebooks by EMA).
@@ -208,7 +209,7 @@ class _Wiring:
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
 
 
-class CausalVQVAE2(_Wiring, _Composite):
+class CausalVQVAE2(_Wiring, Composite):
     """The causal VQ-VAE-2.
 
     Args:
@@ -260,32 +261,20 @@ class CausalVQVAE2(_Wiring, _Composite):
         """What a frame of the reconstruction reads: the decoder's window over both levels."""
         return (self.top_field.then(self._field(UPSAMPLE)) | self.bottom_field).then(self._field(DECODER))
 
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        refuse_other_bands(frequency, self.config.mels)
-        mels, bottom, top = (self.config.mels,), (self.config.mels // 4,), (self.config.mels // 8,)
-        return [mels, bottom, top, top, bottom, bottom, top, bottom]
-
     @torch.no_grad()
     def encode_step(self, x: Tensor, state: State) -> tuple[Codes, State]:
         """The codes of the next frames: what a sender runs. ``state`` is that of ``step``."""
-        new = list(state)
-        return self._codes(x, self._advance_into(new)), tuple(new)
+        new = dict(state)
+        return self._codes(x, self.run_into(new)), new
 
     def decode_step(self, codes: Codes, state: State) -> tuple[Tensor, State]:
         """The next frames of sound, in dB: what a receiver runs, with a state of its own."""
-        new = list(state)
-        return self._decode(*self._words(codes), self._advance_into(new)), tuple(new)
+        new = dict(state)
+        return self._decode(*self._words(codes), self.run_into(new)), new
 
-    def _advance_into(self, states: list[State]) -> Advance:
-        def advance(i: int, piece: Tensor) -> Tensor:
-            y, states[i] = self.parts[i].step(piece, states[i])  # type: ignore[operator]
-            return y
-
-        return advance
-
-    def stream(self, batch: int, *frequency: int, state: State | None = None) -> VQVAE2Stream:
+    def stream(self, state: State | None = None) -> VQVAE2Stream:
         """The fast form of ``step``, ``encode_step`` and ``decode_step``."""
-        return VQVAE2Stream(self, batch, *(frequency or (self.config.mels,)), state=state)
+        return VQVAE2Stream(self, state)
 
 
 class VQVAE2Stream(CompositeStream):
@@ -296,15 +285,15 @@ class VQVAE2Stream(CompositeStream):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """The codes of the next frames."""
-        self._check_rows(x)
-        return self.module._codes(x, lambda i, piece: self._streams[i]._advance(piece))
+        self._check_piece(x)
+        return self.module._codes(x, self.run)
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
         """The next frames, in dB."""
-        self._check_rows(codes.top)
-        words = self.module._words(codes)
-        return self.module._decode(*words, lambda i, piece: self._streams[i]._advance(piece))
+        top, bottom = self.module._words(codes)
+        self._check_piece(top.new_zeros(len(top), 1, 0, self.module.config.mels))
+        return self.module._decode(top, bottom, self.run)
 
 
 class VQVAE2(_Wiring, nn.Module):

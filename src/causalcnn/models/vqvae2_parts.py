@@ -141,7 +141,7 @@ def make_parts(config: VQVAE2Config, kit: _Kit) -> nn.ModuleList:
         return [kit.block(wide, config.kernel_size, hidden=config.residual_channels) for _ in blocks] + [nn.ReLU()]
 
     def quantiser() -> VectorQuantizer:
-        return VectorQuantizer(config.codes, code, decay=config.decay, two_dimensional=True)
+        return VectorQuantizer(config.codes, code, decay=config.decay)
 
     # fmt: off
     return nn.ModuleList([

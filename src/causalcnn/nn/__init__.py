@@ -1,9 +1,9 @@
 """Layers over time that obey one law: whole = pieces, never the future, the receptive field said beforehand."""
 
+from causalcnn.nn.base import CausalModule, Convention, Stateless, Stream
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock1d, ResidualBlock2d, ResidualStack
-from causalcnn.nn.compose import CausalSequential, Parallel, Pointwise, Residual
+from causalcnn.nn.compose import CausalSequential, Composite, Parallel, Pointwise, Residual
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
-from causalcnn.nn.law import CausalModule, Convention, Stream
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
 from causalcnn.nn.quantise import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
@@ -17,6 +17,7 @@ __all__ = [
     "CausalMaxPool1d",
     "CausalModule",
     "CausalSequential",
+    "Composite",
     "Convention",
     "Encoder",
     "FrameNorm",
@@ -28,6 +29,7 @@ __all__ = [
     "ResidualBlock1d",
     "ResidualBlock2d",
     "ResidualStack",
+    "Stateless",
     "Stream",
     "VectorQuantizer",
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.compose import CausalSequential, Parallel, Residual, _Composite
+from causalcnn.nn.compose import CausalSequential, Composite, Parallel, Residual, Run
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d, Pair
 
 __all__ = ["Encoder", "MultiStackEncoder", "ResidualBlock1d", "ResidualBlock2d", "ResidualStack"]
@@ -107,7 +107,7 @@ class Encoder(CausalSequential):
         self.out_channels = out_channels
 
 
-class MultiStackEncoder(_Composite):
+class MultiStackEncoder(Composite):
     """Several encoders side by side, one for each pair of kernel size and dilation.
 
     Args:
@@ -119,6 +119,8 @@ class MultiStackEncoder(_Composite):
             what all stacks found.
     Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
     """
+
+    takes_frames = True
 
     def __init__(
         self,
@@ -157,8 +159,6 @@ class MultiStackEncoder(_Composite):
         """The union of what the stacks read."""
         return self.parts[0].field  # type: ignore[return-value]
 
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        return [frequency]
-
-    def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        return advance(0, x)
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """The stacks side by side, then what mixes them."""
+        return run(self.parts[0], x)  # type: ignore[arg-type]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import functools
-from collections.abc import Sequence
-from typing import Any, Literal
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule, Convention, State, Stream
+from causalcnn.nn.base import CausalModule, State, Stateless, Stream, empty_piece
 
-__all__ = ["CausalSequential", "Parallel", "Pointwise", "Residual"]
+__all__ = ["CausalSequential", "Composite", "Parallel", "Pointwise", "Residual"]
 
 POINTWISE = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh,
@@ -32,8 +34,8 @@ OVER_TIME = {
 }
 
 
-def as_causal(module: nn.Module, two_dimensional: bool = False) -> CausalModule:
-    """``module`` as a layer under the law: itself, or a pointwise module wrapped.
+def as_causal(module: nn.Module) -> CausalModule:
+    """``module`` as a layer that keeps the contract: itself, or a pointwise module wrapped.
 
     Raises:
         TypeError: it may read the future, and why; or it is not known.
@@ -46,7 +48,7 @@ def as_causal(module: nn.Module, two_dimensional: bool = False) -> CausalModule:
                 f"{module} writes into its input, which a skip, another branch or the caller still needs; "
                 "leave inplace out"
             )
-        return Pointwise(module, two_dimensional=two_dimensional)
+        return Pointwise(module)
     name = type(module).__name__
     why = next((reason for word, reason in OVER_TIME.items() if word in name), "it is not known to be")
     cure = (
@@ -57,185 +59,183 @@ def as_causal(module: nn.Module, two_dimensional: bool = False) -> CausalModule:
     raise TypeError(f"{name} is not safe over time: {why}. Use {cure}, or a CausalModule of your own.")
 
 
-class Pointwise(CausalModule):
-    """Any function of one value, as a layer under the law.
+def _as_parts(modules: Iterable[nn.Module]) -> nn.ModuleList:
+    """Causal layers for a composite. One that stands at two places gets a wrapper, for it has two states."""
+    parts: list[CausalModule] = []
+    for module in modules:
+        part = as_causal(module)
+        parts.append(CausalSequential(part) if part in parts else part)
+    return nn.ModuleList(parts)
+
+
+class Pointwise(Stateless):
+    """Any function of one value, as a layer that keeps the contract.
 
     Args:
         function: a module that acts on every value alone, such as ``nn.ReLU()``.
-        two_dimensional: whether its input has a frequency axis.
+
+    Shape: unchanged.
     """
 
-    def __init__(self, function: nn.Module, *, two_dimensional: bool = False) -> None:
+    def __init__(self, function: nn.Module) -> None:
         super().__init__()
         self.function = function
-        self.two_dimensional = two_dimensional
-
-    @property
-    def field(self) -> Field:
-        """Output ``u`` reads input ``u``."""
-        return identity_field(self.two_dimensional)
-
-    @property
-    def convention(self) -> Convention:
-        """Strict: at stride 1 there is no other."""
-        return Convention.STRICT
-
-    def initial_state(self, batch: int, *frequency: int) -> State:
-        """Nothing to remember."""
-        return ()
 
     def forward(self, x: Tensor) -> Tensor:
         """The function of ``x``."""
         return self.function(x)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The function of ``x``."""
-        return self.function(x), ()
 
-    def stream(self, batch: int, *frequency: int, state: State | None = None) -> Stream:
-        """A stream that has nothing to remember."""
-        return PointwiseStream(self, batch, *frequency, state=state)
+Run = Callable[[CausalModule, Tensor], Tensor]
+"""Runs a part of a composite on what it is given: on a whole sequence, on a piece, or as a stream."""
 
 
-class PointwiseStream(Stream[Pointwise]):
-    """Applies the function, to a piece or to a frame."""
+class Composite(CausalModule):
+    """A model made of several causal modules, its *parts*.
 
-    takes_frames = True
+    A subclass assigns the parts to attributes (lists of them to an ``nn.ModuleList``) and gives :attr:`field` and
+    :meth:`compose`: how the parts work together, written once. Whole sequences, steps, states and streams follow.
+    The state is a dict: the name of each part, and its state.
 
-    def _frame(self, x: Tensor) -> Tensor:
-        return self.module.function(x)
+    Example:
+        >>> class Gated(Composite):
+        ...     def __init__(self, channels):
+        ...         super().__init__()
+        ...         self.value = CausalConv1d(channels, channels, 3)
+        ...         self.gate = CausalConv1d(channels, channels, 3, dilation=2)
+        ...
+        ...     @property
+        ...     def field(self):
+        ...         return self.value.field | self.gate.field
+        ...
+        ...     def compose(self, x, run):
+        ...         return torch.tanh(run(self.value, x)) * torch.sigmoid(run(self.gate, x))
+        >>> print(Gated(8).field)
+        reads 5 frames: 4 frames of past; never looks ahead; touches 4, skips 1
+    """
 
+    takes_frames: ClassVar[bool] = False
+    """Whether :meth:`compose` also works on single frames ``(batch, channels)``, without an axis of time. Streams
+    of one frame at a time are then faster."""
 
-def identity_field(two_dimensional: bool) -> Field:
-    """The field of doing nothing, over time or over time and frequency."""
-    one = Field.identity()
-    return Field.product(one, Field.identity(axis="frequency")) if two_dimensional else one
+    @abc.abstractmethod
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """How the parts work together.
 
-
-def frequencies_after(layer: CausalModule, frequency: tuple[int, ...]) -> tuple[int, ...]:
-    """The size of the frequency axis behind a layer: it is asked for, by an empty piece, not computed twice."""
-    if not frequency:
-        return ()
-    weight = next(layer.parameters(), torch.empty(0))
-    channels = getattr(layer, "in_channels", None)
-    if channels is None:  # pointwise layers and poolings keep the axis
-        return frequency
-    empty = torch.zeros(1, channels, 0, *frequency, dtype=weight.dtype, device=weight.device)
-    return tuple(layer.step(empty, layer.initial_state(1, *frequency))[0].shape[3:])
-
-
-@functools.lru_cache(maxsize=512)
-def _series(fields: tuple[Field, ...], rates: tuple[float | None, ...], two_dimensional: bool) -> Field:
-    """The fields in series; remembered, because a deep network asks for it often (rates: equal fields may differ)."""
-    field = identity_field(two_dimensional)
-    for part in fields:
-        field = field.then(part)
-    return field if not rates or rates[0] is None else field.at(rates[0])
-
-
-class _Composite(CausalModule):
-    """A module whose state is the tuple of the states of its parts."""
-
-    parts: nn.ModuleList
-
-    @property
-    def convention(self) -> Convention:
-        """Block where any part is block, else strict."""
-        block = any(part.convention is Convention.BLOCK and part.field.stride > 1 for part in self.parts)
-        return Convention.BLOCK if block else Convention.STRICT
-
-    def stream(self, batch: int, *frequency: int, state: State | None = None) -> Stream:
-        """A stream made of the fast streams of the parts."""
-        return CompositeStream(self, batch, *frequency, state=state)
-
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """The frequency axis in front of each part."""
-        raise NotImplementedError
-
-    def initial_state(self, batch: int, *frequency: int) -> State:
-        """The initial states of the parts, as a tuple."""
-        sizes = self._frequencies(frequency)
-        return tuple(part.initial_state(batch, *size) for part, size in zip(self.parts, sizes, strict=True))  # type: ignore[operator]
+        Args:
+            x: the input, any number of frames.
+            run: ``run(part, piece)`` gives the output of a part; each part is run once. Never call a part itself.
+        """
 
     def forward(self, x: Tensor) -> Tensor:
-        """A whole sequence, every part on the whole of it. The same as a step, without states that nobody asked for."""
-        return self._combine(x, lambda i, piece: self.parts[i](piece))
+        """A whole sequence, every part on the whole of it: a step without the states that nobody asked for."""
+        return self.compose(x, lambda part, piece: part(piece))
+
+    @torch.no_grad()
+    def initial_state(self, x: Tensor) -> State:
+        """The initial state of each part: an empty piece passes through the model, so that each sees its shape."""
+        state: dict[str, State] = {}
+        names = self._names()
+
+        def run(part: CausalModule, piece: Tensor) -> Tensor:
+            state[names[part]] = start = part.initial_state(piece)
+            return part.step(piece, start)[0]
+
+        self.compose(empty_piece(x), run)
+        return state
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Continue from ``state``; see :meth:`CausalModule.step`."""
-        new: list[State] = [None] * len(self.parts)
+        new = dict(state)
+        return self.compose(x, self.run_into(new)), new
 
-        def advance(i: int, piece: Tensor) -> Tensor:
-            y, new[i] = self.parts[i].step(piece, state[i])  # type: ignore[operator]
+    def run_into(self, state: dict[str, State]) -> Run:
+        """A ``run`` for :meth:`compose` that steps each part and writes its new state into ``state``."""
+        names = self._names()
+
+        def run(part: CausalModule, piece: Tensor) -> Tensor:
+            y, state[names[part]] = part.step(piece, state[names[part]])
             return y
 
-        return self._combine(x, advance), tuple(new)
+        return run
 
-    def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        """How the parts work together; ``advance(i, x)`` runs part ``i``. One text for step and for stream."""
-        raise NotImplementedError
+    def stream(self, state: State | None = None) -> Stream:
+        """A stream made of the fast streams of the parts."""
+        return CompositeStream(self, state)
+
+    def _names(self) -> dict[CausalModule, str]:
+        return dict(_named_parts(self, ""))
 
 
-class CompositeStream(Stream[_Composite]):
+def _named_parts(module: nn.Module, prefix: str) -> Iterator[tuple[CausalModule, str]]:
+    """The causal modules inside ``module`` that are in no other causal module, and their names."""
+    for name, child in module._modules.items():
+        if isinstance(child, CausalModule):
+            yield child, prefix + name
+        elif child is not None:
+            yield from _named_parts(child, f"{prefix}{name}.")
+
+
+class CompositeStream(Stream[Composite]):
     """Runs the fast stream of each part; no delays to keep, because every part is causal at the same rate."""
 
     def _load(self, state: State) -> None:
-        parts = self.module.parts
-        self._streams = [part.stream(self.batch, state=piece) for part, piece in zip(parts, state, strict=True)]  # type: ignore[operator]
-        self.takes_frames = all(stream.takes_frames for stream in self._streams)
-        self._frames = [stream._frame for stream in self._streams]
+        self._streams: dict[str, Stream] = {}
+        self._pieces: dict[CausalModule, Callable[[Tensor], Tensor]] = {}
+        self._frames: dict[CausalModule, Callable[[Tensor], Tensor]] = {}
+        for part, name in _named_parts(self.module, ""):
+            if name in state:
+                self._streams[name] = stream = part.stream(state[name])
+                self._pieces[part], self._frames[part] = stream._advance, stream._frame
+        self.takes_frames = self.module.takes_frames and all(stream.takes_frames for stream in self._streams.values())
 
     def _save(self) -> State:
-        return tuple(stream._save() for stream in self._streams)
+        return {name: stream._save() for name, stream in self._streams.items()}
+
+    def run(self, part: CausalModule, piece: Tensor) -> Tensor:
+        """The ``run`` of :meth:`Composite.compose`: the next outputs of a part's stream."""
+        return self._pieces[part](piece)
 
     def _advance(self, x: Tensor) -> Tensor:
-        return self.module._combine(x, lambda i, piece: self._streams[i]._advance(piece))
+        return self.module.compose(x, self.run)
 
     def _frame(self, x: Tensor) -> Tensor:
-        return self.module._combine(x, lambda i, frame: self._frames[i](frame))
+        frames = self._frames
+        return self.module.compose(x, lambda part, frame: frames[part](frame))
 
 
-class CausalSequential(_Composite):
-    """Layers one after the other, under the law.
+@functools.lru_cache(maxsize=512)
+def _series(fields: tuple[Field, ...], rates: tuple[float | None, ...]) -> Field:
+    """The fields in series; remembered, because a deep network asks for it often (rates: equal fields may differ)."""
+    return functools.reduce(Field.then, fields, Field.identity())
+
+
+class CausalSequential(Composite):
+    """Layers one after the other.
 
     Args:
         layers: causal layers, and pointwise modules of torch such as ``nn.ReLU()``.
-        two_dimensional: whether the input has a frequency axis; only needed if no layer tells.
+
     Raises:
         TypeError: a module that reads the future or that is not known to be safe; the error says why.
     """
 
-    def __init__(self, *layers: nn.Module, two_dimensional: bool | None = None) -> None:
-        super().__init__()
-        if two_dimensional is None:
-            known = [len(layer.field.axes) == 2 for layer in layers if isinstance(layer, CausalModule)]
-            two_dimensional = any(known)
-        self.two_dimensional = two_dimensional
-        self.parts = nn.ModuleList(as_causal(layer, two_dimensional) for layer in layers)
-        self._depth = len(self.parts)
-        self._channels()
+    takes_frames = True
 
-    def _channels(self) -> None:
-        known = [part.in_channels for part in self.parts if hasattr(part, "in_channels")]
-        if known:
-            self.in_channels = known[0]
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.parts = _as_parts(layers)
 
     @property
     def field(self) -> Field:
         """The fields of the layers in series."""
         fields: list[Field] = [part.field for part in self.parts]  # type: ignore[misc]
-        return _series(tuple(fields), tuple(field.rate_hz for field in fields), self.two_dimensional)
+        return _series(tuple(fields), tuple(field.rate_hz for field in fields))
 
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        sizes = []
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """Each layer reads what the one before it wrote."""
         for part in self.parts:
-            sizes.append(frequency)
-            frequency = frequencies_after(part, frequency)  # type: ignore[arg-type]
-        return sizes
-
-    def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        for i in range(self._depth):
-            x = advance(i, x)
+            x = run(part, x)  # type: ignore[arg-type]
         return x
 
     def __len__(self) -> int:
@@ -245,7 +245,7 @@ class CausalSequential(_Composite):
         return self.parts[index]
 
 
-class Residual(_Composite):
+class Residual(Composite):
     """``x + body(x)``: the skip connection of He et al., arXiv 1512.03385.
 
     Its field is the body's and the present frame: a skip adds a path, it never takes one away.
@@ -253,6 +253,8 @@ class Residual(_Composite):
     Raises:
         ValueError: the body changes the rate, also within, or reads ahead, so that its output would not fit the skip.
     """
+
+    takes_frames = True
 
     def __init__(self, *body: nn.Module) -> None:
         super().__init__()
@@ -268,8 +270,6 @@ class Residual(_Composite):
                 "frames, because it goes down in rate and up again. Put the stride outside of the skip"
             )
         self.parts = nn.ModuleList([inner])
-        if hasattr(inner, "in_channels"):
-            self.in_channels = inner.in_channels
 
     @property
     def body(self) -> CausalModule:
@@ -279,16 +279,14 @@ class Residual(_Composite):
     @property
     def field(self) -> Field:
         """The body's field and the present."""
-        return self.body.field | identity_field(len(self.body.field.axes) == 2)
+        return self.body.field | Field.identity()
 
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        return [frequency]
-
-    def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        return x + advance(0, x)
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """The input and what the body made of it."""
+        return x + run(self.body, x)
 
 
-class Parallel(_Composite):
+class Parallel(Composite):
     """Branches that read the same input, their outputs added or concatenated over channels.
 
     Args:
@@ -298,13 +296,15 @@ class Parallel(_Composite):
         ValueError: branches whose outputs do not come at the same time, or an unknown ``combine``.
     """
 
+    takes_frames = True
+
     def __init__(self, branches: Sequence[nn.Module], *, combine: Literal["add", "concat"] = "add") -> None:
         super().__init__()
         if combine not in ("add", "concat"):
             raise ValueError(f"combine is {combine!r}; it must be 'add' or 'concat'")
         if not branches:
             raise ValueError("Parallel needs at least one branch")
-        self.parts = nn.ModuleList(as_causal(branch) for branch in branches)
+        self.parts = _as_parts(branches)
         layers: list[CausalModule] = list(self.parts)  # type: ignore[arg-type]
         kinds = {
             (layer.field.stride, layer.field.advance[0], layer.convention.value if layer.field.stride != 1 else "")
@@ -315,20 +315,14 @@ class Parallel(_Composite):
                 f"branches speak at different times, (stride, frames at once, convention): {sorted(kinds)}"
             )
         self.combine = combine
-        if hasattr(self.parts[0], "in_channels"):
-            self.in_channels = self.parts[0].in_channels
 
     @property
     def field(self) -> Field:
         """The union of the branches' fields."""
-        first, *rest = [part.field for part in self.parts]
-        for field in rest:
-            first = first | field  # type: ignore[operator]
-        return first  # type: ignore[return-value]
+        fields: list[Field] = [part.field for part in self.parts]  # type: ignore[misc]
+        return functools.reduce(operator.or_, fields)
 
-    def _frequencies(self, frequency: tuple[int, ...]) -> list[tuple[int, ...]]:
-        return [frequency] * len(self.parts)
-
-    def _combine(self, x: Tensor, advance: Any) -> Tensor:
-        outputs = [advance(i, x) for i in range(len(self.parts))]
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """The outputs of all branches, added or side by side."""
+        outputs = [run(part, x) for part in self.parts]  # type: ignore[arg-type]
         return torch.cat(outputs, 1) if self.combine == "concat" else torch.stack(outputs).sum(0)

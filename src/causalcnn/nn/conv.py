@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule, Convention, Stream
+from causalcnn.nn.base import CausalModule, Convention, Stream
 from causalcnn.nn.streams import ConvStream, RingStream
 
 __all__ = ["CausalConv1d", "CausalConv2d"]
@@ -91,14 +91,14 @@ class _CausalConv(CausalModule):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
-    @property
-    def convention(self) -> Convention:
-        """Strict (the default) or block."""
-        return self._convention
-
     def _history(self) -> int:
         """Zero frames before the first input."""
         return self._window - 1 - self._convention.lookahead(self._stride[0])
+
+    def initial_state(self, x: Tensor) -> Tensor:
+        """Zeros ``(batch, in_channels, history[, frequency])``."""
+        self._check(x)
+        return x.new_zeros(*x.shape[:2], self._history(), *x.shape[3:])
 
     def _time_field(self) -> Field:
         padding = self._extent - 1 - self._convention.lookahead(self._stride[0])
@@ -116,7 +116,7 @@ class _CausalConv(CausalModule):
             wanted = (*x.shape[:2], f"{low}…{high}" if low < high else high, *x.shape[3:])
             raise ValueError(
                 f"state has shape {tuple(state.shape)}; for this input it must be ({', '.join(map(str, wanted))}). "
-                "Start from layer.initial_state(…) and pass on what step returns."
+                "Start from layer.initial_state(x) and pass on what step returns."
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,14 +148,14 @@ class _CausalConv(CausalModule):
     def _nothing(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def stream(self, batch: int, *frequency: int, state: Tensor | None = None) -> Stream:
+    def stream(self, state: Tensor | None = None) -> Stream:
         """A :class:`Stream` that writes into its own buffer and copies nothing that grows with the window.
 
         It holds the weights as they are when it is made.
         """
         plain = len(self._kernel) == 1 and self._stride == (1,) and self.groups == 1
         kind = RingStream if plain else ConvStream
-        return kind(self, batch, *frequency, state=state)
+        return kind(self, state)
 
     def extra_repr(self) -> str:
         """The arguments, as in the constructor."""
@@ -226,12 +226,6 @@ class CausalConv1d(_CausalConv):
     def field(self) -> Field:
         """Which input frames an output frame reads."""
         return self._time_field()
-
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Zeros ``(batch, in_channels, history)``."""
-        if frequency:
-            raise ValueError(f"CausalConv1d has no frequency axis; initial_state takes the batch only, not {frequency}")
-        return self.weight.new_zeros(batch, self.in_channels, self._history())
 
     def _check(self, x: Tensor) -> None:
         self._check_input(x, "batch, channels, time")
@@ -307,12 +301,6 @@ class CausalConv2d(_CausalConv):
             axis="frequency",
         )
         return Field.product(self._time_field(), frequency)
-
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Zeros ``(batch, in_channels, history, frequency)``."""
-        if len(frequency) != 1:
-            raise ValueError("CausalConv2d needs the size of the frequency axis: initial_state(batch, frequency)")
-        return self.weight.new_zeros(batch, self.in_channels, self._history(), *frequency)
 
     def _frequencies_out(self, frequency: int) -> int:
         padded = frequency + sum(self.frequency_padding)

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.compose import Pointwise
-from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.nn.base import CausalModule, Convention, Stateless
 
 __all__ = ["CausalAvgPool1d", "CausalMaxPool1d", "FrameNorm"]
 
@@ -24,29 +23,29 @@ class _CausalPool(CausalModule):
         self._window = max(self.kernel_size, self.stride)
 
     @property
-    def convention(self) -> Convention:
-        """Strict (the default) or block."""
-        return self._convention
-
-    @property
     def field(self) -> Field:
         """The window: every frame of it, whichever of them a maximum takes."""
         padding = self.kernel_size - 1 - self._convention.lookahead(self.stride)
         return Field.conv(self.kernel_size, stride=self.stride, padding=padding)
 
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Zeros ``(batch, 1, history)``: the same for every channel, whose number only the first piece tells."""
-        return torch.zeros(batch, 1, self._window - 1 - self._convention.lookahead(self.stride))
+    def initial_state(self, x: Tensor) -> Tensor:
+        """Zeros ``(batch, channels, history)``."""
+        self._check(x)
+        return x.new_zeros(*x.shape[:2], self._window - 1 - self._convention.lookahead(self.stride))
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Continue from ``state``; history is zeros, as for a convolution."""
-        if x.dim() != 3:
-            raise ValueError(f"input has shape {tuple(x.shape)}; this layer takes (batch, channels, time)")
-        frames = torch.cat([state.to(x).expand(-1, x.shape[1], -1), x], dim=2)
+        self._check(x)
+        frames = torch.cat([state, x], dim=2)
         count = max(0, (frames.shape[2] - self._window) // self.stride + 1)
         first = self._window - self.kernel_size
         y = self._pool(frames[:, :, first:])[:, :, :count] if count else frames[:, :, :0]
         return y, frames[:, :, count * self.stride :].clone()
+
+    @staticmethod
+    def _check(x: Tensor) -> None:
+        if x.dim() != 3:
+            raise ValueError(f"input has shape {tuple(x.shape)}; this layer takes (batch, channels, time)")
 
     def _pool(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
@@ -75,30 +74,29 @@ class CausalAvgPool1d(_CausalPool):
         return F.avg_pool1d(frames, self.kernel_size, self.stride)
 
 
-class _OverChannels(nn.Module):
-    def __init__(self, channels: int, eps: float) -> None:
+class FrameNorm(Stateless):
+    """Layer normalisation over the channels of one frame (of one cell): it never mixes frames.
+
+    Args:
+        channels: features of a frame.
+        eps: added to the variance.
+
+    Shape: ``(batch, channels, time[, frequency])``, unchanged.
+
+    Source: Ba, Kiros and Hinton, arXiv 1607.06450, with time left out of the statistics.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"channels is {channels}; it must be at least 1")
         self.eps = eps
-        self.scale = nn.Parameter(torch.ones(channels))
-        self.shift = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The frames with mean 0 and variance 1 over their channels, then weighted and shifted."""
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).square().mean(1, keepdim=True)
         shape = (-1, *(1,) * (x.dim() - 2))
-        return (x - mean) * torch.rsqrt(variance + self.eps) * self.scale.view(shape) + self.shift.view(shape)
-
-
-class FrameNorm(Pointwise):
-    """Layer normalisation over the channels of one frame (of one cell): it never mixes frames.
-
-    Args:
-        channels: features of a frame. eps: added to the variance. two_dimensional: whether there is a frequency axis.
-    Shape: unchanged.
-    Source: Ba, Kiros and Hinton, arXiv 1607.06450, with time left out of the statistics.
-    """
-
-    def __init__(self, channels: int, *, eps: float = 1e-5, two_dimensional: bool = False) -> None:
-        super().__init__(_OverChannels(channels, eps), two_dimensional=two_dimensional)
+        return (x - mean) * torch.rsqrt(variance + self.eps) * self.weight.view(shape) + self.bias.view(shape)

@@ -10,9 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from causalcnn.field import Field
-from causalcnn.nn.compose import identity_field
-from causalcnn.nn.law import CausalModule, Convention, State, Stream
+from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
 from causalcnn.nn.lookup import LookUp
 from causalcnn.nn.together import added_up, as_first_has_it, how_many, picked
 
@@ -72,7 +70,7 @@ class NotFinite(ValueError):
     """A vector is NaN, infinite or too large to be squared."""
 
 
-class VectorQuantizer(CausalModule):
+class VectorQuantizer(Stateless):
     """Replaces every vector by the nearest word of a codebook. The codebook follows the vectors by moving averages.
 
     In ``train()`` every call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Only how often
@@ -92,7 +90,6 @@ class VectorQuantizer(CausalModule):
         decay: of the moving averages; 0.99 remembers about 100 batches.
         restart_below: share of uniform usage under which a code starts again; 0 for never.
         start: ``"k-means"``, or ``"random"``: as drawn at construction, standard normal.
-        two_dimensional: whether the input has a frequency axis.
     Shape: ``(batch, dim, time[, frequency])``, unchanged.
     Raises:
         ValueError: a size or share out of range; an input of another shape; in training on a CPU, a real vector
@@ -114,7 +111,6 @@ class VectorQuantizer(CausalModule):
         decay: float = 0.99,
         restart_below: float = 0.1,
         start: Literal["k-means", "random"] = "k-means",
-        two_dimensional: bool = False,
     ) -> None:
         super().__init__()
         for name, size in (("codes", codes), ("dim", dim)):
@@ -125,37 +121,28 @@ class VectorQuantizer(CausalModule):
                 raise ValueError(f"{name} is {share!r}; it must be at least 0 and less than 1")
         if start not in ("k-means", "random"):
             raise ValueError(f"start is {start!r}; it must be 'k-means' or 'random'")
-        self.codes, self.dim, self.two_dimensional = codes, dim, two_dimensional
+        self.codes, self.dim = codes, dim
         self.decay, self.restart_below, self.start = decay, restart_below, start
         self.register_buffer("count", torch.ones(codes))
         self.register_buffer("sum", torch.randn(codes, dim))
         self.register_buffer("started", torch.tensor(False))
         self._known_to_have_started = False  # spares a GPU a look at `started` in every step
 
-    # ------------------------------------------------------------------ the law
-    @property
-    def field(self) -> Field:
-        """Output ``u`` reads input ``u``, all of its channels."""
-        return identity_field(self.two_dimensional)
-
-    @property
-    def convention(self) -> Convention:
-        """Strict: at stride 1 there is no other."""
-        return Convention.STRICT
-
-    def initial_state(self, batch: int, *frequency: int) -> State:
-        """Nothing to remember."""
-        return ()
+    # ------------------------------------------------------------------ as a layer
+    def forward(self, x: Tensor) -> Tensor:
+        """The codewords of ``x``."""
+        return self.quantise(x).values if self.training else self._codewords(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The codewords of ``x``."""
-        if self.training:
-            return self.quantise(x).values, ()
-        return self._look_up(x, None, error=False, statistics=False)[0].view(x.shape), ()
+        """The codewords of ``x``. A piece without frames teaches nothing, and no other process need be asked."""
+        return (self(x) if x.shape[2] else x), ()
 
-    def stream(self, batch: int, *frequency: int, state: State | None = None) -> Stream:
-        """A stream that has nothing to remember and never moves the codebook."""
-        return QuantizerStream(self, batch, *frequency, state=state)
+    def stream(self, state: State | None = None) -> Stream:
+        """A stream that has nothing to remember and never moves the codebook, also in training."""
+        return QuantizerStream(self, state)
+
+    def _codewords(self, x: Tensor) -> Tensor:
+        return self._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
 
     # ------------------------------------------------------------------ use
     @property
@@ -194,9 +181,10 @@ class VectorQuantizer(CausalModule):
         Raises:
             ValueError: codes that are no integers, of another shape, or (on a CPU) not in the codebook.
         """
-        axes = ("batch", "time", "frequency")[: 3 if self.two_dimensional else 2]
-        if codes.dim() != len(axes):
-            raise ValueError(f"codes have shape {tuple(codes.shape)}; this quantiser takes ({', '.join(axes)})")
+        if codes.dim() not in (2, 3):
+            raise ValueError(
+                f"codes have shape {tuple(codes.shape)}; a quantiser takes (batch, time) or (batch, time, frequency)"
+            )
         if codes.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"codes are {codes.dtype}; they must be int64 or int32, as encode() returns them")
         try:
@@ -209,10 +197,11 @@ class VectorQuantizer(CausalModule):
 
     # ------------------------------------------------------------------ inside
     def _check(self, x: Tensor) -> None:
-        axes = ("batch", str(self.dim), "time", "frequency")[: 4 if self.two_dimensional else 3]
-        if x.dim() != len(axes) or x.shape[1] != self.dim:
-            other = " (two_dimensional=True takes a frequency axis)" if x.dim() == 4 != len(axes) else ""
-            raise ValueError(f"input has shape {tuple(x.shape)}; this quantiser takes ({', '.join(axes)}){other}")
+        if x.dim() not in (3, 4) or x.shape[1] != self.dim:
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; this quantiser takes (batch, {self.dim}, time) or "
+                f"(batch, {self.dim}, time, frequency)"
+            )
         if not x.is_floating_point():
             raise ValueError(f"input is {x.dtype}; a quantiser takes floating point, e.g. x.float()")
 
@@ -318,15 +307,10 @@ class VectorQuantizer(CausalModule):
         return f"codes={self.codes}, dim={self.dim}, decay={self.decay}, restart_below={self.restart_below}"
 
 
-class QuantizerStream(Stream[VectorQuantizer]):
+class QuantizerStream(StatelessStream):
     """Looks codewords up; leaves the codebook alone, also in training."""
 
-    def _load(self, state: State) -> None:
-        self._state = ()
-        self.takes_frames = not self.module.two_dimensional
-
-    def _frame(self, x: Tensor) -> Tensor:
-        return self._advance(x[:, :, None])[:, :, 0]
+    module: VectorQuantizer
 
     def _advance(self, x: Tensor) -> Tensor:
-        return self.module._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
+        return self.module._codewords(x)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from causalcnn.nn.law import Stream
+from causalcnn.nn.base import Stream
 
 if TYPE_CHECKING:
     from causalcnn.nn.conv import _CausalConv  # noqa: F401

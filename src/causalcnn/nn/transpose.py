@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
+from causalcnn.nn.base import CausalModule
 from causalcnn.nn.conv import Pair, _pair
-from causalcnn.nn.law import CausalModule, Convention
 
 __all__ = ["CausalConvTranspose1d", "CausalConvTranspose2d"]
 
@@ -38,10 +38,10 @@ class _CausalTranspose(CausalModule):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(taps**-0.5), taps**-0.5)
 
-    @property
-    def convention(self) -> Convention:
-        """Strict: output ``t`` reads inputs up to ``⌊t / stride⌋``."""
-        return Convention.STRICT
+    def initial_state(self, x: Tensor) -> Tensor:
+        """Zeros ``(batch, in_channels, ⌈kernel_size/stride⌉ − 1[, frequency])``."""
+        self._check(x)
+        return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
     def _time_field(self) -> Field:
         return Field.transposed(self._kernel[0], stride=self._stride[0])
@@ -114,10 +114,6 @@ class CausalConvTranspose1d(_CausalTranspose):
         """Which input frames an output frame reads, for every phase."""
         return self._time_field()
 
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Zeros ``(batch, in_channels, ⌈kernel_size/stride⌉ − 1)``."""
-        return self.weight.new_zeros(batch, self.in_channels, self._history)
-
     def _spread(self, frames: Tensor) -> Tensor:
         return F.conv_transpose1d(frames, self.weight, self.bias, self._stride)
 
@@ -157,14 +153,6 @@ class CausalConvTranspose2d(_CausalTranspose):
             self._kernel[1], stride=self._stride[1], trim=self.frequency_padding, axis="frequency"
         )
         return Field.product(self._time_field(), frequency)
-
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """Zeros ``(batch, in_channels, ⌈kernel_size/stride⌉ − 1, frequency)``."""
-        if len(frequency) != 1:
-            raise ValueError(
-                "CausalConvTranspose2d needs the size of the frequency axis: initial_state(batch, frequency)"
-            )
-        return self.weight.new_zeros(batch, self.in_channels, self._history, *frequency)
 
     def _spread(self, frames: Tensor) -> Tensor:
         return F.conv_transpose2d(frames, self.weight, self.bias, self._stride, (0, self.frequency_padding))

@@ -50,8 +50,9 @@ def extract_features(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array
 def features_of(utterance: Utterance) -> Tensor:
     """The causal front end, piece by piece: ``(80, frames)``."""
     layer = LogMel()
-    state, pieces = layer.initial_state(1), []
-    for piece in torch.split(utterance.tensor(), _PIECE_FRAMES * HOP_SAMPLES, dim=1):
+    samples = utterance.tensor()
+    state, pieces = layer.initial_state(samples), []
+    for piece in torch.split(samples, _PIECE_FRAMES * HOP_SAMPLES, dim=1):
         y, state = layer.step(piece, state)
         pieces.append(y)
     return torch.cat(pieces, dim=2)[0]

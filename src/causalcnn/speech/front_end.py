@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.nn.base import CausalModule, Convention
 
 RATE_HZ = 16_000
 """Samples a second."""
@@ -131,14 +131,12 @@ class LogMel(CausalModule):
 
     Example:
         >>> front_end = LogMel()
-        >>> stream = front_end.stream(batch=1)
+        >>> stream = front_end.stream()
         >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
         [0, 1, 0, 3]
         >>> front_end.field.lookahead, LogMel("centred").field.lookahead
         (159, 319)
     """
-
-    _here: Tensor
 
     def __init__(self, convention: FrontEndConvention = "causal", *, window: Literal["hann", "ones"] = "hann") -> None:
         super().__init__()
@@ -147,8 +145,6 @@ class LogMel(CausalModule):
             raise ValueError(f"window is {window!r}; it must be 'hann' or 'ones'")
         self.setting: FrontEndConvention = convention
         self._window = window
-        # Knows the module's device and dtype, for states made before the first sample; no part of a checkpoint.
-        self.register_buffer("_here", torch.zeros(0), persistent=False)
 
     @property
     def field(self) -> Field:
@@ -160,7 +156,7 @@ class LogMel(CausalModule):
     def convention(self) -> Convention:
         """Block. The centred setting keeps neither convention and says so."""
         self._check_causal("keeps neither the strict nor the block convention")
-        return Convention.BLOCK
+        return super().convention
 
     def extra_repr(self) -> str:
         """The setting and what a frame reads."""
@@ -170,14 +166,14 @@ class LogMel(CausalModule):
         """Features of whole recordings: ``(batch, samples)`` → ``(batch, 80, frames)``."""
         _check_samples(samples)
         if self.setting == "causal":
-            return self.step(samples, self.initial_state(samples.shape[0]))[0]
+            return super().forward(samples)
         before = _zeros_before("centred")
         return self._features(nn.functional.pad(_rows(samples), (before, before)))
 
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+    def initial_state(self, x: Tensor) -> Tensor:
         """The state before the first sample: zeros, ``(batch, 1, 480)``."""
         self._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
-        return self._here.new_zeros(batch, 1, _zeros_before("causal"))
+        return x.new_zeros(len(x), 1, _zeros_before("causal"))
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """The next samples, any number of them (0 too) → the frames that they complete, and the new state.
@@ -192,7 +188,7 @@ class LogMel(CausalModule):
         if state.dim() != 3 or state.shape[0] != x.shape[0]:
             raise ValueError(
                 f"the state has the shape {tuple(state.shape)} and the samples {tuple(x.shape)}: "
-                "rows must agree; begin with initial_state(batch)"
+                "rows must agree; begin with initial_state(x)"
             )
         waiting = torch.cat([state[:, 0].to(x), _rows(x)], dim=1)
         used = (waiting.shape[1] - _zeros_before("causal")) // HOP_SAMPLES * HOP_SAMPLES

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.nn.base import CausalModule
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND
 
 __all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speech_level_db", "speech_mask"]
@@ -92,8 +92,6 @@ class RunningLevel(CausalModule):
         [-32, -25, -15]
     """
 
-    _here: Tensor
-
     def __init__(self, to_db: float, *, seconds: float = 3.0) -> None:
         super().__init__()
         if not math.isfinite(to_db):
@@ -101,8 +99,6 @@ class RunningLevel(CausalModule):
         if not (math.isfinite(seconds) and seconds > 0):
             raise ValueError(f"seconds is {seconds}; speech must be remembered for more than 0")
         self.to_db, self.seconds = to_db, seconds
-        # Knows the module's device and dtype, for states made before the first frame; no part of a checkpoint.
-        self.register_buffer("_here", torch.zeros(0), persistent=False)
 
     _PRIOR_FRAMES = 5.0
     """Loud frames that the first guess, no gain, is worth."""
@@ -118,18 +114,13 @@ class RunningLevel(CausalModule):
         """All of the past."""
         return Field.all_past()
 
-    @property
-    def convention(self) -> Convention:
-        """Strict; there is no stride."""
-        return Convention.STRICT
-
     def extra_repr(self) -> str:
         """Where to, and how slowly."""
         return f"to {self.to_db:g} dB, {self.seconds:g} s"
 
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
+    def initial_state(self, x: Tensor) -> Tensor:
         """Nothing heard: the recent peak, the sum of loudnesses and the number of loud frames, ``(batch, 3)``."""
-        state = self._here.new_zeros(batch, 3)
+        state = x.new_zeros(len(x), 3)
         state[:, 0] = self.to_db + self._QUIETEST_PEAK_DB
         return state
 
@@ -137,7 +128,7 @@ class RunningLevel(CausalModule):
         """The next frames, any number of them, and the new state; pure."""
         if x.dim() != 3 or not x.is_floating_point():
             raise ValueError(f"RunningLevel takes (batch, 80, time) in dB; this is {x.dtype} of shape {tuple(x.shape)}")
-        state, pieces = state.to(x), []
+        pieces = []
         for piece in torch.split(x, self._BLOCK, dim=2):
             y, state = self._block(piece, state)
             pieces.append(y)

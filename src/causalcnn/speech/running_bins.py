@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.field import Field
-from causalcnn.nn.law import CausalModule, Convention
+from causalcnn.nn.base import CausalModule
 from causalcnn.speech.front_end import FRAMES_PER_SECOND
 from causalcnn.speech.uniform_bins import UniformBins, check_features, check_indices
 
@@ -63,8 +63,6 @@ class RunningBins(CausalModule):
         one-word memory, Bell System Technical Journal 52, 1973); there the step adapts, here, in dB, the place.
     """
 
-    _here: Tensor
-
     def __init__(
         self, bins: UniformBins, *, top_bin_limit: int = 0, rise_db: float = 6.0, fall_db_per_second: float = 5.0
     ) -> None:
@@ -86,8 +84,6 @@ class RunningBins(CausalModule):
         self._fall = round(fall_db_per_second / FRAMES_PER_SECOND / span_db * GRID)
         self._highest = round(HIGHEST_DB / span_db * GRID)
         self._width = GRID >> bins.bits
-        # Knows the module's device, for states made before the first frame; no part of a checkpoint.
-        self.register_buffer("_here", torch.zeros(0), persistent=False)
 
     @classmethod
     def fitted(cls, corpus: Iterable[Tensor], bits: int = 8) -> RunningBins:
@@ -107,20 +103,19 @@ class RunningBins(CausalModule):
         """All of the past."""
         return Field.all_past()
 
-    @property
-    def convention(self) -> Convention:
-        """Strict; there is no stride."""
-        return Convention.STRICT
-
     def extra_repr(self) -> str:
         """Where it starts, and how it moves."""
         return (
             f"{self.bins}, top_bin_limit={self.top_bin_limit}, +{self.rise_db:g} dB, −{self.fall_db_per_second:g} dB/s"
         )
 
-    def initial_state(self, batch: int, *frequency: int) -> Tensor:
-        """How far the range has moved, in parts of :data:`GRID`: nowhere yet; int64 ``(batch, 1)``."""
-        return torch.zeros(batch, 1, dtype=torch.int64, device=self._here.device)
+    def initial_state(self, x: Tensor) -> Tensor:
+        """How far the range has moved, in parts of :data:`GRID`: nowhere yet; int64 ``(batch, 1)``.
+
+        Args:
+            x: a piece of features, or of levels.
+        """
+        return torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
 
     def offset_db(self, state: Tensor) -> Tensor:
         """How far the range of the next frame has moved from its start, ``(batch,)`` in dB."""
@@ -146,11 +141,11 @@ class RunningBins(CausalModule):
 
     def encode(self, x: Tensor) -> Tensor:
         """The indices of whole recordings, ``(batch, 80, time)`` int64."""
-        return self.encode_step(x, self.initial_state(x.shape[0]))[0]
+        return self.encode_step(x, self.initial_state(x))[0]
 
     def decode(self, indices: Tensor) -> Tensor:
         """The values of whole recordings in dB, ``(batch, 80, time)``, from nothing but their indices."""
-        return self.decode_step(indices, self.initial_state(indices.shape[0]))[0]
+        return self.decode_step(indices, self.initial_state(indices))[0]
 
     # ------------------------------------------------------------------ how it is done
     def _encode(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -138,7 +138,7 @@ def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[
     """
     time = min(clip.frames for clip in corpus.clips[:rows])
     x = torch.stack([corpus[i][:, :time].T for i in range(rows)])[:, None]
-    whole, stream = model.encode(x), model.stream(rows)
+    whole, stream = model.encode(x), model.stream()
     live = [stream.encode(x[:, :, t : t + 1]) for t in range(time)]
     other = [int((a != torch.cat(b, dim=1)).sum()) for a, b in zip(whole, zip(*live, strict=True), strict=True)]
     return {

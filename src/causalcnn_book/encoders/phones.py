@@ -32,7 +32,6 @@ from causalcnn.nn import (
     CausalConv2d,
     CausalModule,
     CausalSequential,
-    Convention,
     MultiStackEncoder,
     ResidualBlock2d,
 )
@@ -96,14 +95,9 @@ class OverPicture(CausalModule):
         """What the inner network reads, along time."""
         return self.inner.field.axis("time")
 
-    @property
-    def convention(self) -> Convention:
+    def initial_state(self, x: Tensor) -> Any:
         """That of the inner network."""
-        return self.inner.convention
-
-    def initial_state(self, batch: int, *frequency: int) -> Any:
-        """That of the inner network, for ``features`` cells."""
-        return self.inner.initial_state(batch, self.in_channels)
+        return self.inner.initial_state(x.transpose(1, 2)[:, None])
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """See :meth:`CausalModule.step`."""

@@ -39,7 +39,7 @@ from causalcnn.models import (
 from causalcnn.models.frame_generator import FrameGeneratorConfig
 from causalcnn.models.melnet import MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNNConfig
-from causalcnn.nn.law import State
+from causalcnn.nn.base import State
 from causalcnn.speech import (
     EVALUATION_MAX_HZ,
     Batch,
@@ -70,9 +70,9 @@ class _Baseline(AutoregressiveModel):
         """The frame before, at the same frequency, where it is read at all."""
         return Field.product(Field.window([-1]), Field.identity(axis="frequency"))
 
-    def initial_state(self, batch: int, *frequency: int) -> State:
+    def initial_state(self, x: Tensor) -> State:
         """The frame before: zeros."""
-        return next(self.parameters()).new_zeros(batch, 1, 1, self.config.mels)
+        return x.new_zeros(len(x), 1, 1, self.config.mels)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See :class:`AutoregressiveModel`."""

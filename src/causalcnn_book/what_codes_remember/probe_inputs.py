@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.models import CausalVQVAE2
-from causalcnn.models.vqvae2_parts import QUANTISER_BOTTOM, QUANTISER_TOP
+from causalcnn.nn import CausalModule, VectorQuantizer
 from causalcnn.speech import FeatureCorpus, speech_mask
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode
 
@@ -72,12 +72,12 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
     """
     before: list[Tensor] = []
 
-    def advance(i: int, piece: Tensor) -> Tensor:
-        if i in (QUANTISER_TOP, QUANTISER_BOTTOM):
+    def run(part: CausalModule, piece: Tensor) -> Tensor:
+        if isinstance(part, VectorQuantizer):
             before.append(piece)
-        return model.parts[i](piece)
+        return part(piece)
 
-    words = model._encode(clip[None, None], advance)
+    words = model._encode(clip[None, None], run)
     said, meant = (torch.cat([v[0].permute(1, 2, 0) for v in pair], 1) for pair in (words, before))
     return said, meant
 

@@ -72,7 +72,7 @@ def test_the_ranges_ends_are_where_the_running_bins_are() -> None:
     figure = drawn(way="running", bang_db=60, at=30)
     _, low, high = figure.coded(figure.heard())
     running, x = RunningBins(BINS), torch.tensor(figure.heard(), dtype=torch.float64)[None, None]
-    state = running.initial_state(1)
+    state = running.initial_state(x)
     for t in range(x.shape[2]):
         assert low[t] == pytest.approx(BINS.low_db + running.offset_db(state).item(), abs=1e-4)
         assert high[t] - low[t] == pytest.approx(BINS.high_db - BINS.low_db)

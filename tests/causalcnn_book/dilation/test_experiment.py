@@ -8,7 +8,7 @@ import torch
 
 from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, accuracy, stack, train
 
-TABLE = Path(__file__).resolve().parents[2] / "book" / "measurements" / "dilation.json"
+TABLE = Path(__file__).resolve().parents[3] / "book" / "measurements" / "dilation.json"
 
 
 def parameters(network: torch.nn.Module) -> int:

@@ -13,7 +13,7 @@ from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, RunningBins, Uniform
 from causalcnn_book.discrete_spectrograms import discretization as discretisation
 
 pytest.importorskip("espeakng_loader", reason="needs the extra 'speech'")
-TABLE = Path(__file__).parents[2] / "book" / "measurements" / "discretization.json"
+TABLE = Path(__file__).parents[3] / "book" / "measurements" / "discretization.json"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from causalcnn_book.frame_generator.drift_metrics import LinearJudge, continuati
 from causalcnn_book.frame_generator.exposure_bias import together
 from causalcnn_book.likelihood.likelihood import score
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
+BOOK = Path(__file__).resolve().parents[3] / "book"
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from causalcnn.nn import VectorQuantizer
 from causalcnn_book.vector_quantisation.collapse import VARIANTS, learn, score
 
-TABLE = Path(__file__).parents[2] / "book" / "measurements" / "collapse.json"
+TABLE = Path(__file__).parents[3] / "book" / "measurements" / "collapse.json"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from causalcnn_book.what_codes_remember.memory_explorer import (
     letters_as_bitmap,
 )
 
-TABLE = Path(__file__).parents[2] / "book" / "measurements" / "memory.json"
+TABLE = Path(__file__).parents[3] / "book" / "measurements" / "memory.json"
 KEYS = ("back", "source", "frames", "bands", "truth", "said", "errors", "halves", "top", "bottom")
 
 
@@ -95,7 +95,7 @@ def test_who_reads_a_frame_changes_at_the_edges_of_the_fields() -> None:
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"memory\.json.*experiments\.memory"):
+    with pytest.raises(FileNotFoundError, match=r"memory\.json.*causalcnn experiment memory"):
         MemoryExplorer(tmp_path / "memory.json")
 
 

@@ -48,7 +48,7 @@ def module(name: str) -> str:
     Comments and indentation are left out: the text travels with every figure.
 
     Args:
-        name: the module's path below this package without its suffix, ``"causality/cone"`` for example.
+        name: the module's path below this package without its suffix, ``"causality/cone_explorer"`` for example.
     """
     path = HERE / f"{name}.js"
     own = path.read_text("utf-8")

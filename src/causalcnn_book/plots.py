@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalcnn_book.palette import LIGHT, alarm
+from causalcnn_book.drawing import (
+    Kind,
+    as_array,
+    as_matrix,
+    draw_heatmap,
+    draw_spans,
+    label_frames,
+    label_time,
+)
+from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["codes", "curves", "heatmap", "heatmaps", "voice_activity", "wave", "wave_and_mel"]
-
-Kind = Literal["energy", "signed", "nonzero"]
-
-
-def _array(x: ArrayLike) -> NDArray[np.float64]:
-    """Numbers as float64; a tensor comes without its gradient, on the CPU, without axes of length one."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
-    return np.asarray(x, dtype=np.float64)
-
-
-def _matrix(x: ArrayLike) -> NDArray[np.float64]:
-    matrix = _array(x)
-    while matrix.ndim > 2 and matrix.shape[0] == 1:
-        matrix = matrix[0]
-    if matrix.ndim != 2:
-        raise ValueError(f"the picture has the shape {matrix.shape}; give (features, time), one item of a batch")
-    return matrix
+__all__ = [
+    "codes",
+    "confidence_intervals",
+    "curves",
+    "heatmap",
+    "heatmaps",
+    "voice_activity",
+    "wave",
+    "wave_and_mel",
+]
 
 
 # ------------------------------------------------------------------------------------------------ speech
@@ -47,15 +47,16 @@ def wave(samples: ArrayLike, *, rate_hz: int = 16_000, alt: str, caption: str = 
     Args:
         samples: ``(samples,)``.
         rate_hz: samples a second.
-        alt, caption: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
         height: CSS pixels.
     """
-    sound = _array(samples).ravel()
+    sound = as_array(samples).ravel()
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         _draw_wave(axes, sound, rate_hz, width)
-        _label_time(axes, "ms", width)
+        label_time(axes, "ms", width)
 
     return show(draw, alt=alt, caption=caption, height=height)
 
@@ -78,28 +79,32 @@ def wave_and_mel(
     Args:
         samples: ``(samples,)``.
         log_mel: ``(mels, frames)`` in dB; a batch of one is taken apart.
-        phones, words: spans with ``label``, ``start`` and ``end`` (in samples).
-        rate_hz, hop_samples: of the samples and of the frames.
+        phones: spans with ``label``, ``start`` and ``end`` (in samples).
+        words: spans of the same kind, written above the waveform.
+        rate_hz: samples a second.
+        hop_samples: samples from one frame to the next.
         first_ms: where the first frame is drawn. 0 puts a causal frame where it is known; −15 puts it
             under the sound that it describes, the centre of its window.
-        alt, caption, height: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
-    sound, picture = _array(samples).ravel(), _matrix(log_mel)
-    spans, said = list(phones), list(words)
+    sound, picture = as_array(samples).ravel(), as_matrix(log_mel)
+    phone_spans, word_spans = list(phones), list(words)
     end_ms = 1000 * len(sound) / rate_hz
 
     def draw(figure: Figure, width: int) -> None:
         top, middle = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
         _draw_wave(top, sound, rate_hz, width)
         top.tick_params(labelbottom=False)
-        _spans(top, said, rate_hz, 1.04, 13, end_ms, width)
+        draw_spans(top, word_spans, rate_hz, 1.04, 13, end_ms, width)
         frame_ms = 1000 * hop_samples / rate_hz
         extent = (first_ms, first_ms + picture.shape[1] * frame_ms, 0, picture.shape[0])
         loudest = float(picture.max(initial=0))  # 75 dB below the loudest is as dark as silence
         middle.imshow(picture, origin="lower", aspect="auto", extent=extent, vmin=loudest - 75, vmax=loudest)
         middle.set(ylabel="mel band", xlim=(0, end_ms), yticks=[0, picture.shape[0] // 2, picture.shape[0]])
-        _spans(middle, spans, rate_hz, 1.02, 11, end_ms, width, lines=True)
-        _label_time(middle, "time in milliseconds, and in frames", width)
+        draw_spans(middle, phone_spans, rate_hz, 1.02, 11, end_ms, width, lines=True)
+        label_time(middle, "time in milliseconds, and in frames", width)
         middle.xaxis.set_major_formatter(lambda ms, _: f"{ms:.0f} ms\n{ms / frame_ms:.0f}")
         figure.align_ylabels()
 
@@ -107,50 +112,17 @@ def wave_and_mel(
 
 
 def _draw_wave(axes: Axes, sound: NDArray[np.float64], rate_hz: int, width: int) -> None:
-    """The envelope (least and most of each pixel's samples): what the eye sees, in few points."""
-    each = max(1, len(sound) // width)
-    blocks = sound[: len(sound) // each * each].reshape(-1, each)
-    at = (np.arange(len(blocks)) + 0.5) * each * 1000 / rate_hz
-    if each == 1:
+    """The envelope (smallest and largest of each pixel's samples): what the eye sees, in few points."""
+    per_pixel = max(1, len(sound) // width)
+    blocks = sound[: len(sound) // per_pixel * per_pixel].reshape(-1, per_pixel)
+    at = (np.arange(len(blocks)) + 0.5) * per_pixel * 1000 / rate_hz
+    if per_pixel == 1:
         axes.plot(at, sound, color=LIGHT["past"], linewidth=1)
     else:
         axes.fill_between(at, blocks.min(1), blocks.max(1), color=LIGHT["past"], linewidth=0.4)
-    most = max(float(np.abs(sound).max(initial=0)), 1e-3) * 1.1
-    axes.set(xlim=(0, 1000 * len(sound) / rate_hz), ylim=(-most, most), yticks=[0], ylabel="pressure")
+    limit = max(float(np.abs(sound).max(initial=0)), 1e-3) * 1.1
+    axes.set(xlim=(0, 1000 * len(sound) / rate_hz), ylim=(-limit, limit), yticks=[0], ylabel="pressure")
     axes.spines["bottom"].set_visible(False)
-
-
-def _spans(
-    axes: Axes,
-    spans: Sequence[Any],
-    rate_hz: int,
-    y: float,
-    size: float,
-    end_ms: float,
-    width: int,
-    *,
-    lines: bool = False,
-) -> None:
-    """Labels above an axis, each over its own piece of time; one that has no room is left out."""
-    pixels = (width - 60) / end_ms
-    for span in spans:
-        start, end = (1000 * getattr(span, edge) / rate_hz for edge in ("start", "end"))
-        if lines:
-            axes.axvline(start, color="#ffffff", alpha=0.35, linewidth=0.7)
-        text = "" if span.label == "SIL" else str(span.label)
-        if len(text) * size * 0.66 <= (end - start) * pixels:
-            axes.text((start + end) / 2, y, text, transform=axes.get_xaxis_transform(), fontsize=size, ha="center")
-
-
-def _label_time(axes: Axes, unit: str, width: int) -> None:
-    axes.set_xlabel(unit)
-    axes.xaxis.set_major_locator(_locator(width))
-
-
-def _locator(width: int) -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=6 if width > 400 else 3, integer=True, steps=[1, 2, 5, 10])
 
 
 def voice_activity(
@@ -161,9 +133,11 @@ def voice_activity(
     Args:
         tracks: name → activity at ``rate_hz``, true where the speaker is heard; two at most have colours.
         rate_hz: values a second.
-        alt, caption, height: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
-    rows = {name: _array(track).ravel() > 0.5 for name, track in tracks.items()}
+    rows = {name: as_array(track).ravel() > 0.5 for name, track in tracks.items()}
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
@@ -223,60 +197,23 @@ def heatmaps(
         rate_hz: frames a second, to label milliseconds too.
         y_label: what the rows of each picture are.
         shared_scale: one colour scale for all, for comparing values.
-        alt, caption: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
         height: CSS pixels; default: enough for the rows.
     """
-    pictures = {title: _matrix(rows[title]) for title in rows}
+    pictures = {title: as_matrix(rows[title]) for title in rows}
     steps = max(p.shape[1] for p in pictures.values())
     scale = max((float(np.abs(p).max(initial=0)) for p in pictures.values()), default=1.0) if shared_scale else None
 
     def draw(figure: Figure, width: int) -> None:
         all_axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (title, picture) in zip(all_axes, pictures.items(), strict=True):
-            _draw_heatmap(axes, picture, kind, steps, now, leaks, scale)
+            draw_heatmap(axes, picture, kind, steps, now, leaks, scale)
             axes.set(title=title, yticks=[])
         figure.supylabel(y_label, fontsize=13, color=LIGHT["muted"])
-        _label_frames(all_axes[-1], rate_hz, width)
+        label_frames(all_axes[-1], rate_hz, width)
 
     return show(draw, alt=alt, caption=caption, height=height or 46 + 120 * len(pictures))
-
-
-def _draw_heatmap(
-    axes: Axes,
-    picture: NDArray[np.float64],
-    kind: Kind,
-    steps: int,
-    now: float | None,
-    leaks: bool = False,
-    scale: float | None = None,
-) -> None:
-    values = (picture != 0).astype(float) if kind == "nonzero" else picture
-    most = scale or max(float(np.abs(values).max(initial=0)), 1e-30)
-    extent = (-0.5, steps - 0.5, 0, picture.shape[0])
-    if kind == "signed":
-        axes.imshow(values, "causalcnn_signed", origin="lower", aspect="auto", extent=extent, vmin=-most, vmax=most)
-    elif kind == "nonzero" or values.min(initial=0) >= 0:
-        lifted = np.where(values > 0, 0.12 + 0.88 * values / most, 0)  # what is not zero can be seen
-        axes.imshow(lifted, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1)
-    else:
-        axes.imshow(values, origin="lower", aspect="auto", extent=extent)
-    if leaks and now is not None:
-        times = (np.arange(picture.shape[1]) + 0.5) * steps / picture.shape[1] - 0.5
-        early = (times < now - 1e-9)[None] & (picture != 0)
-        ramp = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in alarm()])
-        red = np.concatenate([ramp[np.rint(np.abs(values) / most * 255).astype(int)], early[..., None]], axis=2)
-        axes.imshow(red, origin="lower", aspect="auto", extent=extent)
-    if now is not None:
-        axes.axvline(now - 0.5, color="#72f2b2", linewidth=1.6)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
-    axes.xaxis.set_major_locator(_locator(width))
-    axes.set_xlabel("time in frames")
-    if rate_hz is not None:
-        axes.xaxis.set_major_formatter(lambda t, _: f"{t:.0f}\n{1000 * t / rate_hz:.0f} ms")
 
 
 # ------------------------------------------------------------------------------------------------ curves
@@ -298,19 +235,22 @@ def curves(
     Args:
         lines: name → values.
         x: the values' places; default 0, 1, ….
-        x_label, y_label: of the axes, with units.
+        x_label: of the x axis, with its unit.
+        y_label: of the y axis, with its unit.
         log: logarithmic y axis, base 10.
         markers: a dot at each value, for few values.
         colours: names of the palette, in the order of ``lines``.
-        alt, caption, height: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
-    data = {name: _array(values).ravel() for name, values in lines.items()}
+    data = {name: as_array(values).ravel() for name, values in lines.items()}
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
             colour = LIGHT[colours[i % len(colours)]]
-            at = np.arange(len(values)) if x is None else _array(x).ravel()
+            at = np.arange(len(values)) if x is None else as_array(x).ravel()
             axes.plot(at, values, color=colour, marker="o" if markers else None, markersize=6, clip_on=False)
             if width > 400:
                 axes.annotate(
@@ -343,8 +283,17 @@ def codes(
     caption: str = "",
     height: int = 160,
 ) -> Picture:
-    """Discrete codes over time, ``(codes a frame, frames)``, in shades of the colour of their level."""
-    picture = _matrix(indices)
+    """Discrete codes over time, in shades of the colour of their level.
+
+    Args:
+        indices: ``(codes a frame, frames)``.
+        level: which codebook they are of.
+        codebook: how many codewords it has.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
+    """
+    picture = as_matrix(indices)
 
     def draw(figure: Figure, width: int) -> None:
         from matplotlib.colors import LinearSegmentedColormap
@@ -354,6 +303,48 @@ def codes(
         order = np.random.default_rng(0).permutation(codebook)  # neighbouring codes need not be alike
         axes.imshow(order[picture.astype(int)], shades, origin="lower", aspect="auto", vmin=0, vmax=codebook)
         axes.set(yticks=[], ylabel=f"{level} codes")
-        _label_frames(axes, None, width)
+        label_frames(axes, None, width)
 
     return show(draw, alt=alt, caption=caption, height=height)
+
+
+def confidence_intervals(
+    rows: Mapping[str, tuple[float, float]],
+    *,
+    x_label: str,
+    points: Mapping[str, Iterable[float]] | None = None,
+    colours: Mapping[str, str] | None = None,
+    alt: str,
+    caption: str = "",
+    height: int | None = None,
+) -> Picture:
+    """One line a row: the mean as a dot, its interval as a bar, the single runs as small dots.
+
+    Args:
+        rows: name → mean and half of its interval.
+        x_label: what is measured, with its unit.
+        points: name → the single values.
+        colours: name → a name of the palette; default: ``"past"``.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: CSS pixels; default: enough for the rows.
+    """
+
+    def draw(figure: Figure, width: int) -> None:
+        axes = figure.subplots()
+        for i, (name, (mean, half)) in enumerate(rows.items()):
+            colour = LIGHT[(colours or {}).get(name, "past")]
+            runs = as_array(list((points or {}).get(name, ())))
+            axes.plot(runs, [-i] * len(runs), ".", color=colour, alpha=0.45, markersize=7)
+            axes.plot([mean - half, mean + half], [-i, -i], color=colour, linewidth=3, solid_capstyle="butt")
+            axes.plot([mean], [-i], "o", color=colour, markersize=8)
+            if width <= 400:
+                axes.annotate(name, (0, -i + 0.34), xycoords=("axes fraction", "data"), color=colour, fontsize=12)
+        names = list(rows) if width > 400 else [""] * len(rows)
+        axes.set_yticks([-i for i in range(len(rows))], names)
+        axes.set(xlabel=x_label, ylim=(-len(rows) + 0.4, 0.8))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", linewidth=0.8)
+        axes.spines["left"].set_visible(False)
+
+    return show(draw, alt=alt, caption=caption, height=height or 70 + 40 * len(rows))

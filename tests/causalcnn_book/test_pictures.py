@@ -94,6 +94,17 @@ def test_they_are_small(pictures):
         assert len(picture._repr_html_()) < 120_000, name
 
 
+def test_every_row_of_intervals_is_named():
+    text = figures.confidence_intervals(
+        {"add": (79.0, 0.5), "concat": (77.5, 1.2)},
+        points={"add": [78.5, 79.5]},
+        x_label="right, in %",
+        alt="Two rows.",
+    )._repr_html_()
+    assert text.count("add") >= 2  # once for the page, once for the phone
+    assert text.count("concat") >= 2
+
+
 def test_a_finished_figure_becomes_one_drawing_and_is_closed():
     from matplotlib import pyplot
 

@@ -1,4 +1,3 @@
-from .hierarchy import HierarchyExplorer as HierarchyExplorer
+from .hierarchy_explorer import HierarchyExplorer as HierarchyExplorer
 from .levels import influence as influence
-from .wiring import speech_codes as speech_codes
-from .wiring import vqvae2_diagram as vqvae2_diagram
+from .plots import speech_codes as speech_codes, vqvae2_diagram as vqvae2_diagram

@@ -1,1 +1,1 @@
-from .cone import ConeExplorer as ConeExplorer
+from .cone_explorer import ConeExplorer as ConeExplorer

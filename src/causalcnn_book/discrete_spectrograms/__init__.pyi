@@ -1,2 +1,2 @@
-from .bins import BinsExplorer as BinsExplorer
-from .ranges import RangeExplorer as RangeExplorer
+from .bins_explorer import BinsExplorer as BinsExplorer
+from .range_explorer import RangeExplorer as RangeExplorer

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from causalcnn_book.drawing import as_array
 from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
-from causalcnn_book.plots import _array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,14 +100,14 @@ def drift_curves(
         colours: names of the palette. y_label: what is measured, with its unit.
         alt, caption, height: see :func:`show`.
     """
-    data = {name: _array(values).ravel() for name, values in lines.items()}
+    data = {name: as_array(values).ravel() for name, values in lines.items()}
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
             colour = LIGHT[colours[i % len(colours)]]
             if name in (ranges or {}):
-                low, high = _array((ranges or {})[name]).T
+                low, high = as_array((ranges or {})[name]).T
                 axes.fill_between(lags, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(lags, values, STYLES[i % len(STYLES)], color=colour, label=name, marker=".", markersize=8)
         axes.set(xscale="log", xlabel="frames after the prompt", xticks=list(lags))

@@ -1,4 +1,1 @@
-from .leaks import CASES as CASES
-from .leaks import FRAMES as FRAMES
-from .leaks import LAYERS as LAYERS
-from .leaks import LeakExplorer as LeakExplorer
+from .leak_explorer import CASES as CASES, FRAMES as FRAMES, LAYERS as LAYERS, LeakExplorer as LeakExplorer

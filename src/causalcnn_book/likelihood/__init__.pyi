@@ -1,4 +1,4 @@
-from .bars import bits_of_models as bits_of_models
-from .distributions import DistributionExplorer as DistributionExplorer
+from .distribution_explorer import BARS as BARS, DistributionExplorer as DistributionExplorer
 from .neighbors import contexts as contexts
-from .orders import OrderExplorer as OrderExplorer
+from .order_explorer import BANDS as BANDS, FRAMES as FRAMES, OrderExplorer as OrderExplorer
+from .plots import bits_of_models as bits_of_models

@@ -1,4 +1,4 @@
-"""Distributions fitted to a histogram over 256 levels, as ``distributions.js`` does; means and deviations in levels."""
+"""Distributions fitted to a histogram over 256 levels, as the explorer's JavaScript does; means and deviations in levels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERIES = (0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628
 
 
 def log_phi(x: ArrayLike) -> Floats:
-    """The logarithm of the normal CDF, with the approximation of ``distributions.js``: a relative error of 1e-7.
+    """The logarithm of the normal CDF, with the approximation of the explorer's JavaScript: a relative error of 1e-7.
 
     Source: Press et al., Numerical Recipes, §6.2.
     """

@@ -1,2 +1,1 @@
-from .published_encoders import ReferenceEncoder as ReferenceEncoder
-from .published_encoders import reference_encoders as reference_encoders
+from .published_encoders import ReferenceEncoder as ReferenceEncoder, reference_encoders as reference_encoders

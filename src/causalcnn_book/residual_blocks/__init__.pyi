@@ -1,2 +1,1 @@
-from .stacks import Reading as Reading
-from .stacks import StackExplorer as StackExplorer
+from .stack_explorer import Reading as Reading, StackExplorer as StackExplorer

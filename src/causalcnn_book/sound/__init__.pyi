@@ -1,2 +1,1 @@
-from .window import WindowExplorer as WindowExplorer
-from .window import envelope as envelope
+from .window_explorer import WindowExplorer as WindowExplorer, envelope as envelope

@@ -1,6 +1,4 @@
-from .channel_view import channel_diagram as channel_diagram
-from .codebook import CodebookExplorer as CodebookExplorer
-from .codebook_steps import POINTS as POINTS
-from .collapse import frames_of_speech as frames_of_speech
-from .collapse import learn as learn
-from .collapse import score as score
+from .codebook_explorer import CodebookExplorer as CodebookExplorer
+from .codebook_learning import POINTS as POINTS
+from .collapse import frames_of_speech as frames_of_speech, learn as learn, score as score
+from .plots import channel_diagram as channel_diagram

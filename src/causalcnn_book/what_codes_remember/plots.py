@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from causalcnn_book.drawing import as_array, time_locator
 from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
-from causalcnn_book.plots import _array, _locator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +23,13 @@ STYLES = ("-", "--", ":", "-.")
 def curves_over_lag(
     lines: Mapping[str, ArrayLike],
     *,
-    back: ArrayLike | None = None,
-    halves: Mapping[str, ArrayLike] | None = None,
+    lags: ArrayLike | None = None,
+    half_widths: Mapping[str, ArrayLike] | None = None,
     edges: Mapping[str, int] | None = None,
     colours: Mapping[str, str] | None = None,
     y_label: str,
     x_label: str = "frames back from the present one",
-    most: float | None = None,
+    y_max: float | None = None,
     alt: str,
     caption: str = "",
     height: int = 300,
@@ -37,23 +37,23 @@ def curves_over_lag(
     """Values over how far back a frame lies: the present at the right, the past to the left of it.
 
     Args:
-        lines: name → values. back: how many frames back each value lies; default 0, 1, ….
-        halves: name → half of the interval of each value, drawn as a band.
+        lines: name → values. lags: how many frames back each value lies; default 0, 1, ….
+        half_widths: name → half of the interval of each value, drawn as a band.
         edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
         colours: name → a name of the palette; default: the order of ``curves``.
-        y_label, x_label: of the axes, with units. most: the top of the y axis.
+        y_label, x_label: of the axes, with units. y_max: the top of the y axis.
         alt, caption, height: see :func:`show`.
     """
     rest = ("past", "speaker_b", "speaker_a", "skipped", "present")
-    data = {name: _array(values).ravel() for name, values in lines.items()}
+    data = {name: as_array(values).ravel() for name, values in lines.items()}
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
             colour = LIGHT[(colours or {}).get(name, rest[i % len(rest)])]
-            at = -(np.arange(len(values)) if back is None else _array(back).ravel()[: len(values)])
-            if name in (halves or {}):
-                half = np.nan_to_num(_array((halves or {})[name]).ravel())
+            at = -(np.arange(len(values)) if lags is None else as_array(lags).ravel()[: len(values)])
+            if name in (half_widths or {}):
+                half = np.nan_to_num(as_array((half_widths or {})[name]).ravel())
                 axes.fill_between(at, values - half, values + half, color=colour, alpha=0.18, linewidth=0)
             axes.plot(at, values, STYLES[i % len(STYLES)], color=colour, label=name, marker=".", markersize=7)
         for row, (level, frames) in enumerate((edges or {}).items()):
@@ -62,10 +62,10 @@ def curves_over_lag(
                 0.35 - frames, 1.02 + 0.065 * row, f"edge of {level}", transform=axes.get_xaxis_transform(),
                 color=LIGHT[level], fontsize=12, ha="center",
             )  # fmt: skip
-        last = -max(len(values) - 1 for values in data.values()) if back is None else -float(_array(back).max())
-        axes.set(xlabel=x_label, xlim=(last - 0.5, 0.5 if back is None else 0.5 - float(_array(back).min())))
-        axes.set_ylim(0, most)
-        axes.xaxis.set_major_locator(_locator(width))
+        last = -max(len(values) - 1 for values in data.values()) if lags is None else -float(as_array(lags).max())
+        axes.set(xlabel=x_label, xlim=(last - 0.5, 0.5 if lags is None else 0.5 - float(as_array(lags).min())))
+        axes.set_ylim(0, y_max)
+        axes.xaxis.set_major_locator(time_locator(width))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}".replace("-", "−"))
         axes.grid(axis="y", linewidth=0.8)
         note: dict[str, Any] = {"fontweight": "normal", "color": LIGHT["muted"], "pad": 8 + 17 * len(edges or {})}

@@ -41,7 +41,7 @@ def drawn(seed: int, **more: Any) -> MemoryExplorer:
         truth=picture(),
         said={name: [picture() for _ in range(FURTHEST + 1)] for name in NAMES},
         errors={name: [draw.randrange(0, 1300) for _ in range(FURTHEST + 1)] for name in NAMES},
-        halves={name: [draw.randrange(0, 60) for _ in range(FURTHEST + 1)] for name in NAMES},
+        half_widths={name: [draw.randrange(0, 60) for _ in range(FURTHEST + 1)] for name in NAMES},
         **more,
     )
 
@@ -105,7 +105,11 @@ def test_lines_over_the_past_put_the_present_at_the_right() -> None:
     from causalcnn_book.what_codes_remember import curves_over_lag
 
     picture = curves_over_lag(
-        {"a": [0, 0.5, 1], "b": [0, 0.2]}, halves={"a": [0.1, None, 0.1]}, edges={"top": 2}, y_label="error", alt="Up."
+        {"a": [0, 0.5, 1], "b": [0, 0.2]},
+        half_widths={"a": [0.1, None, 0.1]},
+        edges={"top": 2},
+        y_label="error",
+        alt="Up.",
     )
     html = picture._repr_html_()
     assert len(picture.drawings) == 2

@@ -1,0 +1,138 @@
+"""What the pictures are drawn with: data as arrays, heat maps, spans of time and their labels on matplotlib's axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from causalcnn_book.palette import alarm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Kind", "as_array", "as_matrix", "draw_heatmap", "draw_spans", "label_frames", "label_time", "time_locator"]
+
+Kind = Literal["energy", "signed", "nonzero"]
+"""``"energy"``: 0 is darkest. ``"signed"``: 0 is neutral. ``"nonzero"``: all but 0 count as 1."""
+
+
+def as_array(x: ArrayLike) -> NDArray[np.float64]:
+    """Numbers as float64; a tensor comes without its gradient, on the CPU."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    return np.asarray(x, dtype=np.float64)
+
+
+def as_matrix(x: ArrayLike) -> NDArray[np.float64]:
+    """``(features, time)`` as float64; a batch of one item is taken apart.
+
+    Raises:
+        ValueError: there is more than one item.
+    """
+    matrix = as_array(x)
+    while matrix.ndim > 2 and matrix.shape[0] == 1:
+        matrix = matrix[0]
+    if matrix.ndim != 2:
+        raise ValueError(f"the picture has the shape {matrix.shape}; give (features, time), one item of a batch")
+    return matrix
+
+
+def draw_heatmap(
+    axes: Axes,
+    picture: NDArray[np.float64],
+    kind: Kind,
+    steps: int,
+    now: float | None,
+    leaks: bool = False,
+    scale: float | None = None,
+) -> None:
+    """One picture over time.
+
+    Args:
+        axes: where to draw.
+        picture: ``(features, time)``; a shorter one is stretched to ``steps``.
+        kind: see :data:`Kind`.
+        steps: frames of the time axis.
+        now: a frame to mark with the thin line.
+        leaks: whether what lies before ``now`` is drawn in the alarm colour.
+        scale: the value of the strongest colour; default: the picture's largest.
+    """
+    values = (picture != 0).astype(float) if kind == "nonzero" else picture
+    largest = scale or max(float(np.abs(values).max(initial=0)), 1e-30)
+    extent = (-0.5, steps - 0.5, 0, picture.shape[0])
+    if kind == "signed":
+        axes.imshow(
+            values, "causalcnn_signed", origin="lower", aspect="auto", extent=extent, vmin=-largest, vmax=largest
+        )
+    elif kind == "nonzero" or values.min(initial=0) >= 0:
+        lifted = np.where(values > 0, 0.12 + 0.88 * values / largest, 0)  # what is not zero can be seen
+        axes.imshow(lifted, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1)
+    else:
+        axes.imshow(values, origin="lower", aspect="auto", extent=extent)
+    if leaks and now is not None:
+        times = (np.arange(picture.shape[1]) + 0.5) * steps / picture.shape[1] - 0.5
+        early = (times < now - 1e-9)[None] & (picture != 0)
+        ramp = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in alarm()])
+        red = np.concatenate([ramp[np.rint(np.abs(values) / largest * 255).astype(int)], early[..., None]], axis=2)
+        axes.imshow(red, origin="lower", aspect="auto", extent=extent)
+    if now is not None:
+        axes.axvline(now - 0.5, color="#72f2b2", linewidth=1.6)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_spans(
+    axes: Axes,
+    spans: Sequence[Any],
+    rate_hz: int,
+    y: float,
+    size: float,
+    end_ms: float,
+    width: int,
+    *,
+    lines: bool = False,
+) -> None:
+    """Labels above an axis, each over its own piece of time; one that has no room is left out.
+
+    Args:
+        axes: whose x axis counts milliseconds.
+        spans: with ``label``, ``start`` and ``end`` (in samples); ``"SIL"`` is not written.
+        rate_hz: samples a second.
+        y: where the labels stand, in heights of the axes.
+        size: of the type.
+        end_ms: where the time axis ends.
+        width: of the picture in CSS pixels.
+        lines: whether a thin line marks each start.
+    """
+    pixels = (width - 60) / end_ms
+    for span in spans:
+        start, end = (1000 * getattr(span, edge) / rate_hz for edge in ("start", "end"))
+        if lines:
+            axes.axvline(start, color="#ffffff", alpha=0.35, linewidth=0.7)
+        text = "" if span.label == "SIL" else str(span.label)
+        if len(text) * size * 0.66 <= (end - start) * pixels:
+            axes.text((start + end) / 2, y, text, transform=axes.get_xaxis_transform(), fontsize=size, ha="center")
+
+
+def label_time(axes: Axes, unit: str, width: int) -> None:
+    """Name the time axis, with as many marks as ``width`` pixels have room for."""
+    axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(time_locator(width))
+
+
+def label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
+    """Label a time axis in frames, and where their rate is known in milliseconds too."""
+    axes.xaxis.set_major_locator(time_locator(width))
+    axes.set_xlabel("time in frames")
+    if rate_hz is not None:
+        axes.xaxis.set_major_formatter(lambda t, _: f"{t:.0f}\n{1000 * t / rate_hz:.0f} ms")
+
+
+def time_locator(width: int) -> Any:
+    """Whole numbers for the marks of a time axis, few on a phone."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=6 if width > 400 else 3, integer=True, steps=[1, 2, 5, 10])

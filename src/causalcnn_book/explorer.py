@@ -69,24 +69,6 @@ def style_sheet() -> str:
     return palette.css() + (HERE / "explorer.css").read_text("utf-8")
 
 
-def _drawing_rules() -> str:
-    """The rules for what is drawn, without those for controls and text around it."""
-    rules = (HERE / "explorer.css").read_text("utf-8").splitlines()
-    drawn = (
-        "svg text",
-        "svg .cc",
-        ".cc-dot",
-        ".cc-wire",
-        ".cc-hatch",
-        ".cc-skip",
-        ".cc-now",
-        ".cc-span",
-        ".cc-tick",
-        ".cc-night",
-    )
-    return "".join(rule for rule in rules if rule.split("{")[0].startswith((".cc-fig svg", *drawn)))
-
-
 class Explorer(anywidget.AnyWidget):
     """An interactive figure. Subclasses name their module and draw the static picture.
 
@@ -166,15 +148,6 @@ class Explorer(anywidget.AnyWidget):
             f'<div class="cc-fig"><div class="cc-stage">{"".join(drawings)}</div>'
             f'<p class="cc-says">{html.escape(self.sentence())}</p><dl class="cc-stats">{rows}</dl>'
             f'<div class="cc-controls">{places}</div>{caption}</div>'
-        )
-
-    def svg(self, width: int = WIDE) -> str:
-        """The static picture as an SVG file of its own, for a README: it brings its colours, light and dark."""
-        inside, height = self.picture(width, "cc")
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="cc-fig" viewBox="0 0 {width} {height}" width="{width}" '
-            f'height="{height}" role="img" aria-label="{html.escape(self.alt)}"><style>{palette.css()}'
-            f'{_drawing_rules()}</style><g class="cc-fig"><svg>{inside}</svg></g></svg>\n'
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Who imports whom, read from the source: every import of ours in a file, whether at its top, in a function or for types only."""
+"""Who imports whom, read from the source: at the top of a file, in a function, or for types only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return for each module the modules of ours that it imports. What a lazy package's stub lists, the package imports."""
+    """Return for each module those of ours that it imports. What a lazy package's stub lists, the package imports."""
     known = files()
     edges: dict[str, set[str]] = {}
     for name, path in known.items():

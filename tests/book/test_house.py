@@ -32,11 +32,13 @@ def cells(page: str, kind: str) -> list[str]:
     path = ROOT / f"{page}.ipynb"
     if not path.exists():
         return []
-    return ["".join(cell["source"]) for cell in json.loads(path.read_text("utf8"))["cells"] if cell["cell_type"] == kind]
+    return [
+        "".join(cell["source"]) for cell in json.loads(path.read_text("utf8"))["cells"] if cell["cell_type"] == kind
+    ]
 
 
 def is_chapter(page: str) -> bool:
-    """A chapter says at its top what the reader will be able to do; the front page and what stands at the back do not."""
+    """A chapter says at its top what the reader will be able to do; the front page and the pages at the back do not."""
     return any(":class: opening" in text for text in cells(page, "markdown"))
 
 
@@ -66,12 +68,16 @@ def test_every_chapter_has_a_folder_of_its_name_that_says_what_it_teaches() -> N
         assert (folder / "__init__.py").exists(), f"the code of {page} is not in {folder.relative_to(ROOT)}"
         folders.add(folder.name)
         about = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf8"))) or ""
-        assert re.search(rf"\bThe {name} chapter\b", about), f"{folder.name}/__init__.py does not name the chapter {name}"
+        assert re.search(rf"\bThe {name} chapter\b", about), (
+            f"{folder.name}/__init__.py does not name the chapter {name}"
+        )
         taught = re.findall(r"``(causalcnn(?:\.\w+)+)``", about)
         assert taught, f"{folder.name}/__init__.py names nothing of the library"
         missing = [one for one in taught if not exists(one)]
         assert not missing, f"{folder.name}/__init__.py names {missing[0]}, which does not exist"
-        files = sorted(path.name for path in folder.iterdir() if path.suffix in (".py", ".js") and path.stem != "__init__")
+        files = sorted(
+            path.name for path in folder.iterdir() if path.suffix in (".py", ".js") and path.stem != "__init__"
+        )
         print(f"{name:24} {folder.relative_to(ROOT / 'src')}: {', '.join(files)}\n{'':25}teaches {', '.join(taught)}")
     kept = {path.parent.name for path in CODE.glob("*/__init__.py")}
     assert kept == folders, f"folders of no chapter: {sorted(kept - folders)}"
@@ -181,8 +187,8 @@ STOREYS = (
     {"causalcnn.__main__"},
     {"causalcnn_book"},
 )
-"""Who may import whom: a package what stands before it, and itself. Speech keeps the contract of layers, models take its
-batches, and the command line finds the book's experiments by their entry points, not by an import."""
+"""Who may import whom: a package what stands before it, and itself. Speech keeps the contract of layers, models take
+its batches, and the command line finds the book's experiments by their entry points, not by an import."""
 
 
 def storey(module: str) -> tuple[int, str]:
@@ -223,6 +229,8 @@ def test_no_file_imports_what_another_keeps_to_itself() -> None:
     for module, path in imports.files().items():
         for node in ast.walk(ast.parse(path.read_text("utf8"))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("causalcnn"):
-                private = [a.name for a in node.names if re.match("_[^_]", a.name) and not exists(f"{node.module}.{a.name}")]
+                private = [
+                    a.name for a in node.names if re.match("_[^_]", a.name) and not exists(f"{node.module}.{a.name}")
+                ]
                 wrong += [f"{module} imports {name} of {node.module}" for name in private]
     assert not wrong

@@ -28,9 +28,13 @@ from causalcnn.speech.embedded import EmbeddedSpeech
 from causalcnn.speech.evaluation import EVALUATION_MAX_HZ, evaluation_sets
 from causalcnn.speech.feature_corpus import Batch, Clip, FeatureCorpus
 from causalcnn.speech.front_end import (
+    FLOOR_DB,
     FRAMES_PER_SECOND,
+    HIGHEST_HZ,
     HOP_SAMPLES,
+    LOWEST_HZ,
     MELS,
+    N_FFT,
     RATE_HZ,
     WINDOW_SAMPLES,
     LogMel,
@@ -56,10 +60,14 @@ from causalcnn.speech.utterance import Span, Utterance, frame_labels
 
 __all__ = [
     "EVALUATION_MAX_HZ",
+    "FLOOR_DB",
     "FRAMES_PER_SECOND",
+    "HIGHEST_HZ",
     "HOP_SAMPLES",
+    "LOWEST_HZ",
     "MELS",
     "NO_AUGMENTATION",
+    "N_FFT",
     "PHONES",
     "RATE_HZ",
     "READ_SENTENCES",

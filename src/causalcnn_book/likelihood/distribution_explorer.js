@@ -1,6 +1,6 @@
 import { assemble, newId, settle, tidy } from "../explorer.js";
 
-// A histogram over 256 levels, and three laws fitted to it: what does each pay for a value, and what can it not say?
+// A histogram over 256 levels, and three distributions fitted to it: what does each pay for a value, and what can it not say?
 
 const LEVELS = 256, BARS = 32, TALL = 20, STEPS = 80, LEAST = 0.25, EDGE = 10, HIGH = 190, FOOT = 40;
 const SHAPES = ["two", "one", "cut"], CELLS = 8;
@@ -23,7 +23,7 @@ export function histogram(s) {
   return Array.from({ length: LEVELS }, (_, k) => (total ? heights[Math.floor(k / each)] / total / each : 1 / LEVELS));
 }
 
-// --- the laws, with means and deviations in levels; level k reaches from k to k + 1
+// --- the distributions, with means and deviations in levels; level k reaches from k to k + 1
 
 /** The logarithm of the normal CDF: an approximation of erfc with a relative error of 1e-7 (Numerical Recipes). */
 export function logPhi(x) {
@@ -33,7 +33,7 @@ export function logPhi(x) {
   return Math.log(t) - z * z + series - Math.LN2;
 }
 
-/** The logarithm of what a normal law puts on a level; the first and the last reach to infinity. */
+/** The logarithm of what a normal distribution puts on a level; the first and the last reach to infinity. */
 function logMass(k, mean, deviation) {
   let low = k === 0 ? -Infinity : (k - mean) / deviation, high = k === LEVELS - 1 ? Infinity : (k + 1 - mean) / deviation;
   if (low + high > 0) [low, high] = [-high, -low];
@@ -96,29 +96,29 @@ export function mixtureFit(h, components, each) {
 }
 
 /** The log-probability of every level under a mixture of Gaussians. */
-export function logLaw(fit) {
+export function logMixture(fit) {
   return Array.from({ length: LEVELS }, (_, k) => {
     const logs = fit.map(([weight, mean, deviation]) => Math.log(weight) + logMass(k, mean, deviation)), most = Math.max(...logs);
     return most + Math.log(logs.reduce((a, l) => a + Math.exp(l - most), 0));
   });
 }
 
-/** The log-probability of every level under a categorical law: each bin's share, spread evenly. */
+/** The log-probability of every level under a categorical distribution: each bin's share, spread evenly. */
 export function logCounts(h, bits) {
   const each = 2 ** (8 - bits);
   return h.map((_, k) => Math.log(h.slice(k - (k % each), k - (k % each) + each).reduce((a, b) => a + b, 0) / each));
 }
 
-/** What a law pays for a value, in bits. */
+/** What a distribution pays for a value, in bits. */
 export const price = (h, logs) => -h.reduce((a, p, k) => (p > 0 ? a + p * logs[k] : a), 0) / Math.LN2;
 
 let memory = ["", null];
 /** All that the figure shows of a state. */
-export function lawRead(s) {
+export function readState(s) {
   const key = JSON.stringify([bars(s), s.components, s.bits]);
   if (memory[0] === key) return memory[1];
   const h = histogram(s), gaussian = gaussianFit(h), mixture = mixtureFit(h, s.components, LEVELS / bars(s).length);
-  const logs = { gaussian: logLaw(gaussian), mixture: logLaw(mixture), categorical: logCounts(h, s.bits) };
+  const logs = { gaussian: logMixture(gaussian), mixture: logMixture(mixture), categorical: logCounts(h, s.bits) };
   const bits = Object.fromEntries(Object.entries(logs).map(([name, l]) => [name, price(h, l)]));
   const value = { h, gaussian, mixture, logs, bits: { ...bits, entropy: price(h, h.map(Math.log)) }, empty: !bars(s).some((n) => n) };
   memory = [key, value];
@@ -142,8 +142,8 @@ function scale(s) {
 
 const names = (s) => ({ gaussian: "one Gaussian", mixture: s.components === 1 ? "mixture of one" : `mixture of ${s.components}`, categorical: `${2 ** s.bits} bins` });
 
-export function lawPicture(s, width) {
-  const f = lawRead(s), { beside, top, bottom, dx } = layout(width), most = scale(s);
+export function drawPicture(s, width) {
+  const f = readState(s), { beside, top, bottom, dx } = layout(width), most = scale(s);
   const x = (level) => tidy(EDGE + level * dx), y = (p) => tidy(bottom - Math.min(1.04, p / most) * HIGH);
   const each = LEVELS / bars(s).length;
   let data = "", out = "";
@@ -183,15 +183,15 @@ export function chosen(s) {
 const span = (cell) => `${(cell - 1) * 32}–${cell * 32 - 1}`;
 
 export function sentence(s) {
-  const f = lawRead(s), mean = f.gaussian[0][1];
-  if (f.empty) return "There is nothing here. All laws say that all levels are alike, and pay 8 bits.";
+  const f = readState(s), mean = f.gaussian[0][1];
+  if (f.empty) return "There is nothing here. All distributions say that all levels are alike, and pay 8 bits.";
   const more = Math.max(0, f.bits.gaussian - f.bits.entropy), none = f.h[Math.min(LEVELS - 1, Math.floor(mean))] === 0;
   const where = `The mean is ${mean.toFixed(0)}${none ? ", where nothing lies" : ""}.`;
-  return `No law can pay less than ${f.bits.entropy.toFixed(2)} bits. The Gaussian pays ${more.toFixed(2)} more. ${where}`;
+  return `No distribution can pay less than ${f.bits.entropy.toFixed(2)} bits. The Gaussian pays ${more.toFixed(2)} more. ${where}`;
 }
 
 export function readouts(s) {
-  const f = lawRead(s), over = (name) => `${Math.max(0, f.bits[name] - f.bits.entropy).toFixed(2)} more`;
+  const f = readState(s), over = (name) => `${Math.max(0, f.bits[name] - f.bits.entropy).toFixed(2)} more`;
   const label = names(s);
   return [
     { key: "entropy", label: "Entropy", value: f.bits.entropy, text: `${f.bits.entropy.toFixed(2)} bits`, note: "" },
@@ -230,7 +230,7 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: lawPicture(s, w, id) + handle(), height: layout(w).height, sentence: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
+      picture: drawPicture(s, w, id) + handle(), height: layout(w).height, sentence: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
       range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
     };
   };

@@ -1,4 +1,4 @@
-"""The law explorer: a histogram that is drawn, or counted in speech, and three laws fitted to it."""
+"""The distribution explorer: a histogram that is drawn, or counted in speech, and three distributions fitted to it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from typing import Any, ClassVar
 
 from causalcnn_book.explorer import Explorer, tidy, traitlets
-from causalcnn_book.likelihood import distribution_fits as law_fits
+from causalcnn_book.likelihood import distribution_fits as fits
 
-__all__ = ["LawExplorer"]
+__all__ = ["DistributionExplorer"]
 
 LEVELS, BARS, TALL, EDGE, HIGH, FOOT, CELLS = 256, 32, 20, 10, 190, 40, 8
 DRAWN = {
@@ -23,16 +23,16 @@ READOUTS = ("entropy", "gaussian", "mixture", "categorical")
 HAND = ["shape", "components", "bits"]
 
 
-class LawExplorer(Explorer):
-    """A distribution over 256 levels, and what three laws make of it: one Gaussian, a mixture, a categorical law.
+class DistributionExplorer(Explorer):
+    """A distribution over 256 levels, and what three others make of it: one Gaussian, a mixture, a categorical one.
 
-    The Gaussian and the categorical law are those of most likelihood; the mixture comes from 80 rounds of EM. Each
+    The Gaussian and the categorical one are those of most likelihood; the mixture comes from 80 rounds of EM. Each
     is put on the grid of levels, and the price is what it pays for a value, in bits.
 
     Args:
         shape: what is drawn at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
         bars: the heights of 32 bars as text, base 36 up to ``k`` (20), where a reader has drawn.
-        components: of the mixture, 1 … 6. bits: of the categorical law, 1 … 8.
+        components: of the mixture, 1 … 6. bits: of the categorical distribution, 1 … 8.
         chosen: the bar that the keys move, 0 … 31.
         contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the levels in which the
             value before lies, and for each of these every eighth in which the value below lies.
@@ -42,7 +42,7 @@ class LawExplorer(Explorer):
         name, caption, alt: see :class:`Explorer`.
 
     Example:
-        >>> {name: round(bits, 2) for name, bits in LawExplorer(components=2).read()["bits"].items()}
+        >>> {name: round(bits, 2) for name, bits in DistributionExplorer(components=2).read()["bits"].items()}
         {'gaussian': 7.92, 'mixture': 6.71, 'categorical': 6.66, 'entropy': 6.66}
     """
 
@@ -50,7 +50,7 @@ class LawExplorer(Explorer):
     _controls: ClassVar[dict[str, str]] = CONTROLS
     _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
-    name = traitlets.Unicode("laws").tag(sync=True)
+    name = traitlets.Unicode("distributions").tag(sync=True)
     shape = traitlets.Enum(tuple(DRAWN), "two").tag(sync=True)
     bars = traitlets.Unicode("").tag(sync=True)
     components = traitlets.Int(2, min=1, max=6).tag(sync=True)
@@ -66,7 +66,7 @@ class LawExplorer(Explorer):
     ).tag(sync=True)
     alt = traitlets.Unicode(
         "A histogram over the levels, and three curves over it: one Gaussian, whose mean is marked, a mixture of "
-        "Gaussians, and the steps of a categorical law, each with its price in bits."
+        "GaussianMixture, and the steps of a categorical distribution, each with its price in bits."
     ).tag(sync=True)
 
     def __init__(self, **state: Any) -> None:
@@ -95,18 +95,18 @@ class LawExplorer(Explorer):
 
         Returns:
             ``h`` the histogram; ``gaussian`` and ``mixture``: weight, mean and deviation of every component, in
-            levels; ``logs`` of every law and level; ``bits`` of every law, and of the ``entropy``; ``empty``.
+            levels; ``logs`` of every distribution and level; ``bits`` of each, and of the ``entropy``; ``empty``.
         """
         h = self.histogram()
-        gaussian = law_fits.gaussian_fit(h)
-        mixture = law_fits.mixture_fit(h, self.components, LEVELS // len(self.heights()))
+        gaussian = fits.gaussian_fit(h)
+        mixture = fits.mixture_fit(h, self.components, LEVELS // len(self.heights()))
         logs = {
-            "gaussian": law_fits.mixture_log(gaussian),
-            "mixture": law_fits.mixture_log(mixture),
-            "categorical": law_fits.categorical_log(h, self.bits),
+            "gaussian": fits.mixture_log(gaussian),
+            "mixture": fits.mixture_log(mixture),
+            "categorical": fits.categorical_log(h, self.bits),
         }
-        bits = {name: law_fits.price_bits(h, log) for name, log in logs.items()}
-        bits["entropy"] = law_fits.price_bits(h, law_fits.categorical_log(h, 8))
+        bits = {name: fits.price_bits(h, log) for name, log in logs.items()}
+        bits["entropy"] = fits.price_bits(h, fits.categorical_log(h, 8))
         empty = not any(self.heights())
         return {"h": h, "gaussian": gaussian, "mixture": mixture, "logs": logs, "bits": bits, "empty": empty}
 
@@ -174,11 +174,11 @@ class LawExplorer(Explorer):
         """See :meth:`Explorer.sentence`."""
         f = self.read()
         if f["empty"]:
-            return "There is nothing here. All laws say that all levels are alike, and pay 8 bits."
+            return "There is nothing here. All distributions say that all levels are alike, and pay 8 bits."
         mean, bits = f["gaussian"][0][1], f["bits"]
         none = ", where nothing lies" if f["h"][min(LEVELS - 1, math.floor(mean))] == 0 else ""
         return (
-            f"No law can pay less than {bits['entropy']:.2f} bits. "
+            f"No distribution can pay less than {bits['entropy']:.2f} bits. "
             f"The Gaussian pays {max(0, bits['gaussian'] - bits['entropy']):.2f} more. The mean is {mean:.0f}{none}."
         )
 

@@ -1,4 +1,4 @@
-"""Distributions fitted to a histogram over 256 levels, as the explorer's JavaScript does; means and deviations in levels."""
+"""Distributions fitted to a histogram over 256 levels, as ``distribution_explorer.js`` fits them: all in levels."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 ``MODELS`` finds them by the name that is in the card.
 """
 
-from causalcnn.models.autoregressive import AutoregressiveConfig, AutoregressiveModel, Sampler
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, Sampler
 from causalcnn.models.distributions import (
     Categorical,
     Gaussian,
@@ -14,6 +14,7 @@ from causalcnn.models.distributions import (
     get_distribution,
 )
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
+from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
@@ -21,6 +22,7 @@ from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.models.within_frame import WithinFrame
 
 __all__ = [
+    "HEAD_SCALE",
     "MODELS",
     "VQVAE2",
     "AutoregressiveConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "Codes",
     "FrameGenerator",
     "FrameGeneratorConfig",
+    "FrameSampler",
     "Gaussian",
     "GaussianMixture",
     "LogisticMixture",

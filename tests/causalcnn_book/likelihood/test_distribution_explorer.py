@@ -144,11 +144,7 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
 
 
 def test_a_drawn_bar_is_the_only_one_that_changes(engine: Any) -> None:
-<<<<<<< HEAD:tests/causalcnn_book/likelihood/test_distributions.py
-    script, figure = engine("distributions"), DistributionExplorer(shape="cut")
-=======
-    script, figure = engine("distribution_explorer"), LawExplorer(shape="cut")
->>>>>>> 6ad6b09 (A chapter's folder is read at a glance: NAME_explorer.py beside NAME_explorer.js, and plots.py):tests/causalcnn_book/likelihood/test_distribution_explorer.py
+    script, figure = engine("distribution_explorer"), DistributionExplorer(shape="cut")
     text = script("redrawn(s, 5, 13.4)", s=state(figure))
     assert text == DRAWN["cut"][:5] + "d" + DRAWN["cut"][6:]
     assert script("redrawn(s, 0, 99)", s=state(figure))[0] == "k"

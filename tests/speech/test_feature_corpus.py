@@ -264,7 +264,7 @@ def cache(monkeypatch, tmp_path):
 
 def test_the_cache_is_found_again_without_computing(cache, monkeypatch):
     made = FeatureCorpus.of(clips())
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(extraction, "features_of", None)
     again = FeatureCorpus.of(clips())
     assert again.clips == made.clips
@@ -277,10 +277,13 @@ def _cut(file):
     file.write_bytes(file.read_bytes()[:-1000])
 
 
-def _flip(file):
-    data = bytearray(file.read_bytes())
-    data[-77] ^= 1
-    file.write_bytes(bytes(data))
+def _flip(place):
+    def flip(file):
+        data = bytearray(file.read_bytes())
+        data[place] ^= 1
+        file.write_bytes(bytes(data))
+
+    return flip
 
 
 def _nothing(file):
@@ -291,19 +294,18 @@ def _foreign(file):
     file.write_text(json.dumps({"array": "elsewhere.npy"}))
 
 
-@pytest.mark.parametrize("suffix", ["npy", "json"])
-@pytest.mark.parametrize("damage", [_cut, _flip, _nothing, _foreign, os.unlink])
-def test_a_damaged_cache_is_made_anew_with_a_warning(cache, suffix, damage):
+@pytest.mark.parametrize("damage", [_cut, _flip(77), _flip(-77), _flip(-9), _flip(-1), _nothing, _foreign, os.unlink])
+def test_a_damaged_cache_is_made_anew_with_a_warning(cache, damage):
     before = [features.clone() for features in FeatureCorpus.of(clips())]
-    (file,) = cache.glob(f"*.{suffix}")
+    (file,) = cache.iterdir()
     damage(file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         after = FeatureCorpus.of(clips())
     said = "".join(str(warning.message) for warning in caught)
-    assert ("are damaged" in said) == (suffix == "npy" or damage is not os.unlink)
+    assert ("are damaged" in said) == (damage is not os.unlink)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert len(list(cache.glob("*.json"))) == 1
+    assert list(cache.iterdir()) == [file]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FeatureCorpus.of(clips())
@@ -356,15 +358,18 @@ def test_two_processes_build_at_once(cache):
         FeatureCorpus.of(clips())
 
 
-def test_a_process_that_is_overtaken_uses_what_the_other_made(cache, monkeypatch):
+def test_a_process_that_is_overtaken_disturbs_nobody(cache, monkeypatch):
     made = extraction.extract_features
+
+    other = []
 
     def overtaken(source):
         yield from made(source)
         monkeypatch.setattr(extraction, "extract_features", made)
-        FeatureCorpus.of(clips())  # the other one finishes while this one has not written its index
+        other.append(FeatureCorpus.of(clips()))  # the other one finishes while this one has not written its index
 
     monkeypatch.setattr(extraction, "extract_features", overtaken)
     corpus = FeatureCorpus.of(clips())
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.iterdir())) == 1
     assert corpus.frames == 654
+    assert all(torch.equal(a, b) for a, b in zip(corpus, other[0], strict=True))

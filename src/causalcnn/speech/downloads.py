@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from causalcnn._extras import require
-from causalcnn.speech.cache import CACHE_VARIABLE, DATA_VARIABLE, OFFLINE_VARIABLE, cache_folder, data_folder, offline
+from causalcnn.speech.environment import (
+    CACHE_VARIABLE,
+    DATA_VARIABLE,
+    OFFLINE_VARIABLE,
+    cache_folder,
+    data_folder,
+    offline,
+)
 from causalcnn.speech.recordings import read_recording
 from causalcnn.speech.sentences import READ_SENTENCES
 from causalcnn.speech.synthesis import synthesize

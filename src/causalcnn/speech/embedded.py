@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +14,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn._files import atomic_write
-from causalcnn.speech.cache import cache_folder
+from causalcnn.speech.disk_cache import CacheWriteError, Entry, Piece, cached, in_memory
+from causalcnn.speech.environment import cache_folder
 from causalcnn.speech.front_end import RATE_HZ
 from causalcnn.speech.sentences import random_sentence
 from causalcnn.speech.speakers import SPLIT_SPEAKERS, Split
@@ -83,7 +81,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
         return tuple(f"s{number:04d}" for number in SPLIT_SPEAKERS[self.split][: self.speakers])
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._loaded[0])
 
     @overload
     def __getitem__(self, which: int) -> Utterance: ...
@@ -93,10 +91,11 @@ class EmbeddedSpeech(Sequence[Utterance]):
         """One utterance, or a list of them for a slice."""
         if isinstance(which, slice):
             return [self[i] for i in range(*which.indices(len(self)))]
-        entry = self._index[which]
+        entries, samples = self._loaded
+        entry = entries[which]
         start, end = entry["samples"]
         return Utterance(
-            samples=as_float(np.asarray(self._samples[start:end], dtype=np.int16)),
+            samples=as_float(np.array(samples[start:end], dtype=np.int16)),
             text=entry["text"],
             phones=tuple(Span(*span) for span in entry["phones"]),
             words=tuple(Span(*span) for span in entry["words"]),
@@ -130,86 +129,25 @@ class EmbeddedSpeech(Sequence[Utterance]):
         return cache_folder() / "embedded" / f"v{_VERSION}-espeak-{engine}-{sys.platform}" / name
 
     @cached_property
-    def _loaded(self) -> tuple[list[dict], NDArray[np.int16]]:
+    def _loaded(self) -> tuple[list[Entry], NDArray[np.int16]]:
+        """What is known of the utterances, and the samples of all of them."""
         path = self._path
         try:
-            return _read(path)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"the cached speech {path}.* is damaged ({error}); making it anew", stacklevel=3)
-        try:
-            _write(path, self.generate())
-            return _read(path)
-        except OSError as error:
-            warnings.warn(
-                f"the speech cannot be kept in {path.parent} ({error}); it stays in memory. "
-                "Set CAUSALCNN_CACHE to a folder that can be written",
-                stacklevel=3,
-            )
-        return _in_memory(self.generate())
+            return cached(path.with_name(path.name + ".cache"), self._pieces, "samples")
+        except CacheWriteError as error:
+            warnings.warn(f"{error}. Until then they stay in memory", stacklevel=3)
+        return in_memory(self._pieces())
 
-    @property
-    def _index(self) -> list[dict]:
-        return self._loaded[0]
-
-    @property
-    def _samples(self) -> NDArray[np.int16]:
-        return self._loaded[1]
-
-
-def _entry(utterance: Utterance, start: int) -> dict:
-    return {
-        "text": utterance.text,
-        "speaker": utterance.speaker,
-        "samples": [start, start + len(utterance)],
-        "phones": [list(asdict(span).values()) for span in utterance.phones],
-        "words": [list(asdict(span).values()) for span in utterance.words],
-    }
-
-
-def _in_memory(utterances: Iterator[Utterance]) -> tuple[list[dict], NDArray[np.int16]]:
-    index: list[dict] = []
-    pieces = []
-    start = 0
-    for utterance in utterances:
-        index.append(_entry(utterance, start))
-        pieces.append(as_int16(utterance.samples))
-        start += len(utterance)
-    return index, np.concatenate(pieces)
-
-
-def _write(path: Path, utterances: Iterator[Utterance]) -> None:
-    """Samples first, then the index: an index is only found beside samples that are complete."""
-    index: list[dict] = []
-    start, checksum = 0, 0
-    with atomic_write(path.with_name(path.name + ".pcm")) as part, part.open("wb") as file:
-        for utterance in utterances:
-            index.append(_entry(utterance, start))
-            data = as_int16(utterance.samples).astype("<i2").tobytes()
-            checksum = zlib.crc32(data, checksum)
-            file.write(data)
-            start += len(utterance)
-    with atomic_write(path.with_name(path.name + ".json")) as part:
-        lines = json.dumps(index).encode()
-        head = {"samples": start, "crc32": checksum, "index_crc32": zlib.crc32(lines)}
-        part.write_bytes(json.dumps(head).encode() + b"\n" + lines)
-
-
-def _read(path: Path) -> tuple[list[dict], NDArray[np.int16]]:
-    text = path.with_name(path.name + ".json").read_bytes()
-    head_line, _, lines = text.partition(b"\n")
-    head = json.loads(head_line)
-    samples = np.memmap(path.with_name(path.name + ".pcm"), dtype="<i2", mode="r")
-    if zlib.crc32(lines) != head["index_crc32"]:
-        raise ValueError("its labels fail their checksum")
-    if len(samples) != head["samples"] or _crc32(samples) != head["crc32"]:
-        raise ValueError("its samples fail their checksum")
-    return json.loads(lines), samples
-
-
-def _crc32(samples: NDArray[np.int16]) -> int:
-    checksum = 0
-    for start in range(0, len(samples), 1 << 22):
-        checksum = zlib.crc32(samples[start : start + (1 << 22)].tobytes(), checksum)
-    return checksum
+    def _pieces(self) -> Iterator[Piece]:
+        start = 0
+        for utterance in self.generate():
+            end = start + len(utterance)
+            entry = {
+                "text": utterance.text,
+                "speaker": utterance.speaker,
+                "samples": [start, end],
+                "phones": [astuple(span) for span in utterance.phones],
+                "words": [astuple(span) for span in utterance.words],
+            }
+            yield entry, as_int16(utterance.samples)
+            start = end

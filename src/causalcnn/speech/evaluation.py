@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from causalcnn.speech.cache import DATA_VARIABLE, data_folder
 from causalcnn.speech.digits import SpokenDigits
 from causalcnn.speech.downloads import example_recording, is_here
 from causalcnn.speech.embedded import EmbeddedSpeech
+from causalcnn.speech.environment import DATA_VARIABLE, data_folder
 from causalcnn.speech.feature_corpus import FeatureCorpus
 from causalcnn.speech.recordings import AudioFolder
 

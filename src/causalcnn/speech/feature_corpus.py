@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from causalcnn.speech import feature_extraction as extraction
-from causalcnn.speech.feature_cache import Array, kept
+from causalcnn.speech.disk_cache import cached, in_memory
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
 from causalcnn.speech.utterance import Utterance
 
@@ -66,7 +66,7 @@ class Clip:
 class _Place:
     """Where the frames of a clip are, and what is added to them."""
 
-    array: Array
+    array: NDArray[np.float32]
     start: int
     shift_db: float = 0.0
 
@@ -119,12 +119,10 @@ class FeatureCorpus(Sequence[Tensor]):
         if iter(source) is source:  # a generator: it can be walked once, and is asked for its name first
             source = list(source)
         if cache:
-            entries, array = kept(extraction.cache_path(source), lambda: extraction.extract_features(source))
+            path = extraction.cache_path(source)
+            entries, array = cached(path, lambda: extraction.extract_features(source), "features")
         else:
-            made = list(extraction.extract_features(source))
-            if not made:
-                raise ValueError("the corpus has no clip: there is nothing to make features of")
-            entries, array = [entry for entry, _ in made], np.concatenate([piece for _, piece in made])
+            entries, array = in_memory(extraction.extract_features(source))
         starts = np.cumsum([0] + [entry["frames"] for entry in entries]).tolist()
         clips = (replace(Clip(**entry), speaker=extraction.clip_speaker(entry, speaker_of)) for entry in entries)
         return cls(clips, (_Place(array, start) for start in starts[:-1]))
@@ -213,7 +211,7 @@ class FeatureCorpus(Sequence[Tensor]):
         speaker = [self._speaker_number[self.clips[clip].speaker] for clip in which]
         return Batch(torch.from_numpy(features).transpose(1, 2), torch.from_numpy(mask), torch.tensor(speaker))
 
-    def _read(self, which: int, start: int, frames: int) -> Array:
+    def _read(self, which: int, start: int, frames: int) -> NDArray[np.float32]:
         """Some frames of a clip, ``(frames, 80)``, as a copy."""
         place = self._places[which]
         first = place.start + start

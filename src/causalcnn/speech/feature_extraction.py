@@ -1,4 +1,4 @@
-"""From utterances to the entries and arrays of a feature corpus, and the name under which these are kept."""
+"""From utterances to the entries and arrays of a feature corpus, and the file that these are kept in."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from causalcnn.speech import front_end
-from causalcnn.speech.cache import cache_folder
-from causalcnn.speech.feature_cache import Array, Entry
+from causalcnn.speech.disk_cache import Entry, Piece
+from causalcnn.speech.environment import cache_folder
 from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, LogMel
 from causalcnn.speech.level import LOUD_BELOW_DB, speech_level_db, speech_mask
 from causalcnn.speech.utterance import Utterance
@@ -26,9 +26,15 @@ _PIECE_FRAMES = 3_000
 """Frames computed at a time: the features of a recording of hours need no more memory than those of 30 s."""
 
 
-def extract_features(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array]]:
-    """Clip after clip: what is known of it, and its frames ``(frames, 80)``."""
+def extract_features(source: Iterable[Utterance]) -> Iterator[Piece]:
+    """Clip after clip: the fields of its :class:`~causalcnn.speech.Clip`, and its frames ``(frames, 80)`` in dB.
+
+    Raises:
+        ValueError: no clip; a clip with NaN, with another rate than 16,000 Hz, or shorter than one hop of 10 ms.
+    """
+    empty = True
     for name, utterance in _named(source):
+        empty = False
         if utterance.rate_hz != front_end.RATE_HZ:
             raise ValueError(f"{name!r} has {utterance.rate_hz} samples a second; read_recording brings it to 16,000")
         if len(utterance) < HOP_SAMPLES:
@@ -44,6 +50,8 @@ def extract_features(source: Iterable[Utterance]) -> Iterator[tuple[Entry, Array
             "loud_frames": int(speech_mask(features, below_db=LOUD_BELOW_DB).sum()),
         }
         yield entry, features.T.numpy()
+    if empty:
+        raise ValueError("the corpus has no clip: there is nothing to make features of")
 
 
 @torch.no_grad()
@@ -77,13 +85,13 @@ def clip_speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) ->
 
 
 def cache_path(source: Iterable[Utterance]) -> Path:
-    """Where the features of this source are kept: a readable beginning, and a digest of all that they depend on."""
+    """The file for the features of this source: a readable beginning, and a digest of all that they depend on."""
     identity = source.identity() if hasattr(source, "identity") else _of_samples(source)
     settings: list[float] = [_VERSION, front_end.RATE_HZ, front_end.WINDOW_SAMPLES, front_end.N_FFT, HOP_SAMPLES, MELS]
     settings += [front_end.LOWEST_HZ, front_end.HIGHEST_HZ, FLOOR_DB]
     digest = hashlib.sha256(json.dumps([settings, identity]).encode()).hexdigest()[:16]
     label = re.sub(r"[^a-z0-9]+", "-", identity.lower())[:40].strip("-")
-    return cache_folder() / "features" / f"{label}-{digest}"
+    return cache_folder() / "features" / f"{label}-{digest}.cache"
 
 
 def _of_samples(source: Iterable[Utterance]) -> str:

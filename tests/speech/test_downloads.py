@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import io
+import os
 import socket
 import sys
 import tarfile
@@ -29,7 +30,7 @@ from causalcnn.speech import (
 @pytest.fixture(autouse=True)
 def _fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CAUSALCNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(downloads, "_unreachable", {})
+    monkeypatch.setattr(downloads, "_unreachable_since", {})
 
 
 @functools.cache  # an Ogg stream has a random serial number
@@ -100,7 +101,7 @@ def test_an_unreachable_host_is_found_out_quickly_and_remembered(monkeypatch):
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", hang)
-    monkeypatch.setattr(downloads, "_unreachable_reason", lambda url: REASON(url, 0.2))
+    monkeypatch.setattr(downloads, "_unreachable", lambda url: UNREACHABLE(url, 0.2))
     begin = time.monotonic()
     for words in ("did not answer", "a moment ago"):
         with pytest.raises(NoNetworkError, match=words):
@@ -109,7 +110,7 @@ def test_an_unreachable_host_is_found_out_quickly_and_remembered(monkeypatch):
     assert len(asked) == 1
 
 
-REASON = downloads._unreachable_reason
+UNREACHABLE = downloads._unreachable
 
 
 def test_a_chapter_falls_back_and_says_so(capsys):
@@ -125,12 +126,12 @@ def test_the_data_folder_comes_first_and_is_never_written(tmp_path, monkeypatch,
     source = known(monkeypatch, "libri1", clip_bytes())
     folder = tmp_path / "data"
     (folder / "librosa").mkdir(parents=True)
-    (folder / source.place).write_bytes(clip_bytes())
+    (folder / source.data_path).write_bytes(clip_bytes())
     monkeypatch.setenv("CAUSALCNN_DATA", str(folder))
-    assert download("libri1") == folder / source.place
+    assert download("libri1") == folder / source.data_path
     assert recording_or_embedded("libri1").source == source.credit
     assert "A real recording" in capsys.readouterr().out
-    (folder / source.place).write_bytes(b"rotten")
+    (folder / source.data_path).write_bytes(b"rotten")
     with pytest.raises(ValueError, match="fails its checksum"):
         download("libri1")
 
@@ -193,7 +194,7 @@ def server(monkeypatch):
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     monkeypatch.delenv("CAUSALCNN_OFFLINE")
-    monkeypatch.setattr(downloads, "_unreachable_reason", lambda url: "")
+    monkeypatch.setattr(downloads, "_unreachable", lambda url: "")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield f"http://127.0.0.1:{running.server_port}/", answers
     running.shutdown()
@@ -204,6 +205,10 @@ def test_a_download_is_checked_and_kept(server, tmp_path, monkeypatch):
     source = known(monkeypatch, "libri1", clip_bytes(), url)
     answers["/" + source.file] = clip_bytes()
     assert example_recording("libri1").seconds == 1
+    if os.name == "posix":  # for everybody whom the user lets read new files
+        new = tmp_path / "new"
+        new.touch()
+        assert download("libri1").stat().st_mode == new.stat().st_mode
     answers.clear()
     assert download("libri1") == tmp_path / "cache" / source.file
 
@@ -219,6 +224,41 @@ def test_a_download_of_something_else_is_refused_and_not_kept(server, tmp_path, 
     with pytest.raises(NoNetworkError, match="HTTPError"):
         download("libri1")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, OSError("the cable")])
+def test_a_download_that_is_interrupted_leaves_nothing_half(server, tmp_path, monkeypatch, how):
+    url, _ = server
+    known(monkeypatch, "libri1", clip_bytes(), url)
+
+    def break_off(self, url, output_file, registry):
+        with open(output_file, "wb") as file:
+            file.write(clip_bytes()[:1000])
+        raise how
+
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", break_off)
+    with pytest.raises(KeyboardInterrupt if how is KeyboardInterrupt else NoNetworkError):
+        download("libri1")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_unpacking_that_is_interrupted_leaves_nothing_half(tmp_path, monkeypatch):
+    source = known(monkeypatch, "free-spoken-digits", archive_bytes())
+    (tmp_path / "cache").mkdir()
+    archive = tmp_path / "cache" / source.file
+    archive.write_bytes(archive_bytes())
+    extract = tarfile.TarFile.extractall
+
+    def break_off(self, path, **more):
+        extract(self, path, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tarfile.TarFile, "extractall", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            download("free-spoken-digits")
+    assert list((tmp_path / "cache").iterdir()) == [archive]
+    assert len(AudioFolder(download("free-spoken-digits"))) == 2
 
 
 def test_a_cache_that_cannot_be_made_is_named(server, tmp_path, monkeypatch):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
 import socket
 import tarfile
 import tempfile
@@ -14,7 +14,6 @@ import urllib.request
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from causalcnn._extras import require
 from causalcnn.speech.environment import (
@@ -42,9 +41,9 @@ class Source:
         name: what :func:`download` takes.
         url: where it is.
         checksum: ``"sha256:…"`` or ``"md5:…"``.
-        size: bytes, 0 where unknown.
+        size: bytes.
         credit: who made it and under which licence; shown wherever it is played.
-        place: where it lies inside ``CAUSALCNN_DATA``.
+        data_path: where it lies inside ``CAUSALCNN_DATA``; its file's name is looked for there, too.
     """
 
     name: str
@@ -52,7 +51,7 @@ class Source:
     checksum: str
     size: int
     credit: str
-    place: str = ""
+    data_path: str = ""
 
     @property
     def file(self) -> str:
@@ -121,7 +120,8 @@ SOURCES: dict[str, Source] = {
 }  # fmt: skip
 """Everything that can be had by name, with its size, checksum and licence."""
 
-_unreachable: dict[str, float] = {}
+_unreachable_since: dict[str, float] = {}
+"""When a host was found to be out of reach, by ``time.monotonic()``."""
 
 
 class NoNetworkError(ConnectionError):
@@ -155,13 +155,13 @@ def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
     unpack = unpack and source.is_archive
     if unpack and unpacked.is_dir():
         return unpacked
-    file = _found(source) or _fetched(source, progress)
+    file = _find(source) or _fetch(source, progress)
     return _unpack(file, unpacked) if unpack else file
 
 
-def is_here(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Whether a named recording or archive is on this machine, in ``CAUSALCNN_DATA`` or in the cache."""
-    return _found(SOURCES[name]) is not None
+    return _find(SOURCES[name]) is not None
 
 
 def example_recording(name: str = "libri1") -> Utterance:
@@ -195,7 +195,7 @@ def recording_or_embedded(
         speech = synthesize(text, speaker=speaker)
         message = (
             f"The recording {name!r} is not on this machine and cannot be downloaded, so this is speech "
-            f"{speech.source}. Set {DATA_VARIABLE} to a folder that has {SOURCES[name].place}, or go online."
+            f"{speech.source}. Set {DATA_VARIABLE} to a folder that has {SOURCES[name].data_path}, or go online."
         )
     if announce:
         print(message)
@@ -203,23 +203,23 @@ def recording_or_embedded(
 
 
 # ---------------------------------------------------------------------- finding and fetching
-def _found(source: Source) -> Path | None:
+def _find(source: Source) -> Path | None:
     """The file in the data folder or in the cache, its checksum verified."""
     folder = data_folder()
     if folder is not None:
-        for place in (folder / (source.place or source.file), folder / source.file):
-            if place.is_file():
-                if not _matches(place, source.checksum):
+        for file in (folder / (source.data_path or source.file), folder / source.file):
+            if file.is_file():
+                if not _matches(file, source.checksum):
                     raise ValueError(
-                        f"{str(place)!r} fails its checksum ({source.checksum}): it is damaged or another version. "
+                        f"{str(file)!r} fails its checksum ({source.checksum}): it is damaged or another version. "
                         f"Replace or remove it; {DATA_VARIABLE} is never written to"
                     )
-                return place
-    kept = cache_folder() / source.file
-    if kept.is_file():
-        if _matches(kept, source.checksum):
-            return kept
-        warnings.warn(f"{str(kept)!r} is damaged (it fails its checksum); it is fetched anew", stacklevel=4)
+                return file
+    file = cache_folder() / source.file
+    if file.is_file():
+        if _matches(file, source.checksum):
+            return file
+        warnings.warn(f"{str(file)!r} is damaged (it fails its checksum); it is fetched anew", stacklevel=4)
     return None
 
 
@@ -228,87 +228,79 @@ def _matches(file: Path, checksum: str) -> bool:
     return require("pooch", extra="speech").file_hash(str(file), alg=algorithm) == expected
 
 
-def _fetched(source: Source, progress: bool) -> Path:
-    if offline():
-        raise _no_network(source, f"{OFFLINE_VARIABLE} is set")
-    reason = _unreachable_reason(source.url)
-    if reason:
-        raise _no_network(source, reason)
+def _fetch(source: Source, progress: bool) -> Path:
+    """The file in the cache, downloaded: it appears there complete and checked, or not at all."""
     pooch = require("pooch", extra="speech")
-    folder = cache_folder()
     pooch.get_logger().setLevel("WARNING")
-    show = progress and source.size > 1_000_000 and _has_tqdm()
+    registry = pooch.create(
+        cache_folder(),
+        base_url="",
+        registry={known.file: known.checksum for known in SOURCES.values()},
+        urls={known.file: known.url for known in SOURCES.values()},
+    )
+    show = progress and source.size > 1_000_000 and importlib.util.find_spec("tqdm") is not None
     get = pooch.HTTPDownloader(progressbar=show, timeout=20)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        got = pooch.retrieve(source.url, known_hash=source.checksum, fname=source.file, path=folder, downloader=get)
-    except ValueError:  # a log-in page of a hotel, for example
-        raise _no_network(source, "what came from the network fails its checksum") from None
-    except OSError as error:  # all of requests' errors are OSErrors
-        why = f"{type(error).__name__}: {error.strerror}" if error.strerror else type(error).__name__
-        raise _no_network(source, why) from None
-    return Path(got)
 
+    def into_a_new_file(url: str, file: str, registry: object) -> None:
+        os.unlink(file)  # pooch's temporary file is for this user only; a new one has the usual permissions
+        get(url, file, registry)
 
-def _has_tqdm() -> bool:
-    try:
-        import tqdm  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def _no_network(source: Source, reason: str) -> NoNetworkError:
-    size = f", {source.size / 1e6:.1f} MB" if source.size else ""
-    place = source.place or source.file
-    return NoNetworkError(
-        f"{source.file!r} ({source.name}{size}) is not on this machine and cannot be downloaded ({reason}). Either go "
-        f"online; or get it from {source.url} and put it into the folder that {CACHE_VARIABLE} names (now "
-        f"{cache_folder()}); or set {DATA_VARIABLE} to a folder that has {place!r}. Embedded speech (synthesize, "
-        "EmbeddedSpeech) needs no download."
+    reason = f"{OFFLINE_VARIABLE} is set" if offline() else _unreachable(source.url)
+    if not reason:
+        try:
+            return Path(registry.fetch(source.file, downloader=into_a_new_file))
+        except ValueError:  # a log-in page of a hotel, for example
+            reason = "what came from the network fails its checksum"
+        except OSError as error:  # all of requests' errors are OSErrors
+            reason = f"{type(error).__name__}: {error.strerror}" if error.strerror else type(error).__name__
+    raise NoNetworkError(
+        f"{source.file!r} ({source.name}, {source.size / 1e6:.1f} MB) is not on this machine and cannot be downloaded "
+        f"({reason}). Either go online; or get it from {source.url} and put it into the folder that {CACHE_VARIABLE} "
+        f"names (now {cache_folder()}); or set {DATA_VARIABLE} to a folder that has "
+        f"{source.data_path or source.file!r}. Embedded speech (synthesize, EmbeddedSpeech) needs no download."
     )
 
 
-def _unreachable_reason(url: str, patience_seconds: float = 4.0) -> str:
-    """Why a host cannot be reached, found out quickly: looking up a name can hang for a minute without a network."""
+def _unreachable(url: str, patience_seconds: float = 4.0) -> str:
+    """Why the host of a URL cannot be reached, ``""`` if it can: found out quickly, and remembered for a minute.
+
+    A thread, because no timeout covers the look-up of a host's name, which can hang for a minute without a network.
+    """
     if urllib.request.getproxies():
         return ""  # the proxy decides; requests has its own timeout
     host = urllib.parse.urlsplit(url).hostname or ""
-    if time.monotonic() - _unreachable.get(host, float("-inf")) < 60:
+    if time.monotonic() - _unreachable_since.get(host, float("-inf")) < 60:
         return f"{host} could not be reached a moment ago"
-    outcome: list[Any] = []
+    outcome = [f"{host} did not answer in {patience_seconds:g} s"]
 
-    def knock() -> None:
+    def connect() -> None:
         try:
             socket.create_connection((host, 443), timeout=patience_seconds).close()
             outcome.append("")
         except OSError as error:
             outcome.append(f"{host} cannot be reached: {error}")
 
-    knocking = threading.Thread(target=knock, daemon=True)
-    knocking.start()
-    knocking.join(patience_seconds + 0.5)
-    reason = outcome[0] if outcome else f"{host} did not answer in {patience_seconds:g} s"
-    if reason:
-        _unreachable[host] = time.monotonic()
-    return reason
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(patience_seconds + 0.5)
+    if outcome[-1]:
+        _unreachable_since[host] = time.monotonic()
+    return outcome[-1]
 
 
 def _unpack(archive: Path, target: Path) -> Path:
-    """Unpack into a folder that appears complete or not at all."""
+    """Unpack into a folder that appears complete or not at all, which pooch's own unpacking does not promise."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=target.name + ".", suffix=".part", dir=target.parent))
-    try:
+    # Python 3.11.0 to 3.11.3 have no filter; the checksum has vouched for the archive.
+    safe: dict = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", suffix=".part", dir=target.parent) as part:
+        whole = Path(part) / target.name
+        whole.mkdir()
         with tarfile.open(archive) as tar:
-            if hasattr(tarfile, "data_filter"):
-                tar.extractall(part, filter="data")
-            else:  # Python 3.11.0 to 3.11.3; the checksum has vouched for the archive
-                tar.extractall(part)
+            tar.extractall(whole, **safe)
         try:
-            os.replace(part, target)
+            os.replace(whole, target)
         except OSError:
             if not target.is_dir():  # else another process was quicker
                 raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target

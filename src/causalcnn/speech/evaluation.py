@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from causalcnn.speech.digits import SpokenDigits
-from causalcnn.speech.downloads import example_recording, is_here
+from causalcnn.speech.downloads import example_recording, is_local
 from causalcnn.speech.embedded import EmbeddedSpeech
 from causalcnn.speech.environment import DATA_VARIABLE, data_folder
 from causalcnn.speech.feature_corpus import FeatureCorpus
@@ -55,8 +55,8 @@ def _recordings() -> dict[str, FeatureCorpus]:
     folder = data_folder()
     if folder is not None and (folder / PROMPTS).is_dir():
         sets["prompts"] = FeatureCorpus.of(AudioFolder(folder / PROMPTS), speaker_of="prompts")
-    if all(is_here(clip) for clip in CLIPS):
+    if all(is_local(clip) for clip in CLIPS):
         sets["librispeech"] = FeatureCorpus.of([example_recording(clip) for clip in CLIPS])
-    if is_here(SpokenDigits.NAME):
+    if is_local(SpokenDigits.NAME):
         sets["digits"] = FeatureCorpus.of(SpokenDigits())
     return sets

@@ -2,10 +2,10 @@
 
 from causalcnn.causality import (
     AuditReport,
-    CannotFit,
     CannotTrace,
     ContractError,
     LeakError,
+    NoPeriodicField,
     assert_causal,
     audit,
     check_contract,
@@ -32,7 +32,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuditReport",
-    "CannotFit",
     "CannotTrace",
     "CausalConv1d",
     "CausalConv2d",
@@ -42,6 +41,7 @@ __all__ = [
     "Convention",
     "Field",
     "LeakError",
+    "NoPeriodicField",
     "Quantized",
     "Stateless",
     "Stream",

@@ -73,7 +73,7 @@ def test_the_audit_certifies_both_axes(kind, config):
         (model, (1, 1, FRAMES, model.config.mels)),
         (WithinFrame(model), (1, 1, model.config.mels)),
     ):
-        report = audit(network, example, most_frames=48)
+        report = audit(network, example, max_frames=48)
         assert report.verdict is Verdict.CAUSAL, report
         assert report.passed, report
 
@@ -143,7 +143,7 @@ FAULTS = [
 )
 def test_the_audit_finds_a_planted_fault(kind, config, frames_in_order, ahead):
     model = kind(config).double().eval()
-    over_time = audit(model, (1, 1, FRAMES, MELS), most_frames=24)
+    over_time = audit(model, (1, 1, FRAMES, MELS), max_frames=24)
     if not frames_in_order:
         assert over_time.verdict is Verdict.LOOKS_AHEAD
         assert over_time.lookahead == 1

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from causalcnn import audit, check_contract
-from causalcnn.causality import Verdict, positive_copy
+from causalcnn.causality import Verdict, linearized_copy
 from causalcnn.models import MODELS, VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.speech import Batch
 
@@ -85,7 +85,7 @@ def test_the_bottom_reads_more_than_the_top(model):
 @pytest.mark.parametrize("level", ["top", "bottom"])
 def test_declared_fields_of_the_codes_are_the_measured_ones(model, level):
     x = speech_like(20).requires_grad_()
-    _, *found = positive_copy(model).reconstruct(x)
+    _, *found = linearized_copy(model).reconstruct(x)
     values = found[level == "bottom"].values
     (gradient,) = torch.autograd.grad(values[:, :, 15].abs().sum(), x)
     read = {int(t) for t in gradient.abs().sum((0, 1, 3)).nonzero()}

@@ -2,41 +2,36 @@
 
 from causalcnn.causality.auditor import assert_causal, audit
 from causalcnn.causality.contract import ContractError, ContractReport, check_contract
-from causalcnn.causality.fitting import CannotFit, receptive_field
-from causalcnn.causality.probes import (
-    LINEAR_COPIES,
-    gradient_probe,
-    impulse_probe,
-    measure_field,
-    positive_copy,
-    prefix_probe,
-)
+from causalcnn.causality.copies import LINEAR_COPIES, linearized_copy
+from causalcnn.causality.field_fitting import NoPeriodicField
+from causalcnn.causality.field_inference import receptive_field
+from causalcnn.causality.leak_cases import CAUSAL_CASES, LEAK_CASES, LeakCase, embed_in_network
+from causalcnn.causality.probes import gradient_probe, impulse_probe, measure_field, prefix_probe
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
 from causalcnn.causality.tracing import CannotTrace, Trace, trace
-from causalcnn.causality.zoo import CLEAN, FAULTS, Specimen, deep
 
 __all__ = [
-    "CLEAN",
-    "FAULTS",
+    "CAUSAL_CASES",
+    "LEAK_CASES",
     "LINEAR_COPIES",
     "AuditReport",
-    "CannotFit",
     "CannotTrace",
     "ContractError",
     "ContractReport",
     "Evidence",
+    "LeakCase",
     "LeakError",
-    "Specimen",
+    "NoPeriodicField",
     "Trace",
     "Verdict",
     "assert_causal",
     "audit",
     "check_contract",
-    "deep",
+    "embed_in_network",
     "gradient_probe",
     "impulse_probe",
+    "linearized_copy",
     "measure_field",
-    "positive_copy",
     "prefix_probe",
     "receptive_field",
     "trace",

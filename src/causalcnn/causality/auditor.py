@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from causalcnn.causality.behaviour import Behaviour, Runner, change_the_future, cut_in_pieces, cut_short
-from causalcnn.causality.copies import copied
-from causalcnn.causality.fitting import with_frames
+from causalcnn.causality.copies import deepcopy_module
+from causalcnn.causality.dynamic import PerturbationResult, Runner, compare_chunks, perturb_future, truncate
+from causalcnn.causality.inputs import floating_parameter, make_example, positive_axis, with_frames
 from causalcnn.causality.numerics import removing_switch
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
-from causalcnn.causality.structure import Structure, find_culprit, follow
-from causalcnn.causality.tracing import CannotTrace, counted_axis, trace
+from causalcnn.causality.static import StaticResult, analyze, first_leaking_module
+from causalcnn.causality.tracing import CannotTrace, trace
 from causalcnn.nn.base import Convention
 
 __all__ = ["assert_causal", "audit"]
@@ -30,7 +30,7 @@ def audit(
     mode: Literal["exact", "numerical"] = "exact",
     convention: str | Convention | None = None,
     time_axis: int = 2,
-    most_frames: int = 512,
+    max_frames: int = 512,
 ) -> AuditReport:
     """Say whether a network reads the future, how far, which submodule first, and whether it is only rounding.
 
@@ -47,7 +47,7 @@ def audit(
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
             own block). Default: what the module declares, else strict.
         time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
-        most_frames: the longest input on which the structure is followed.
+        max_frames: the longest input on which the structure is followed.
 
     Returns:
         A report that prints as text and as HTML; ``report.passed`` is the answer for a program.
@@ -60,47 +60,48 @@ def audit(
     if mode not in ("exact", "numerical"):
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
     rule = Convention.of(convention or _declared(module))
-    x = _example(module, example)
+    x = _two_rows(example if isinstance(example, Tensor) else make_example(module, example, noise=True))
     if x.dim() < 3:
         raise ValueError(
             f"the example has shape {tuple(x.shape)}; an audit needs (batch, channels, time[, frequency]): where there "
             "are no channels, wrap the network in a module that puts an axis there and takes it away"
         )
-    time_axis = counted_axis(x, time_axis)
+    time_axis = positive_axis(x, time_axis)
     if x.shape[time_axis] < 4:
         raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
-    twin = copied(module).to("cpu", torch.float64)
+    exact = deepcopy_module(module).to("cpu", torch.float64)
     x64 = x.detach().to("cpu", torch.float64)
     with _float64_by_default():
-        found = follow(twin, x64, rule, time_axis, max(most_frames, min(x.shape[time_axis], 2 * most_frames)))
-        evidence = [_structure_evidence(found)]
-        case = _Case(twin, x64, rule, time_axis, found)
-        seen, prefix = case.behave(evidence)
-        rows_mix = case.rows(evidence)
-        keeps = case.state(evidence)
-        case.pieces(evidence)
-        observed = seen.ahead if seen.change > case.rounding else 0
-        verdict, ahead = _judge(found, observed, prefix)
-        culprit, kind = case.culprit(verdict, prefix)
-    rounding, remedy = seen.change if 0 < seen.change <= case.rounding else None, None
+        static = analyze(exact, x64, rule, time_axis, max(max_frames, min(x.shape[time_axis], 2 * max_frames)))
+        case = _Case(exact, x64, rule, time_axis, static)
+        changed, of_changed = case.changed_future()
+        truncated, of_truncated = case.cut_short()
+        rows_mix, of_rows = case.rows()
+        keeps_state, of_state = case.called_twice()
+        evidence = [_static_evidence(static), of_changed, of_truncated, of_rows, of_state, *case.uneven_pieces()]
+        observed = changed.ahead if changed.change > case.rounding else 0
+        verdict, ahead = _judge(static, observed, truncated)
+        culprit, kind = case.culprit(verdict, truncated)
+    rounding, remedy = changed.change if 0 < changed.change <= case.rounding else None, None
     if mode == "numerical":
-        rounding, remedy = _numerical(module, x, rule, time_axis, found, verdict, evidence)
+        rounding, remedy, more = _numerical(module, x, rule, time_axis, static, verdict)
+        evidence += more
     return AuditReport(
         network=type(module).__name__,
         verdict=verdict,
         lookahead=ahead,
         observed=observed,
-        frames=found.ahead,
+        frames=static.ahead,
         culprit=culprit,
         kind=kind,
         convention=rule.value,
-        stride=float(found.stride),
+        stride=float(static.stride),
         mode=mode,
         rounding=rounding,
         remedy=remedy,
         rows_mix=rows_mix,
-        keeps_state=keeps,
-        receptive_field=found.field,
+        keeps_state=keeps_state,
+        receptive_field=static.field,
         evidence=tuple(evidence),
     )
 
@@ -137,165 +138,149 @@ def _declared(module: nn.Module) -> Convention:
     return declared if isinstance(declared, Convention) else Convention.STRICT
 
 
-def _parameter(module: nn.Module) -> nn.Parameter | None:
-    """A parameter whose device and dtype are the module's."""
-    return next((p for p in module.parameters() if p.is_floating_point()), None)
+def _two_rows(x: Tensor) -> Tensor:
+    """The example with two rows at least, so that one of them could read the other."""
+    if not x.is_floating_point():
+        raise ValueError(f"the example is {x.dtype}; an audit changes its numbers and needs floating point")
+    return x if x.shape[0] >= 2 else torch.cat([x, x.flip(-1) * 0.5])
 
 
-def _example(module: nn.Module, example: Tensor | Sequence[int]) -> Tensor:
-    """An input with two rows at least; a shape is filled with noise."""
-    if not isinstance(example, Tensor):
-        parameter = _parameter(module)
-        generator = torch.Generator().manual_seed(0)
-        example = torch.randn(tuple(example), generator=generator)
-        if parameter is not None:
-            example = example.to(parameter.device, parameter.dtype)
-    if not example.is_floating_point():
-        raise ValueError(f"the example is {example.dtype}; an audit changes its numbers and needs floating point")
-    if example.shape[0] < 2:
-        example = torch.cat([example, example.flip(-1) * 0.5])
-    return example
-
-
-def _structure_evidence(found: Structure) -> Evidence:
+def _static_evidence(static: StaticResult) -> Evidence:
     misses = "what happens only at one particular frame, beyond the inputs that were tried"
     name = "structure (any weights)"
-    if found.seen is None:
-        return Evidence(name, None, found.problem, "everything here")
-    if found.lookahead > 0:
-        count = len(found.ahead)
-        worst = "without end" if found.lookahead == math.inf else f"up to {found.lookahead} frames"
-        return Evidence(name, False, f"{count} of {found.seen.frames[1]} outputs read ahead, {worst}", misses)
-    if not found.certain:
-        return Evidence(name, None, f"no read ahead in {found.seen.frames[0]} frames, but {found.problem}", misses)
-    what = str(found.field) if found.field is not None else f"no output of {found.seen.frames[1]} reads ahead"
+    if static.seen is None:
+        return Evidence(name, None, static.problem, "everything here")
+    frames, outputs = static.seen.frames
+    if static.lookahead > 0:
+        worst = "without end" if static.lookahead == math.inf else f"up to {static.lookahead} frames"
+        return Evidence(name, False, f"{len(static.ahead)} of {outputs} outputs read ahead, {worst}", misses)
+    if not static.certain:
+        return Evidence(name, None, f"no read ahead in {frames} frames, but {static.problem}", misses)
+    what = str(static.field) if static.field is not None else f"no output of {outputs} reads ahead"
     return Evidence(name, True, what, misses)
 
 
-def _judge(found: Structure, observed: float, prefix: Behaviour) -> tuple[Verdict, float]:
-    if found.lookahead > 0:
-        return Verdict.LOOKS_AHEAD, found.lookahead
-    if observed:  # the structure was not seen, or not all of it
+def _judge(static: StaticResult, observed: float, truncated: PerturbationResult) -> tuple[Verdict, float]:
+    if static.lookahead > 0:
+        return Verdict.LOOKS_AHEAD, static.lookahead
+    if observed:  # the operations could not be followed, or not all of them
         return Verdict.LOOKS_AHEAD, observed
-    if prefix.ahead:
+    if truncated.ahead:
         return Verdict.LOOKS_AHEAD, math.inf
-    return (Verdict.CAUSAL, 0) if found.certain else (Verdict.UNKNOWN, math.nan)
+    return (Verdict.CAUSAL, 0) if static.certain else (Verdict.UNKNOWN, math.nan)
 
 
 class _Case:
-    """One network under audit: float64, on the CPU, in the mode in which it was given."""
+    """One network under audit: float64, on the CPU, in the mode in which it was given.
 
-    def __init__(self, module: nn.Module, x: Tensor, rule: Convention, time_axis: int, found: Structure) -> None:
-        self.module, self.x, self.rule, self.time_axis, self.found = module, x, rule, time_axis, found
+    Each probe returns what it found, with its evidence.
+    """
+
+    def __init__(self, module: nn.Module, x: Tensor, rule: Convention, time_axis: int, static: StaticResult) -> None:
+        self.module, self.x, self.rule, self.time_axis, self.static = module, x, rule, time_axis, static
         self.run = Runner(module, time_axis)
         self.rounding = self.run.rounding(x[:1])
-        self.stride: Fraction | None = found.stride if found.seen is not None else None
+        self.stride: Fraction | None = static.stride if static.seen is not None else None
 
-    def behave(self, evidence: list[Evidence]) -> tuple[Behaviour, Behaviour]:
-        reach = max(1, self.found.lookahead)
-        seen = change_the_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride, reach)
-        said = "no output before it changed, bit by bit"
+    def changed_future(self) -> tuple[PerturbationResult, Evidence]:
+        """Does a changed future change the past?"""
+        reach = max(1, self.static.lookahead)
+        seen = perturb_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride, reach)
+        result = "no output before it changed, bit by bit"
         if seen.ahead:
-            said = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"
-        small = seen.ahead > 0 and seen.change <= self.rounding
-        evidence.append(
-            Evidence(
-                f"changed future (these weights, {seen.runs} runs)",
-                None if small else not seen.ahead,
-                said + (": rounding" if small else ""),
-                "a closed gate, a weight that is zero, an argmin that did not flip",
-            )
+            result = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"
+        is_rounding = seen.ahead > 0 and seen.change <= self.rounding
+        return seen, Evidence(
+            f"changed future (these weights, {seen.runs} runs)",
+            None if is_rounding else not seen.ahead,
+            result + (": rounding" if is_rounding else ""),
+            "a closed gate, a weight that is zero, an argmin that did not flip",
         )
-        if self.run.draws(self.x[:1]):
-            said = "not asked: the network draws random numbers, and for another length it draws others"
-            evidence.append(Evidence("recording cut short", None, said, "everything here"))
-            return seen, Behaviour(0, 0.0, 0)
-        prefix = cut_short(self.run, self.x[:1], self.rule, self.time_axis, self.stride, self.rounding)
-        said = f"its outputs are the same up to {prefix.change:.1e} relative"
-        if prefix.ahead:
-            said = f"outputs up to {prefix.ahead} frames before the end differ, by {prefix.change:.1e} relative"
-        evidence.append(
-            Evidence(
-                f"recording cut short ({prefix.runs} lengths)",
-                None if not prefix.runs else not prefix.ahead,
-                said if prefix.runs else "every shorter input was too short for the network",
-                "as above; and another length may select another kernel, so that rounding is allowed",
-            )
-        )
-        return seen, prefix
 
-    def rows(self, evidence: list[Evidence]) -> bool:
-        whole, other = self.run(self.x), self.x.clone()
+    def cut_short(self) -> tuple[PerturbationResult, Evidence]:
+        """Does a recording that ends early have the same outputs as far as it goes?"""
+        if self.run.is_stochastic(self.x[:1]):
+            result = "not asked: the network draws random numbers, and for another length it draws others"
+            return PerturbationResult(0, 0.0, 0), Evidence("recording cut short", None, result, "everything here")
+        seen = truncate(self.run, self.x[:1], self.rule, self.time_axis, self.stride, self.rounding)
+        result = f"its outputs are the same up to {seen.change:.1e} relative"
+        if seen.ahead:
+            result = f"outputs up to {seen.ahead} frames before the end differ, by {seen.change:.1e} relative"
+        return seen, Evidence(
+            f"recording cut short ({seen.runs} lengths)",
+            None if not seen.runs else not seen.ahead,
+            result if seen.runs else "every shorter input was too short for the network",
+            "as above; and another length may select another kernel, so that rounding is allowed",
+        )
+
+    def rows(self) -> tuple[bool, Evidence]:
+        """Does a row of the batch read another, by any weights or by these?"""
+        full, other = self.run(self.x), self.x.clone()
         other[0] = other[0] * -2 + 1
-        gap = (self.run(other)[1:] - whole[1:]).abs().max().item() if whole.shape[0] > 1 and whole.numel() else 0.0
-        behaviour = gap > self.rounding * (whole.abs().max().item() or 1.0)
-        structure: bool | None = None
-        if self.found.seen is not None:
-            frames = min(self.found.seen.frames[0], max(24, 3 * int(self.found.stride)))
-            try:
+        gap = (self.run(other)[1:] - full[1:]).abs().max().item() if full.shape[0] > 1 and full.numel() else 0.0
+        observed = gap > self.rounding * (full.abs().max().item() or 1.0)
+        by_structure: bool | None = None
+        if self.static.seen is not None:
+            frames = min(self.static.seen.frames[0], max(24, 3 * int(self.static.stride)))
+            with contextlib.suppress(CannotTrace, RuntimeError, ValueError):
                 small = with_frames(self.x[:2], frames, self.time_axis)
-                structure = trace(self.module, small, time_axis=self.time_axis, rows=True).rows_mix
-            except (CannotTrace, RuntimeError, ValueError):
-                structure = None
-        mix = bool(structure) or behaviour
-        said = "a row reads another" if mix else "no row reads another"
-        misses = "without the structure: as for the changed future" if structure is None else "nothing that is known"
-        evidence.append(Evidence("rows of a batch", not mix, said, misses))
-        return mix
+                by_structure = trace(self.module, small, time_axis=self.time_axis, rows=True).rows_mix
+        mix = bool(by_structure) or observed
+        result = "a row reads another" if mix else "no row reads another"
+        misses = "without the structure: as for the changed future" if by_structure is None else "nothing that is known"
+        return mix, Evidence("rows of a batch", not mix, result, misses)
 
-    def state(self, evidence: list[Evidence]) -> bool:
-        shared = copied(self.module)
+    def called_twice(self) -> tuple[bool, Evidence]:
+        """Does the network keep something from one call to the next?"""
+        shared = deepcopy_module(self.module)
         first = self.run(self.x, shared)
         self.run(self.x * -1 + 0.5, shared)
         again = self.run(self.x, shared)
         kept = first.shape != again.shape or not torch.equal(first.nan_to_num(), again.nan_to_num())
-        said = "the same input gives another output the second time" if kept else "the same input, the same output"
-        evidence.append(Evidence("called twice", not kept, said, "state that only another input would show"))
-        return kept
+        result = "the same input gives another output the second time" if kept else "the same input, the same output"
+        return kept, Evidence("called twice", not kept, result, "state that only another input would show")
 
-    def pieces(self, evidence: list[Evidence]) -> None:
-        gap = cut_in_pieces(self.module, self.x) if self.time_axis == 2 else None
-        if gap is not None:
-            good = gap <= 1e-12
-            said = f"the whole and uneven pieces through step() agree to {gap:.1e} relative"
-            evidence.append(Evidence("uneven pieces", good or None, said, "a look-ahead that step() has too"))
+    def uneven_pieces(self) -> list[Evidence]:
+        """Where the network can be streamed: do uneven pieces give what the whole gives?"""
+        gap = compare_chunks(self.module, self.x) if self.time_axis == 2 else None
+        if gap is None:
+            return []
+        result = f"the whole and uneven pieces through step() agree to {gap:.1e} relative"
+        return [Evidence("uneven pieces", gap <= 1e-12 or None, result, "a look-ahead that step() has too")]
 
-    def culprit(self, verdict: Verdict, prefix: Behaviour) -> tuple[str | None, str]:
+    def culprit(self, verdict: Verdict, truncated: PerturbationResult) -> tuple[str | None, str]:
+        """The first submodule that leaks, and what is wrong with it."""
         if verdict is not Verdict.LOOKS_AHEAD:
             return None, ""
-        if self.found.seen is None:
+        if self.static.seen is None:
             return None, "not located: the operations could not be followed"
-        if not self.found.ahead:
+        if not self.static.ahead:
             length = "not located: something is computed from the length of the recording"
-            return None, length if prefix.ahead else "not located: no operation on the inputs that were tried"
-        x = with_frames(self.x[:1], self.found.leaking_frames, self.time_axis)
-        named = find_culprit(self.module, x, self.rule, self.time_axis)
-        return named if named is not None else (None, "not located")
+            return None, length if truncated.ahead else "not located: no operation on the inputs that were tried"
+        x = with_frames(self.x[:1], self.static.leaking_frames, self.time_axis)
+        return first_leaking_module(self.module, x, self.rule, self.time_axis) or (None, "not located")
 
 
 def _numerical(
-    module: nn.Module, x: Tensor, rule: Convention, time_axis: int, found: Structure, verdict: Verdict,
-    evidence: list[Evidence],
-) -> tuple[float | None, str | None]:  # fmt: skip
+    module: nn.Module, x: Tensor, rule: Convention, time_axis: int, static: StaticResult, verdict: Verdict
+) -> tuple[float | None, str | None, list[Evidence]]:
     """Where the structure is clean: what leaks on the user's device, and which switch stops it."""
-    parameter = _parameter(module)
+    parameter = floating_parameter(module)
     if parameter is not None:
         x = x.to(parameter.device, parameter.dtype)
     run = Runner(module, time_axis)
-    stride = found.stride if found.seen is not None else None
-    seen = change_the_future(run, x, rule, time_axis, stride)
-    where = f"{x.device.type}, {str(x.dtype).removeprefix('torch.')}"
+    stride = static.stride if static.seen is not None else None
+    seen = perturb_future(run, x, rule, time_axis, stride)
+    probe = f"changed future on {x.device.type}, {str(x.dtype).removeprefix('torch.')}"
     misses = "kernels that other shapes, batches or libraries would select"
     if not seen.ahead:
-        evidence.append(Evidence(f"changed future on {where}", True, "no output before it changed", misses))
-        return None, None
+        return None, None, [Evidence(probe, True, "no output before it changed", misses)]
+    result = f"outputs before it changed by {seen.change:.1e} relative"
     if verdict is not Verdict.CAUSAL:
-        said = f"outputs before it changed by {seen.change:.1e} relative"
-        evidence.append(Evidence(f"changed future on {where}", False, said, misses))
-        return None, None
-    switch, left = removing_switch(x.device.type, lambda: change_the_future(run, x, rule, time_axis, stride).change)
-    said = f"outputs before it changed by {seen.change:.1e} relative: rounding, the structure is causal"
-    evidence.append(Evidence(f"changed future on {where}", None, said, misses))
-    for name, rest in left.items():
-        evidence.append(Evidence(name, rest == 0 or None, f"{rest:.1e} relative remain", misses))
-    return seen.change, switch
+        return None, None, [Evidence(probe, False, result, misses)]
+    switch, left = removing_switch(x.device.type, lambda: perturb_future(run, x, rule, time_axis, stride).change)
+    evidence = [Evidence(probe, None, f"{result}: rounding, the structure is causal", misses)]
+    evidence += [
+        Evidence(name, rest == 0 or None, f"{rest:.1e} relative remain", misses) for name, rest in left.items()
+    ]
+    return seen.change, switch, evidence

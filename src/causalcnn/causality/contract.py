@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from causalcnn.causality.copies import copied
+from causalcnn.causality.copies import deepcopy_module
 from causalcnn.causality.probes import measure_field
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule
@@ -102,7 +102,7 @@ class _Check:
     def __init__(self, layer: CausalModule, x: Tensor) -> None:
         self.original, self.x = layer, x
         self.before = {k: v.clone() for k, v in layer.state_dict().items()}
-        self.layer = copied(layer).eval()
+        self.layer = deepcopy_module(layer).eval()
         self.name = type(layer).__name__
         self.articles: list[str] = []
         self.largest = 0.0
@@ -209,7 +209,7 @@ class _Check:
     @torch.no_grad()
     def no_future(self) -> None:
         """A changed future, and a future that has not come yet, change nothing that was said before."""
-        layer, x = copied(self.layer).double(), self.x.double()
+        layer, x = deepcopy_module(self.layer).double(), self.x.double()
         stride, ahead = self.field.stride, self.field.lookahead
         whole = layer(x)
         for cut in sorted({1, x.shape[2] // 3, x.shape[2] // 2, x.shape[2] - 1}):

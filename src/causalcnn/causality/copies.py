@@ -1,19 +1,29 @@
-"""Copies of networks, also of those that torch refuses to copy."""
+"""Copies of networks: exact ones, also of what torch refuses to copy, and linear ones that hide nothing they read."""
 
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils import _pytree as pytree
 
-__all__ = ["copied"]
+from causalcnn.nn.compose import POINTWISE
+from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d
+
+__all__ = ["LINEAR_COPIES", "deepcopy_module", "linearized_copy"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def copied(module: Module) -> Module:
+def deepcopy_module(module: Module) -> Module:
     """A deep copy, also of a module that keeps the result of a computation.
 
     ``copy.deepcopy`` refuses a tensor that has a gradient history: the weight that ``torch.nn.utils.weight_norm`` made
@@ -26,3 +36,129 @@ def copied(module: Module) -> Module:
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     return copy.deepcopy(module, memo)
+
+
+def _average(pool: nn.MaxPool1d | nn.MaxPool2d) -> nn.Module:
+    if pool.dilation not in (1, (1, 1)):
+        raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
+    average = nn.AvgPool1d if isinstance(pool, nn.MaxPool1d) else nn.AvgPool2d
+    return average(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)  # type: ignore[arg-type]
+
+
+def _causal_average(pool: CausalMaxPool1d) -> nn.Module:
+    return CausalAvgPool1d(pool.kernel_size, stride=pool.stride, convention=pool.convention)
+
+
+def _without_gates(rnn: nn.GRU | nn.LSTM) -> nn.Module:
+    """The same module, linear; one whose class has a forward of its own stays as it is."""
+    if type(rnn).forward in (nn.GRU.forward, nn.LSTM.forward):
+        rnn.forward = functools.partial(_run_without_gates, rnn)  # type: ignore[method-assign]
+    return rnn
+
+
+def _run_without_gates(rnn: nn.GRU | nn.LSTM, x: Any, state: Any = None) -> tuple[Any, Any]:
+    """``h' = w x + u h``, called as ``rnn`` is; ``w`` and ``u`` are the means of its weights over the gates."""
+    if isinstance(x, PackedSequence):
+        padded, lengths = pad_packed_sequence(x, batch_first=rnn.batch_first)
+        y, state = _run_without_gates(rnn, padded, state)
+        return pack_padded_sequence(y, lengths, rnn.batch_first, enforce_sorted=False), state
+    if x.dim() == 2:  # no axis for rows
+        rows = 0 if rnn.batch_first else 1
+        state = None if state is None else pytree.tree_map(lambda part: part.unsqueeze(1), state)
+        y, state = _run_without_gates(rnn, x.unsqueeze(rows), state)
+        return y.squeeze(rows), pytree.tree_map(lambda part: part.squeeze(1), state)
+    steps = x.transpose(0, 1) if rnn.batch_first else x
+    is_lstm, ways = isinstance(rnn, nn.LSTM), 2 if rnn.bidirectional else 1
+    last: list[Tensor] = []
+    cells: list[Tensor] = []
+    for layer in range(rnn.num_layers):
+        outs = []
+        for way in range(ways):
+            place = layer * ways + way
+            w, u, *rest = rnn.all_weights[place]
+            biases, project = rest[: 2 * rnn.bias], rest[2 * rnn.bias :]  # an LSTM may have a projection of its state
+            w, u, *biases = (part.unflatten(0, (-1, rnn.hidden_size)).mean(0) for part in (w, u, *biases))
+            h = steps.new_zeros(steps.shape[1], u.shape[1])
+            c = steps.new_zeros(steps.shape[1], rnn.hidden_size)
+            if state is not None:
+                h, c = (state[0][place], state[1][place]) if is_lstm else (state[place], c)
+            written: list[Tensor] = []
+            for step in steps.flip(0) if way else steps:
+                c = step @ w.T + h @ u.T + sum(biases) + (c if is_lstm and not written else 0)
+                h = c @ project[0].T if project else c
+                written.append(h)
+            out = torch.stack(written)
+            outs.append(out.flip(0) if way else out)
+            last.append(h)
+            cells.append(c)
+        steps = torch.cat(outs, 2)
+    y = steps.transpose(0, 1) if rnn.batch_first else steps
+    return y, (torch.stack(last), torch.stack(cells)) if is_lstm else torch.stack(last)
+
+
+LINEAR_COPIES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    **dict.fromkeys(POINTWISE, lambda module: nn.Identity()),
+    nn.MaxPool1d: _average,
+    nn.MaxPool2d: _average,
+    CausalMaxPool1d: _causal_average,
+    nn.GRU: _without_gates,
+    nn.LSTM: _without_gates,
+}
+"""For a class of modules (and its subclasses): from a copy of one, a module that reads the same and hides nothing.
+
+Add a class of your own whose gradient hides what it can read.
+"""
+
+
+def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """The same wiring without what hides it: no activation closes, no maximum picks one input of many.
+
+    ``done``: what each module became, because one that stands in several places must become one and the same.
+    """
+    if module not in done:
+        _merge_weight_norm(module)
+        make = next((LINEAR_COPIES[kind] for kind in type(module).__mro__ if kind in LINEAR_COPIES), None)
+        done[module] = module if make is None else make(module)
+        for name, child in done[module]._modules.items() if done[module] is module else ():
+            if child is not None:
+                setattr(module, name, _linear(child, done))
+    return done[module]
+
+
+def _merge_weight_norm(module: nn.Module) -> None:
+    """A normed weight becomes a plain one: drawn as a length and a direction, it would grow with the fan-in's root."""
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            nn.utils.remove_weight_norm(module, hook.name)
+    for name, steps in list(getattr(module, "parametrizations", {}).items()):
+        if len(steps) == 1 and isinstance(steps[0], _WeightNorm):
+            parametrize.remove_parametrizations(module, name)
+
+
+def _fan_in(part: nn.Module, parameter: Tensor) -> int:
+    """How many numbers this weight adds up into one; 1 for a bias or a gain."""
+    if parameter.dim() < 2 or not parameter.numel():
+        return 1
+    outputs = 1 if "Transpose" in type(part).__name__ else 0  # (in, out, …) there, (out, in, …) elsewhere
+    return parameter.numel() // parameter.shape[outputs]
+
+
+def linearized_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
+    """A linear float64 copy in eval mode whose parameters are all positive: from 0.5 to 1.5, weights over their fan-in.
+
+    Activations become the identity, maxima averages, and gates of recurrent layers sums (:data:`LINEAR_COPIES`); with
+    positive weights nothing cancels. So a gradient shows every input that is read, also where the original weights
+    happen to be zero. What is written as a function (``F.relu``, a hand-made maximum) is left as it is; the fan-in
+    keeps what enters it near 1, because the derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    linear = _linear(deepcopy_module(module).to("cpu", torch.float64).eval(), {})
+    drawn: set[nn.Parameter] = set()
+    with torch.no_grad():
+        for part in linear.modules():
+            for parameter in part.parameters(recurse=False):
+                if parameter not in drawn:
+                    values = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
+                    parameter.copy_(values / _fan_in(part, parameter))
+                    drawn.add(parameter)
+    return linear

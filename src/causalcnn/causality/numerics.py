@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["SWITCHES", "removing_switch"]
+__all__ = ["SWITCHES", "mkldnn", "removing_switch"]
 
 
 @contextlib.contextmanager
@@ -22,7 +22,8 @@ def _setting(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mkldnn(on: bool) -> Iterator[None]:
+def mkldnn(on: bool) -> Iterator[None]:
+    """oneDNN switched on or off, in this thread; as it was afterwards."""
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(on)
     try:
@@ -42,8 +43,8 @@ def _cudnn(**flags: bool) -> Iterator[None]:
 SWITCHES: dict[str, dict[str, Callable[[], contextlib.AbstractContextManager]]] = {
     "cpu": {
         "torch.backends.nnpack.flags(enabled=False)": lambda: torch.backends.nnpack.flags(enabled=False),
-        "torch.backends.mkldnn.enabled = True": lambda: _mkldnn(True),
-        "torch.backends.mkldnn.enabled = False": lambda: _mkldnn(False),
+        "torch.backends.mkldnn.enabled = True": lambda: mkldnn(True),
+        "torch.backends.mkldnn.enabled = False": lambda: mkldnn(False),
     },
     "cuda": {
         "torch.backends.cudnn.allow_tf32 = False": lambda: _cudnn(allow_tf32=False),

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from torch import nn
 
-from causalcnn.causality.fitting import receptive_field
+from causalcnn.causality import receptive_field
 from causalcnn.field import Field
 from causalcnn.nn import CausalConv1d
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from causalcnn import audit
 from causalcnn.causality import CannotTrace, Verdict, trace
-from causalcnn.causality.rules import RULES
-from causalcnn.causality.zoo_layers import Apply
+from causalcnn.causality.leak_case_layers import Apply
+from causalcnn.causality.tracing.rules import RULES
 
 FRAMES = 9
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import CausalConv1d, CausalConv2d, Field
-from causalcnn.causality import CannotFit, CannotTrace, receptive_field, trace
+from causalcnn.causality import CannotTrace, NoPeriodicField, receptive_field, trace
 from tests.causality.random_graphs import RandomGraph, oracle
 
 
@@ -48,8 +48,8 @@ def agrees_with_the_oracle(seed: int) -> None:
     got = {place: seen.inputs_of(place if len(place) > 1 else place[0]) for place in want}
     assert got == want, graph.plan
     try:
-        field = receptive_field(graph, x, most_frames=512)
-    except CannotFit:
+        field = receptive_field(graph, x, max_frames=512)
+    except NoPeriodicField:
         modes = {getattr(node, "padding_mode", "zeros") for node in graph.nodes}
         assert "replicate" in modes, "only copies of an edge frame, read from further in, have no field"
         return
@@ -212,14 +212,14 @@ def test_what_cannot_be_followed_is_refused_by_name(name):
 
 @pytest.mark.parametrize("mode", ["reflect", "circular"])
 def test_reads_that_do_not_repeat_are_refused(mode):
-    with pytest.raises(CannotFit, match="measure_field"):
-        receptive_field(nn.Conv1d(1, 1, 3, padding=2, padding_mode=mode), most_frames=128)
+    with pytest.raises(NoPeriodicField, match="measure_field"):
+        receptive_field(nn.Conv1d(1, 1, 3, padding=2, padding_mode=mode), max_frames=128)
 
 
 def test_a_future_hidden_behind_a_recurrent_layer_is_not_overlooked():
     ahead = nn.Sequential(Fn(lambda x: x + F.pad(x, (0, 300))[..., 300:]), Recurrent(nn.GRU))
-    with pytest.raises(CannotFit):
-        receptive_field(ahead, (1, 2, 24), most_frames=64)
+    with pytest.raises(NoPeriodicField):
+        receptive_field(ahead, (1, 2, 24), max_frames=64)
 
 
 def test_the_field_of_pytorch_tcn():

@@ -1,4 +1,4 @@
-"""Small layers with one planted fault each, and small clean ones, from which the zoo builds its networks.
+"""Small layers with one planted fault each, and small causal ones: the parts of the networks in ``leak_cases``.
 
 All map ``(batch, CHANNELS, time)`` to the same, unless they say otherwise.
 """
@@ -119,18 +119,18 @@ class Spectrum(nn.Module):
 
 
 class Codebook(nn.Module):
-    """The nearest of eight code words: its gradient is zero and it swallows NaN."""
+    """The nearest of eight codewords: its gradient is zero and it swallows NaN."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("words", torch.randn(8, CHANNELS, generator=torch.Generator().manual_seed(1)))
-        self.words: Tensor
+        self.register_buffer("codewords", torch.randn(8, CHANNELS, generator=torch.Generator().manual_seed(1)))
+        self.codewords: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Look up."""
         vectors = x.transpose(1, 2)
-        nearest = torch.cdist(vectors, self.words.expand(x.shape[0], -1, -1)).argmin(-1)
-        return F.embedding(nearest, self.words).transpose(1, 2)
+        nearest = torch.cdist(vectors, self.codewords.expand(x.shape[0], -1, -1)).argmin(-1)
+        return F.embedding(nearest, self.codewords).transpose(1, 2)
 
 
 class Gated(nn.Module):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from causalcnn import Field, audit, receptive_field
-from causalcnn.causality import CannotFit, Verdict, trace
-from causalcnn.causality.zoo_layers import Apply
+from causalcnn.causality import NoPeriodicField, Verdict, trace
+from causalcnn.causality.leak_case_layers import Apply
 
 FRAMES = 9
 
@@ -213,7 +213,9 @@ def test_a_leak_on_short_recordings_only_is_a_leak_though_its_gate_is_closed():
     assert report.verdict is Verdict.LOOKS_AHEAD
     assert report.observed == 0
     assert "others may show it" in str(report)
-    with pytest.raises(CannotFit, match=r"what it reads depends on how long the input is\. On 32 frames output 0"):
+    with pytest.raises(
+        NoPeriodicField, match=r"what it reads depends on how long the input is\. On 32 frames output 0"
+    ):
         receptive_field(Cropped(), (2, 1, 40))
 
 

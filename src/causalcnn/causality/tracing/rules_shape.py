@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, union
-from causalcnn.causality.rules import Call, Untraceable, broadcast, either, elementwise, rule
+from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, rule, union
+from causalcnn.causality.tracing.rules_pointwise import elementwise
+from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, any_over
 
 __all__: list[str] = []
 
@@ -31,7 +32,7 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
     deps = {n: o.dep for n, o in operands.items() if o.dep is not None}
     out = None
     if deps:
-        out = torch.zeros(call.ledger.width, *shape, dtype=torch.bool)
+        out = torch.zeros(call.table.width, *shape, dtype=torch.bool)
         present = torch.stack([dep.flatten(1).any(1) for dep in deps.values()]).any(0)
         for i in present.nonzero().flatten().tolist():
             out[i] = run(blank | {n: dep[i] for n, dep in deps.items()})
@@ -56,7 +57,7 @@ def adaptive_max(call: Call) -> None:
     """As the average over the same windows."""
     _moved(call)
     for i in range(1, len(call.outs)):
-        call.put(call.ledger.dep(call.outs[0]), out=i)
+        call.put(call.table.dep(call.outs[0]), out=i)
 
 
 @rule("unfold_backward")
@@ -71,7 +72,7 @@ def pad_constant(call: Call) -> None:
     x, shape = call.operand("self"), call.outs[0].shape
     pads = list(call["pad"])
     pairs = [(0, 0)] * (len(shape) - len(pads) // 2) + [(pads[i], pads[i + 1]) for i in range(len(pads) - 2, -1, -2)]
-    dep = None if x.dep is None else call.ledger.padded(x.dep, pairs)
+    dep = None if x.dep is None else call.table.pad(x.dep, pairs)
     kind = torch.nn.functional.pad(x.kind, pads, value=KNOWN)
     call.put(dep, kind)
 
@@ -85,39 +86,39 @@ def pad_with_input(call: Call) -> None:
     if source is None:
         return
     pads = list(call["padding"])
-    dep = call.ledger.dep(call.outs[0])
+    dep = call.table.dep(call.outs[0])
     assert dep is not None
     dep = dep.clone()
     for i in range(0, len(pads), 2):
         dim = dep.dim() - 1 - i // 2
-        low, high = call.ledger.edge_marks(source, dim)
-        call.ledger.count_padding(low + high, max(pads[i], 0) + max(pads[i + 1], 0), source.shape[dim])
+        low, high = call.table.edge_marks(source, dim)
+        call.table.count_padding(low + high, max(pads[i], 0) + max(pads[i + 1], 0), source.shape[dim])
         if pads[i] > 0:
             dep.narrow(dim, 0, pads[i])[low] = True
         if pads[i + 1] > 0:
             dep.narrow(dim, dep.shape[dim] - pads[i + 1], pads[i + 1])[high] = True
-    call.put(dep, call.ledger.kind(call.outs[0]))
+    call.put(dep, call.table.kind(call.outs[0]))
 
 
 @rule("cat")
 def cat(call: Call) -> None:
     """Side by side; constants put before or behind time are padding."""
-    ledger, out = call.ledger, call.outs[0]
+    table, out = call.table, call.outs[0]
     parts = [t for t in call["tensors"] if t.numel() or t.dim() == out.dim()]
     dim = call.get("dim", 0) % out.dim()
-    operands = [ledger.operand(t) for t in parts]
+    operands = [table.operand(t) for t in parts]
     if all(o.dep is None for o in operands):
         call.put(None, torch.cat([o.kind for o in operands], dim))
         return
     real = [i for i, o in enumerate(operands) if o.dep is not None]
     blank = [
-        o.dep if o.dep is not None else torch.zeros(ledger.width, *o.value.shape, dtype=torch.bool) for o in operands
+        o.dep if o.dep is not None else torch.zeros(table.width, *o.value.shape, dtype=torch.bool) for o in operands
     ]
-    low, high = ledger.edge_marks(torch.cat([blank[i] for i in real], dim + 1), dim + 1)
+    low, high = table.edge_marks(torch.cat([blank[i] for i in real], dim + 1), dim + 1)
     along = sum(blank[i].shape[dim + 1] for i in real)
     for i, part in enumerate(blank):
         if operands[i].dep is None:
-            ledger.count_padding(low + high, part.shape[dim + 1], along)
+            table.count_padding(low + high, part.shape[dim + 1], along)
             part[low if i < real[0] else high if i > real[-1] else low + high] = True
     call.put(torch.cat(blank, dim + 1), torch.cat([o.kind for o in operands], dim))
 
@@ -126,12 +127,12 @@ def cat(call: Call) -> None:
 def stack(call: Call) -> None:
     """A new axis."""
     dim = call.get("dim", 0) % call.outs[0].dim()
-    operands = [call.ledger.operand(t) for t in call["tensors"]]
+    operands = [call.table.operand(t) for t in call["tensors"]]
     kind = torch.stack([o.kind for o in operands], dim)
     if all(o.dep is None for o in operands):
         call.put(None, kind)
         return
-    width = call.ledger.width
+    width = call.table.width
     deps = [o.dep if o.dep is not None else torch.zeros(width, *o.value.shape, dtype=torch.bool) for o in operands]
     call.put(torch.stack(deps, dim + 1), kind)
 
@@ -148,7 +149,7 @@ def pick(call: Call) -> None:
     dim = dim % max(1, source.value.dim())
     table = source.dep
     if table is not None:
-        table = union(table, dim + 1, keepdim=True)
+        table = any_over(table, dim + 1, keepdim=True)
         if call.func._schema.name == "aten::gather":
             for axis, size in enumerate(shape):
                 table = table if axis == dim else table.narrow(axis + 1, 0, size)
@@ -156,7 +157,7 @@ def pick(call: Call) -> None:
     picked = index.dep
     if picked is not None and call.func._schema.name == "aten::index_select":
         picked = picked.reshape(picked.shape[0], *(-1 if a == dim else 1 for a in range(len(shape))))
-    call.put(either(table, None if picked is None else broadcast(picked, shape)))
+    call.put(union(table, None if picked is None else broadcast(picked, shape)))
 
 
 @rule("embedding")
@@ -167,7 +168,7 @@ def embedding(call: Call) -> None:
     dep = None if index.dep is None else index.dep.unsqueeze(-1).expand(index.dep.shape[0], *shape)
     if table.dep is not None:
         whole = table.dep.any(1)
-        dep = either(dep, whole.reshape(whole.shape[0], *(1,) * (len(shape) - 1), -1).expand(whole.shape[0], *shape))
+        dep = union(dep, whole.reshape(whole.shape[0], *(1,) * (len(shape) - 1), -1).expand(whole.shape[0], *shape))
     call.put(dep)
 
 
@@ -176,7 +177,7 @@ def index(call: Call) -> None:
     """``x[indices]`` by constants; ``table[codes]`` by data, where the table itself is constant."""
     indices = call.get("indices", call.get("index"))
     given = [i for i in (indices if isinstance(indices, (list, tuple)) else [indices]) if i is not None]
-    operands = [call.ledger.operand(i) for i in given]
+    operands = [call.table.operand(i) for i in given]
     if all(o.dep is None and o.known.all() for o in operands):
         _moved(call)
         return
@@ -196,7 +197,7 @@ def index(call: Call) -> None:
     if source is not None:  # it may point at anything
         whole = source.flatten(1).any(1).view(-1, *(1,) * len(shape))
         deps.append(whole.expand(whole.shape[0], *shape))
-    call.put(either(*deps))
+    call.put(union(*deps))
 
 
 @rule("index_put", "_index_put_impl", "scatter", "scatter_add", "index_add", "index_copy", "slice_scatter")
@@ -204,7 +205,7 @@ def index(call: Call) -> None:
 def write(call: Call) -> None:
     """Written at constant places: exactly those; at places that the data choose: anywhere."""
     places = [n for n in ("indices", "index") if n in call.arguments]
-    operands = [call.ledger.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
+    operands = [call.table.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
     sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
     if all(o.dep is None and o.known.all() for o in operands):
         # What is added, subtracted or multiplied is read: a sum of ones shows it, 1 − 1 and 0 · 1 would hide it.
@@ -212,9 +213,9 @@ def write(call: Call) -> None:
         _moved(call, "self", sources, **{n: v for n, v in plain.items() if n in call.arguments and n not in sources})
         return
     shape = call.outs[0].shape
-    everything = [d for t in call.tensors() if (d := call.ledger.dep(t)) is not None]
-    union = torch.stack([d.flatten(1).any(1) for d in everything]).any(0) if everything else None
-    call.put(None if union is None else union.view(-1, *(1,) * len(shape)).expand(union.shape[0], *shape))
+    everything = [d for t in call.tensors() if (d := call.table.dep(t)) is not None]
+    read = torch.stack([d.flatten(1).any(1) for d in everything]).any(0) if everything else None
+    call.put(None if read is None else read.view(-1, *(1,) * len(shape)).expand(read.shape[0], *shape))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -243,7 +244,7 @@ def reduce(call: Call) -> None:
         dep = x.dep
         if dep is not None:
             for axis in reversed(_axes(call, x.value)):
-                dep = union(dep, axis + 1, keepdim=True)
+                dep = any_over(dep, axis + 1, keepdim=True)
             dep = dep.reshape(dep.shape[0], *out.shape)
         call.put(dep, kind, i)
 
@@ -253,14 +254,14 @@ def renorm(call: Call) -> None:
     """Slices along one axis, each made shorter by its own norm: an element reads all axes but that one."""
     x = call.operand("self")
     others = [axis + 1 for axis in range(x.value.dim()) if axis != call["dim"] % x.value.dim()]
-    call.put(None if x.dep is None else union(x.dep, others, keepdim=True).expand_as(x.dep))
+    call.put(None if x.dep is None else any_over(x.dep, others, keepdim=True).expand_as(x.dep))
 
 
 @rule("topk", "sort", "argsort", "cummax_all")
-def along(call: Call) -> None:
+def sort(call: Call) -> None:
     """The axes stay, and every element reads the whole of them: orders."""
     x = call.operand("self")
-    dep = None if x.dep is None else union(x.dep, call.get("dim", -1) % x.value.dim() + 1, keepdim=True)
+    dep = None if x.dep is None else any_over(x.dep, call.get("dim", -1) % x.value.dim() + 1, keepdim=True)
     for i, out in enumerate(call.outs):
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
@@ -301,10 +302,10 @@ def batch_norm(call: Call) -> None:
     _normalised(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
     if x.dep is None or stored:
         return
-    read = union(x.dep, [axis + 1 for axis in over])
+    read = any_over(x.dep, [axis + 1 for axis in over])
     for name in ("running_mean", "running_var"):
         if (kept := call.get(name)) is not None:  # written, and not returned
-            call.ledger.put(kept, either(read, call.ledger.dep(kept)), UNKNOWN)
+            call.table.set(kept, union(read, call.table.dep(kept)), UNKNOWN)
 
 
 @rule("native_layer_norm", "layer_norm", "_fused_rms_norm", "rms_norm")
@@ -335,13 +336,13 @@ def _normalised(call: Call, dep: Tensor | None, axes: list[int], trailing: int =
     own = dep
     if dep is not None:
         for axis in axes:
-            dep = union(dep, axis + 1, keepdim=True)
+            dep = any_over(dep, axis + 1, keepdim=True)
         assert own is not None
         dep = dep.expand_as(own)
     for name in ("weight", "bias", "running_mean", "running_var"):
         if call.get(name) is not None and (given := call.operand(name).dep) is not None:
             given = given.reshape(*given.shape, *(1,) * trailing)
-            dep = either(dep, broadcast(given, call.outs[0].shape))
+            dep = union(dep, broadcast(given, call.outs[0].shape))
     call.put(dep)
     for i in range(1, len(call.outs)):  # the statistics: seldom used; they may depend on everything
         out = call.outs[i]

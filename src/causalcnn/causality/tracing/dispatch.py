@@ -1,4 +1,4 @@
-"""Every operation of a running network passes here: look up its rule, write the ledger, refuse what is unknown."""
+"""Intercept every operation of a running network: apply its rule to the dependency table, refuse what has none."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from causalcnn.causality import rules_linear, rules_shape, spectra  # noqa: F401  (they register their rules)
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger
-from causalcnn.causality.rules import RULES, Call, Untraceable, elementwise
+from causalcnn.causality.numerics import mkldnn
+from causalcnn.causality.tracing import rules_fft, rules_linear, rules_shape  # noqa: F401  (they register their rules)
+from causalcnn.causality.tracing.rules import RULES, Call, Untraceable
+from causalcnn.causality.tracing.rules_pointwise import elementwise
+from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable
 
 __all__ = ["CannotTrace", "Guard", "Tracer", "plain_kernels"]
 
@@ -26,13 +28,13 @@ DECIDES = {
 """Operations whose shape or Python value comes from the numbers."""
 
 METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_", "swapdims_", "as_strided_"}
-"""Written in place, but only into the strides, through which the ledger looks anyway."""
+"""Written in place, but only into the strides, through which the table looks anyway."""
 
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
-"""Operations that leave their numbers to chance."""
+"""Operations whose results are not initialised."""
 
-NOTED = {"native_batch_norm", "_native_batch_norm_legit"}
-"""Operations that write into what they do not return, and whose rule knows."""
+WRITES_KNOWN = {"native_batch_norm", "_native_batch_norm_legit"}
+"""Operations that write into arguments which they do not return; their rules record it."""
 
 ESCAPES = {
     "Tensor.numpy", "Tensor.tolist", "Tensor.__array__", "Tensor.__dlpack__", "Tensor.data_ptr", "Tensor.storage",
@@ -45,7 +47,7 @@ class CannotTrace(RuntimeError):
 
 
 class Guard(TorchFunctionMode):
-    """Numbers that leave torch can no longer be followed."""
+    """Refuses operations by which numbers leave torch, where they could no longer be followed."""
 
     def __init__(self, tracer: Tracer) -> None:
         super().__init__()
@@ -59,8 +61,8 @@ class Guard(TorchFunctionMode):
             return func(*args, **kwargs)
         if short in ESCAPES and args and isinstance(args[0], Tensor):
             with _disable_current_modes():
-                known = self.tracer.ledger.knows(args[0])
-                if known and not bool((self.tracer.ledger.kind(args[0]) == KNOWN).all()):
+                known = self.tracer.table.knows(args[0])
+                if known and not bool((self.tracer.table.kind(args[0]) == KNOWN).all()):
                     self.tracer.refuse(short, "its numbers leave torch")
         if name.endswith("one_hot") and len(args) + len(kwargs) > 1:
             index, classes = args[0], args[1] if len(args) > 1 else kwargs["num_classes"]
@@ -69,23 +71,23 @@ class Guard(TorchFunctionMode):
 
 
 class Tracer(TorchDispatchMode):
-    """Sees every ATen operation of a run, on plain tensors, and keeps the path of submodules that are running."""
+    """Records every ATen operation of a run in the table, and keeps the path of the submodules that are running."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else every operation passes torch._dynamo, whose import alone takes seconds
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, table: DependencyTable) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.table = table
         self.stack: list[tuple[str, str, list[str]]] = [("", "network", [])]
         self.count = 0
         self.short = False
         self.paused = False
 
     @contextlib.contextmanager
-    def unseen(self) -> Iterator[None]:
-        """Look at the ledger in the middle of a run without being followed."""
+    def suspended(self) -> Iterator[None]:
+        """Operations inside, on the table itself, are not recorded."""
         self.paused = True
         try:
             with _disable_current_modes():
@@ -110,8 +112,8 @@ class Tracer(TorchDispatchMode):
         for tensor in inputs:
             self._origin(tensor, name)
         self.stack[-1][2].append(name)
-        deps = [self.ledger.depends(tensor) for tensor in inputs]
-        if name in DECIDES and not all(bool((self.ledger.kind(t) == KNOWN).all()) for t in inputs):
+        deps = [self.table.depends(tensor) for tensor in inputs]
+        if name in DECIDES and not all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs):
             why = "a decision or a shape depends on the data" if any(deps) else "a decision depends on the weights"
             self.refuse(f"aten.{name}", why)
         bound = _bind(schema, args, kwargs)
@@ -119,10 +121,10 @@ class Tracer(TorchDispatchMode):
             length, ends = bound["self"].shape[bound["dim"]], (bound["start"] or 0, bound["end"] or 0)
             self.short |= ends[0] > length or min(ends) < -length
         written = {a.name: bound.get(a.name) for a in schema.arguments if _is_written(a)}
-        self.ledger.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
+        self.table.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
         result = func(*args, **kwargs)
         outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
-        if name not in NOTED:
+        if name not in WRITES_KNOWN:
             returned = {o.untyped_storage()._cdata for o in outs}
             for argument, value in written.items():
                 for tensor in pytree.tree_leaves(value):
@@ -130,18 +132,18 @@ class Tracer(TorchDispatchMode):
                         self.refuse(f"aten.{name}", f"it writes into its argument {argument!r} and does not return it")
         if not outs:
             return result
-        views = not self.ledger.before or name in METADATA
-        if views and all(self.ledger.knows(o) for o in outs):
-            return result  # a view: the ledger looks through it
-        call = Call(self.ledger, func, bound, outs)
+        views = not self.table.before or name in METADATA
+        if views and all(self.table.knows(o) for o in outs):
+            return result  # a view: the table looks through it
+        call = Call(self.table, func, bound, outs)
         try:
             self._apply(call, name, inputs, any(deps))
         except Untraceable as problem:
             self.refuse(f"aten.{name}", str(problem))
-        self.ledger.before = {}
+        self.table.before = {}
         self.count += 1
         if self.count % 32 == 0:
-            self.ledger.sweep()
+            self.table.collect()
         return result
 
     def _origin(self, tensor: Tensor, name: str) -> None:
@@ -149,22 +151,22 @@ class Tracer(TorchDispatchMode):
             self.refuse(
                 f"aten.{name}", f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
             )
-        if not self.ledger.knows(tensor):
+        if not self.table.knows(tensor):
             if not name.startswith("lift"):
                 self.refuse(f"aten.{name}", "a tensor of unknown origin (made outside of torch, or by a global)")
-            self.ledger.adopt(tensor, KNOWN)
+            self.table.register(tensor, KNOWN)
 
     def _apply(self, call: Call, name: str, inputs: list[Tensor], depends: bool) -> None:
         base = name if name in RULES or not name.endswith("_") else name[:-1]
-        signals = spectra.signals_of(call) if any(t.is_complex() for t in inputs) else {}
+        signals = rules_fft.signals_of(call) if any(t.is_complex() for t in inputs) else {}
         self._apply_rule(call, name, base, inputs, depends)
         if signals:
-            spectra.follow(call, base, signals)
+            rules_fft.propagate_signals(call, base, signals)
 
     def _apply_rule(self, call: Call, name: str, base: str, inputs: list[Tensor], depends: bool) -> None:
         written = any(map(_is_written, call.func._schema.arguments))
         if base in RULES:
-            if depends or base in _EVEN_WITHOUT_INPUT:
+            if depends or base in CONSTANT_RULES:
                 RULES[base](call)
                 return
         elif torch.Tag.pointwise in call.func.tags:
@@ -172,7 +174,7 @@ class Tracer(TorchDispatchMode):
             return
         elif depends and not _is_template(name):
             raise Untraceable("there is no rule for this operation")
-        kinds = [self.ledger.kind(t) for t in inputs]
+        kinds = [self.table.kind(t) for t in inputs]
         random = torch.Tag.nondeterministic_seeded in call.func.tags
         known = (
             (_is_template(name) or all(bool((k == KNOWN).all()) for k in kinds))
@@ -185,14 +187,14 @@ class Tracer(TorchDispatchMode):
             call.put(None, KNOWN if known else UNKNOWN, i)
 
 
-_EVEN_WITHOUT_INPUT = {
+CONSTANT_RULES = {
     "clone", "_to_copy", "copy_", "copy", "contiguous", "mul", "div", "add", "sub", "where", "masked_fill", "fill",
     "zero", "fill_", "zero_", "bitwise_and", "logical_and", "cat", "stack", "constant_pad_nd", "softmax", "_softmax",
     "_safe_softmax", "log_softmax", "_log_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select",
     "bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like",
     "native_dropout", "_fft_r2c", "_fft_c2c",
 }  # fmt: skip
-"""Rules that keep track of constants too: masks are made of these, and the spectra of filters."""
+"""Operations whose rule also runs where nothing depends on the input: masks and spectra of filters are made of them."""
 
 
 def _is_written(argument: Any) -> bool:
@@ -219,16 +221,11 @@ def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
-    """No fused kernels and no other threads' settings: every step shows as an operation of its own."""
+    """No fused kernels: every step shows as an operation of its own."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        mkldnn = torch._C._get_mkldnn_enabled()
-        torch._C._set_mkldnn_enabled(False)
-        try:
-            with sdpa_kernel(SDPBackend.MATH):
-                yield
-        finally:
-            torch._C._set_mkldnn_enabled(mkldnn)
+        with mkldnn(False), sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

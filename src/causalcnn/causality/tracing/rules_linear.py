@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from causalcnn.causality.dependence import KNOWN, MASKED, UNKNOWN, Ledger, Operand, union
-from causalcnn.causality.rules import Call, broadcast, either, rule, without
+from causalcnn.causality.tracing.rules import Call, broadcast, drop, rule, union
+from causalcnn.causality.tracing.table import KNOWN, MASKED, UNKNOWN, DependencyTable, Operand, any_over
 
 __all__: list[str] = []
 
@@ -24,7 +24,7 @@ def _per_axis(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def _sweep(dep: Tensor, kernel: Tensor, groups: int, ledger: Ledger, **options: Any) -> Tensor:
+def _slide(dep: Tensor, kernel: Tensor, groups: int, table: DependencyTable, **options: Any) -> Tensor:
     """Move a kernel of zeros and ones over ``(width, batch, channels, *space)``: what does each output touch?"""
     axes = kernel.dim() - 2
     transposed = options.pop("transposed", False)
@@ -32,7 +32,7 @@ def _sweep(dep: Tensor, kernel: Tensor, groups: int, ledger: Ledger, **options: 
     outs = kernel.shape[1] * groups if transposed else kernel.shape[0]
     whole = bool(kernel.all())
     if whole:  # every output of a group reads every channel of it: one channel a group is enough
-        dep = union(dep.unflatten(2, (groups, channels // groups)), 3)
+        dep = any_over(dep.unflatten(2, (groups, channels // groups)), 3)
         kernel = kernel.new_ones(groups, 1, *kernel.shape[2:])
     move = (TRANSPOSED if transposed else CONV)[axes]
 
@@ -40,14 +40,14 @@ def _sweep(dep: Tensor, kernel: Tensor, groups: int, ledger: Ledger, **options: 
         y = move(part.flatten(0, 1), kernel, None, groups=groups, **options)
         return y.unflatten(0, (part.shape[0], batch))
 
-    out = ledger.in_parts(one, dep)
+    out = table.in_chunks(one, dep)
     return out.repeat_interleave(outs // groups, dim=2) if whole else out
 
 
 @rule("convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable")
 def convolution(call: Call) -> None:
     """Strided, dilated, grouped, transposed; taps on padding leave a mark."""
-    x, w, ledger = call.operand("input"), call.operand("weight"), call.ledger
+    x, w, table = call.operand("input"), call.operand("weight"), call.table
     axes = w.value.dim() - 2
     stride, padding, dilation = (_per_axis(call[name], axes) for name in ("stride", "padding", "dilation"))
     groups, space = call["groups"], call.outs[0].shape[2:]
@@ -58,21 +58,21 @@ def convolution(call: Call) -> None:
         if call.get("transposed", False):
             # Frames that do not exist lie on both sides: enough of them that every tap finds one.
             more = [math.ceil((k - 1) * d / s) + 1 for k, d, s in zip(kernel, dilation, stride, strict=True)]
-            dep = ledger.padded(
+            dep = table.pad(
                 x.dep, [(m, m + p) for m, p in zip(more, _per_axis(call["output_padding"], axes), strict=True)]
             )
-            dep = _sweep(dep, nonzero, groups, ledger, transposed=True, stride=stride, dilation=dilation)
+            dep = _slide(dep, nonzero, groups, table, transposed=True, stride=stride, dilation=dilation)
             for i, (m, s, p) in enumerate(zip(more, stride, padding, strict=True)):
                 dep = dep.narrow(3 + i, m * s + p, space[i])
         else:
-            dep = ledger.padded(x.dep, [(p, p) for p in padding])
-            dep = _sweep(dep, nonzero, groups, ledger, stride=stride, dilation=dilation)
+            dep = table.pad(x.dep, [(p, p) for p in padding])
+            dep = _slide(dep, nonzero, groups, table, stride=stride, dilation=dilation)
     shape = call.outs[0].shape
     if w.dep is not None:  # a kernel that is itself computed from the input
         everything = w.dep.flatten(1).any(1).view(-1, *(1,) * len(shape)).expand(w.dep.shape[0], *shape)
-        dep = either(dep, everything)
+        dep = union(dep, everything)
     if call.get("bias") is not None and (bias := call.operand("bias").dep) is not None:
-        dep = either(dep, bias.view(bias.shape[0], 1, -1, *(1,) * axes).expand(bias.shape[0], *shape))
+        dep = union(dep, bias.view(bias.shape[0], 1, -1, *(1,) * axes).expand(bias.shape[0], *shape))
     call.put(dep)
 
 
@@ -80,7 +80,7 @@ def convolution(call: Call) -> None:
 @rule("max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d")
 def pool(call: Call) -> None:
     """A pool reads its whole window, whichever element wins."""
-    x, ledger = call.operand("self"), call.ledger
+    x, table = call.operand("self"), call.table
     assert x.dep is not None
     axes = int(call.func._schema.name.partition("pool")[2][0])
     kernel = _per_axis(call["kernel_size"], axes)
@@ -91,53 +91,55 @@ def pool(call: Call) -> None:
     pads = []
     for k, s, p, d, n, length in zip(kernel, stride, padding, dilation, space, x.value.shape[-axes:], strict=True):
         pads.append((p, (n - 1) * s + (k - 1) * d + 1 - length - p))  # ceil_mode reads beyond; floor leaves a rest
-    dep = ledger.padded(x.dep, pads)
+    dep = table.pad(x.dep, pads)
     lead = dep.shape[1:-axes]
     flat = dep.reshape(dep.shape[0], math.prod(lead), 1, *dep.shape[-axes:])
     ones = torch.ones(1, 1, *kernel, dtype=torch.float32)  # as the windows, whatever the default is
-    out = _sweep(flat, ones, 1, ledger, stride=stride, dilation=dilation)
+    out = _slide(flat, ones, 1, table, stride=stride, dilation=dilation)
     out = out.reshape(dep.shape[0], *lead, *space)
     for i in range(len(call.outs)):
         call.put(out, out=i)
 
 
-def _product(a: Operand, b: Operand, ledger: Ledger) -> Tensor | None:
+def _product(a: Operand, b: Operand, table: DependencyTable) -> Tensor | None:
     """``a @ b``: a pair of elements is read unless one of them is a constant zero."""
     parts = []
     if a.dep is not None:
         if b.zero.any():
             weight = (~b.zero).float()
-            parts.append(ledger.in_parts(lambda part: torch.matmul(part, weight), a.dep))
+            parts.append(table.in_chunks(lambda part: torch.matmul(part, weight), a.dep))
         else:
-            parts.append(union(a.dep, -1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
+            parts.append(any_over(a.dep, -1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
     if b.dep is not None:
         if a.zero.any():
             left = (~a.zero).float()
-            parts.append(ledger.in_parts(lambda part: torch.matmul(left, part), b.dep))
+            parts.append(table.in_chunks(lambda part: torch.matmul(left, part), b.dep))
         else:
-            parts.append(union(b.dep, -2, keepdim=True).expand(*b.dep.shape[:-2], a.value.shape[-2], b.dep.shape[-1]))
-    return either(*parts)
+            parts.append(
+                any_over(b.dep, -2, keepdim=True).expand(*b.dep.shape[:-2], a.value.shape[-2], b.dep.shape[-1])
+            )
+    return union(*parts)
 
 
 @rule("mm", "bmm")
-def matrices(call: Call) -> None:
+def matmul(call: Call) -> None:
     """The product of two matrices, or of a batch of them."""
     a, b = call.operand("self"), call.operand("mat2")
     known = bool(a.known.all() and b.known.all())
-    call.put(_product(a, b, call.ledger), KNOWN if known else UNKNOWN)
+    call.put(_product(a, b, call.table), KNOWN if known else UNKNOWN)
 
 
 @rule("addmm", "baddbmm")
-def matrices_and_more(call: Call) -> None:
+def addmm(call: Call) -> None:
     """``self + a @ b``; where ``self`` is a mask, the scores under it are not read or pushed down, as in a sum."""
     names = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
-    dep, base = _product(call.operand(names[0]), call.operand(names[1]), call.ledger), call.operand("self")
+    dep, base = _product(call.operand(names[0]), call.operand(names[1]), call.table), call.operand("self")
     shape, plain = call.outs[0].shape, call.get("beta", 1) == 1
     if base.blank or not plain:
-        call.put(either(dep, broadcast(base.dep, shape)))
+        call.put(union(dep, broadcast(base.dep, shape)))
         return
     infinite, masked = base.infinite.expand(shape), base.masks().expand(shape)
-    dep = either(without(dep, infinite, call.ledger), broadcast(base.dep, shape))
+    dep = union(drop(dep, infinite, call.table), broadcast(base.dep, shape))
     kind = torch.where(infinite, KNOWN, torch.where(masked, MASKED, UNKNOWN))
     call.put(dep, kind.to(torch.uint8))
 
@@ -151,27 +153,27 @@ def vectors(call: Call) -> None:
     if dot:
         a = Operand(None if a.dep is None else a.dep.unsqueeze(1), a.kind[None], a.value[None])
     b = Operand(None if b.dep is None else b.dep.unsqueeze(-1), b.kind[:, None], b.value[:, None])
-    dep = _product(a, b, call.ledger)
+    dep = _product(a, b, call.table)
     dep = None if dep is None else dep.squeeze(-1).squeeze(1) if dot else dep.squeeze(-1)
     if "mat" in call.arguments and call.func._schema.name == "aten::addmv":
-        dep = either(dep, broadcast(call.operand("self").dep, call.outs[0].shape))
+        dep = union(dep, broadcast(call.operand("self").dep, call.outs[0].shape))
     call.put(dep)
 
 
 @rule("_linalg_det")
-def determinant(call: Call) -> None:
+def det(call: Call) -> None:
     """Each result, and the factors that come with it, reads its whole matrix."""
     x = call.operand("A")
-    whole = None if x.dep is None else union(x.dep, [-2, -1])
+    whole = None if x.dep is None else any_over(x.dep, [-2, -1])
     for i, out in enumerate(call.outs):
         dep = None if whole is None else whole.reshape(*whole.shape, *(1,) * (out.dim() - whole.dim() + 1))
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
 
 
 @rule("_cdist_forward", "_euclidean_dist", "cdist")
-def distances(call: Call) -> None:
+def cdist(call: Call) -> None:
     """Every pair of points, over all of their features."""
     a, b = call.operand("x1"), call.operand("x2")
-    left = None if a.dep is None else union(a.dep, -1).unsqueeze(-1)
-    right = None if b.dep is None else union(b.dep, -1).unsqueeze(-2)
-    call.put(either(broadcast(left, call.outs[0].shape), broadcast(right, call.outs[0].shape)))
+    left = None if a.dep is None else any_over(a.dep, -1).unsqueeze(-1)
+    right = None if b.dep is None else any_over(b.dep, -1).unsqueeze(-2)
+    call.put(union(broadcast(left, call.outs[0].shape), broadcast(right, call.outs[0].shape)))

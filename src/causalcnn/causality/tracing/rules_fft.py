@@ -15,25 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.causality.dependence import Ledger, Signal, union
-from causalcnn.causality.patterns import unbroken_runs
-from causalcnn.causality.rules import Call, either, rule
+from causalcnn.causality.periods import true_runs
+from causalcnn.causality.tracing.rules import Call, rule, union
+from causalcnn.causality.tracing.table import DependencyTable, Signal, any_over
 
-__all__ = ["follow", "signals_of"]
+__all__ = ["propagate_signals", "signals_of"]
 
 
 def signals_of(call: Call) -> dict[str, Signal]:
     """Of each argument that is a spectrum: what it is the spectrum of. Ask before a result is written in place."""
-    found = {name: call.ledger.signal(value) for name, value in call.arguments.items() if isinstance(value, Tensor)}
+    found = {name: call.table.signal(value) for name, value in call.arguments.items() if isinstance(value, Tensor)}
     return {name: signal for name, signal in found.items() if signal is not None}
 
 
-def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
+def propagate_signals(call: Call, name: str, signals: dict[str, Signal]) -> None:
     """After the rule of an operation on spectra: what the result is the spectrum of, where that can be said."""
     mine, other = signals.get("self"), signals.get("other")
     result: Signal | None = None
     if name == "mul" and mine is not None and other is not None:
-        result = _convolved(mine, other, call.ledger)
+        result = _convolved(mine, other, call.table)
     elif name in ("add", "sub") and mine is not None and other is not None and not isinstance(call["alpha"], complex):
         result = _joined(mine, other, torch.logical_or)
     elif name in ("mul", "div") and mine is not None and "other" in call.arguments:
@@ -45,9 +45,9 @@ def follow(call: Call, name: str, signals: dict[str, Signal]) -> None:
     elif name == "sum" and mine is not None and call.get("dim"):
         result = _summed(mine, [d % call["self"].dim() for d in call["dim"]], bool(call["keepdim"]))
     elif name == "bmm" and mine is not None and "mat2" in signals:
-        result = _mixed(mine, signals["mat2"], call.ledger)
+        result = _mixed(mine, signals["mat2"], call.table)
     if result is not None:
-        call.ledger.put_signal(call.outs[0], result)
+        call.table.set_signal(call.outs[0], result)
 
 
 def _pair(a: Signal, b: Signal) -> tuple[Signal, Signal] | None:
@@ -70,7 +70,7 @@ def _joined(a: Signal, b: Signal, present: Callable[[Tensor, Tensor], Tensor]) -
         return None
     where = present(*(s.present for s in pair))
     deps = [s.dep.expand(s.dep.shape[0], *where.shape) for s in pair if s.dep is not None]
-    return a._replace(dep=either(*deps), present=where)
+    return a._replace(dep=union(*deps), present=where)
 
 
 def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
@@ -89,33 +89,33 @@ def _summed(signal: Signal, dims: list[int], keepdim: bool) -> Signal | None:
     axes = signal.present.dim()
     if axes + signal.axis in dims:
         return None
-    dep = None if signal.dep is None else union(signal.dep, [d + 1 for d in dims], keepdim=keepdim)
+    dep = None if signal.dep is None else any_over(signal.dep, [d + 1 for d in dims], keepdim=keepdim)
     gone = 0 if keepdim else sum(d > axes + signal.axis for d in dims)
-    return signal._replace(dep=dep, present=union(signal.present, dims, keepdim=keepdim), axis=signal.axis + gone)
+    return signal._replace(dep=dep, present=any_over(signal.present, dims, keepdim=keepdim), axis=signal.axis + gone)
 
 
-def _convolved(a: Signal, b: Signal, ledger: Ledger) -> Signal | None:
+def _convolved(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
     if (pair := _pair(a, b)) is None:
         return None
-    parts = [_read(s, by, ledger) for s, by in (pair, pair[::-1]) if s.dep is not None]
+    parts = [_dependencies_of_filtered(s, by, table) for s, by in (pair, pair[::-1]) if s.dep is not None]
     a, b = pair
     present = _spread(a.present.movedim(a.axis, -1)[None], b.present.movedim(a.axis, -1))[0].movedim(-1, a.axis)
-    return a._replace(dep=either(*parts), present=present)
+    return a._replace(dep=union(*parts), present=present)
 
 
-def _mixed(a: Signal, b: Signal, ledger: Ledger) -> Signal | None:
+def _mixed(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
     """A matrix product at each frequency: filters from every channel to every channel."""
     if (a.axis, b.axis) != (-3, -3):
         return None
-    out, padding = None, ledger.padding
+    out, padding = None, table.padding
     for i in range(a.present.shape[-1]):
-        part = _convolved(_line(a, -1, i), _line(b, -2, i), ledger)
+        part = _convolved(_line(a, -1, i), _line(b, -2, i), table)
         if part is None:
             return None
         if out is None:
-            padding = ledger.padding  # of one channel: the others lie beside it
+            padding = table.padding  # of one channel: the others lie beside it
         out = part if out is None else _joined(out, part, torch.logical_or)
-    ledger.padding = padding
+    table.padding = padding
     return out
 
 
@@ -125,7 +125,7 @@ def _line(signal: Signal, axis: int, place: int) -> Signal:
     return signal._replace(dep=dep, present=signal.present.narrow(axis, place, 1))
 
 
-def _read(signal: Signal, by: Signal, ledger: Ledger) -> Tensor:
+def _dependencies_of_filtered(signal: Signal, by: Signal, table: DependencyTable) -> Tensor:
     """What the convolution by the places that are present in ``by`` reads.
 
     What comes around the circle from the zeros behind the end are the zeros in front of the start, and so their marks
@@ -134,14 +134,14 @@ def _read(signal: Signal, by: Signal, ledger: Ledger) -> Tensor:
     """
     assert signal.dep is not None
     rows, taps = signal.dep.movedim(signal.axis, -1), by.present.movedim(signal.axis, -1)
-    cells = _spread(rows[: ledger.cells], taps)
-    low, high, side = rows[ledger.cells :]
+    cells = _spread(rows[: table.cells], taps)
+    low, high, side = rows[table.cells :]
     own, long = _extent(signal), _extent(by)
     if own == long:
         high = torch.zeros_like(high)
     elif high.any():
-        ledger.count_padding([ledger.LOW], long - 1, own)
-    twice = torch.cat([torch.stack([high, low, side]), rows[ledger.cells :]], -1)
+        table.count_padding([table.LOW], long - 1, own)
+    twice = torch.cat([torch.stack([high, low, side]), rows[table.cells :]], -1)
     marks = _spread(twice, torch.cat([taps, torch.zeros_like(taps)], -1))[..., signal.length :]
     return torch.cat([cells, marks]).movedim(-1, signal.axis)
 
@@ -153,7 +153,7 @@ def _spread(rows: Tensor, taps: Tensor) -> Tensor:
     kinds, which = torch.unique(taps.reshape(-1, taps.shape[-1]), dim=0, return_inverse=True)
     for i, kind in enumerate(kinds):
         joined = torch.zeros_like(rows)
-        for start, stop in unbroken_runs(kind.tolist()):
+        for start, stop in true_runs(kind.tolist()):
             if stop > start:
                 joined |= _window(rows, stop - start).roll(start, -1)
         out |= joined & (which == i).reshape(*taps.shape[:-1], 1)
@@ -175,12 +175,12 @@ def _extent(signal: Signal) -> int:
     return int(places.max()) + 1 if len(places) else 0
 
 
-# ---------------------------------------------------------------------- there and back
+# ---------------------------------------------------------------------- transforms
 def _everything(call: Call, dims: list[int]) -> None:
     """Each result reads the whole of the axes."""
     dep = call.operand("self").dep
     if dep is not None and dims:
-        dep = union(dep, [d % (dep.dim() - 1) + 1 for d in dims], keepdim=True)
+        dep = any_over(dep, [d % (dep.dim() - 1) + 1 for d in dims], keepdim=True)
     call.put(None if dep is None else dep.expand(dep.shape[0], *call.outs[0].shape))
 
 
@@ -190,30 +190,30 @@ def _signal(call: Call, axis: int) -> Signal:
 
 
 @rule("_fft_r2c", "_fft_c2c")
-def there(call: Call) -> None:
-    """To the spectrum, and for complex numbers back."""
+def fft(call: Call) -> None:
+    """``rfft`` and ``fft``, and the inverse of the latter."""
     dims: list[int] = list(call["dim"])
     if "forward" in call.arguments and not call["forward"]:
-        _back(call, dims, call["self"].shape)
+        _inverse(call, dims, call["self"].shape)
         return
     _everything(call, dims)
     if len(dims) == 1:
-        signal, ledger = _signal(call, dims[0]), call.ledger
-        ledger.put_signal(call.outs[0], signal)
+        signal, table = _signal(call, dims[0]), call.table
+        table.set_signal(call.outs[0], signal)
         # Zeros behind the end are no padding around time: a convolution that reads them counts its own.
         own = max(1, _extent(signal))
-        if signal.dep is not None and signal.dep.select(signal.axis, -1)[ledger.HIGH].any():
-            ledger.count_padding([ledger.HIGH], own - signal.length, own)
+        if signal.dep is not None and signal.dep.select(signal.axis, -1)[table.HIGH].any():
+            table.count_padding([table.HIGH], own - signal.length, own)
 
 
 @rule("_fft_c2r")
-def back(call: Call) -> None:
-    """From the spectrum to real numbers."""
-    _back(call, list(call["dim"]), call.outs[0].shape)
+def irfft(call: Call) -> None:
+    """From a spectrum to real numbers."""
+    _inverse(call, list(call["dim"]), call.outs[0].shape)
 
 
-def _back(call: Call, dims: list[int], shape: Any) -> None:
-    signal = call.ledger.signal(call["self"])
+def _inverse(call: Call, dims: list[int], shape: Any) -> None:
+    signal = call.table.signal(call["self"])
     axis = dims[0] % len(shape) - len(shape) if len(dims) == 1 else 0
     if signal is None or (axis, shape[axis]) != (signal.axis, signal.length):
         _everything(call, dims)

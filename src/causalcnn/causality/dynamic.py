@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from causalcnn.causality.copies import copied
-from causalcnn.causality.structure import allowance, rate_of
+from causalcnn.causality.copies import deepcopy_module
+from causalcnn.causality.inputs import allowed_lookahead, first_tensor, stride_from_lengths
 from causalcnn.nn.base import Convention
 
-__all__ = ["Behaviour", "Runner", "change_the_future", "cut_in_pieces", "cut_short"]
-
+__all__ = ["PerturbationResult", "Runner", "compare_chunks", "perturb_future", "truncate"]
 
 ROUNDING = 1e-9
 """Relative size below which a change in float64 is rounding: structure moves numbers by far more."""
@@ -38,8 +37,14 @@ class _Coarsest(TorchDispatchMode):
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """What one probe saw: how far ahead an output reacted, and by how much at most, relative to the largest output."""
+class PerturbationResult:
+    """What changed inputs did to the outputs before the change.
+
+    Attributes:
+        ahead: how many frames ahead of its own an output reacted, at most; 0 for none.
+        change: the largest change of such an output, relative to the largest output.
+        runs: how often the network ran with a changed input.
+    """
 
     ahead: float
     change: float
@@ -55,12 +60,12 @@ class Runner:
     @torch.no_grad()
     def __call__(self, x: Tensor, module: nn.Module | None = None, *, seed: int = 0) -> Tensor:
         """The first tensor that the network returns for ``x``, time moved to axis 2."""
-        twin = copied(self.module) if module is None else module
+        network = deepcopy_module(self.module) if module is None else module
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            y = twin(x.clone())
-        first = next((leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)), None)
+            y = network(x.clone())
+        first = first_tensor(y)
         if first is None or first.dim() < 3 or first.dim() <= self.time_axis:
             returned = "no tensor" if first is None else f"a tensor of shape {tuple(first.shape)} first"
             raise ValueError(
@@ -75,7 +80,7 @@ class Runner:
             self(x)
         return ROUNDING if coarsest.step <= torch.finfo(torch.float64).eps else math.sqrt(coarsest.step)
 
-    def draws(self, x: Tensor) -> bool:
+    def is_stochastic(self, x: Tensor) -> bool:
         """Whether the network makes random numbers: another seed, other outputs."""
         return bool(_gaps(self(x, seed=1), self(x)).any())
 
@@ -97,59 +102,68 @@ def _cuts(frames: int, stride: Fraction, allowed: int, reach: float) -> list[int
     return sorted(cut for cut in places if 0 < cut < frames)
 
 
-def _gaps(y: Tensor, whole: Tensor) -> Tensor:
+def _gaps(y: Tensor, full: Tensor) -> Tensor:
     """The largest difference in each output frame; a NaN, or an infinity, on one side only counts as infinite."""
-    same = torch.eq(y, whole) | (y.isnan() & whole.isnan())  # −∞ − −∞ is no number, yet nothing moved
-    moved = torch.where(same, 0.0, y - whole).abs().nan_to_num(nan=math.inf, posinf=math.inf)
+    same = torch.eq(y, full) | (y.isnan() & full.isnan())  # −∞ − −∞ is no number, yet nothing moved
+    moved = torch.where(same, 0.0, y - full).abs().nan_to_num(nan=math.inf, posinf=math.inf)
     return moved.transpose(0, 2).flatten(1).amax(1)
 
 
-def change_the_future(
+def perturb_future(
     run: Callable[[Tensor], Tensor],
     x: Tensor,
     convention: Convention,
     time_axis: int,
     stride: Fraction | None = None,
     reach: float = 1,
-) -> Behaviour:
-    """Change everything from one frame on; exact equality is demanded of every output that was complete before it.
+) -> PerturbationResult:
+    """Change everything from one frame on: every output that was complete before it should be exactly the same.
 
-    ``reach``: frames by which the structure looks ahead, where it is known; one cut is made right there.
+    Args:
+        run: the network, from ``x`` to ``(batch, channels', time', …)``.
+        x: an input with time on ``time_axis``.
+        convention: which inputs an output may read.
+        time_axis: where time is in ``x``.
+        stride: input frames per output frame; judged by the lengths where it is not given.
+        reach: frames by which the structure looks ahead, where that is known: one cut is made right there.
     """
-    whole = run(x)
-    frames, outs = x.shape[time_axis], whole.shape[2]
-    stride = rate_of(frames, outs) if stride is None else stride
-    allowed = allowance(stride, convention)
-    scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
+    full = run(x)
+    frames = x.shape[time_axis]
+    stride = stride_from_lengths(frames, full.shape[2]) if stride is None else stride
+    allowed = allowed_lookahead(stride, convention)
+    scale = full.abs().nan_to_num(posinf=0.0).max().item() or 1.0
     generator = torch.Generator().manual_seed(0)
     ahead, change, runs = 0, 0.0, 0
     for cut in _cuts(frames, stride, allowed, reach):
         for other in _changes(x, generator):
             changed = x.clone()
             changed.narrow(time_axis, cut, frames - cut).copy_(other.narrow(time_axis, cut, frames - cut))
-            gaps = _gaps(run(changed), whole)
+            gaps = _gaps(run(changed), full)
             runs += 1
             for u in gaps.nonzero().flatten().tolist():
                 if u * stride + allowed < cut:
                     ahead = max(ahead, math.ceil(cut - u * stride - allowed))
                     change = max(change, gaps[u].item() / scale)
-    return Behaviour(ahead, change, runs)
+    return PerturbationResult(ahead, change, runs)
 
 
-def cut_short(
+def truncate(
     run: Callable[[Tensor], Tensor],
     x: Tensor,
     convention: Convention,
     time_axis: int,
     stride: Fraction | None = None,
     rounding: float = ROUNDING,
-) -> Behaviour:
-    """Let the recording end early; the outputs that were complete by then should be the same, up to rounding."""
-    whole = run(x)
+) -> PerturbationResult:
+    """Let the recording end early: the outputs that were complete by then should be the same, up to ``rounding``.
+
+    Args as for :func:`perturb_future`; ``rounding`` is relative to the largest output.
+    """
+    full = run(x)
     frames = x.shape[time_axis]
-    stride = rate_of(frames, whole.shape[2]) if stride is None else stride
-    allowed = allowance(stride, convention)
-    scale = whole.abs().nan_to_num(posinf=0.0).max().item() or 1.0
+    stride = stride_from_lengths(frames, full.shape[2]) if stride is None else stride
+    allowed = allowed_lookahead(stride, convention)
+    scale = full.abs().nan_to_num(posinf=0.0).max().item() or 1.0
     ahead, change, runs = 0, 0.0, 0
     for end in sorted({frames // 2, 2 * frames // 3, 3 * frames // 4 + 1, frames - 1}):
         try:
@@ -157,18 +171,18 @@ def cut_short(
         except (RuntimeError, ValueError, IndexError, AssertionError):
             continue  # too short for this network
         runs += 1
-        shared = min(y.shape[2], whole.shape[2])
-        gaps = _gaps(y[:, :, :shared], whole[:, :, :shared]) / scale
+        shared = min(y.shape[2], full.shape[2])
+        gaps = _gaps(y[:, :, :shared], full[:, :, :shared]) / scale
         for u in range(shared):
             if u * stride + allowed < end and gaps[u] > 0:
                 change = max(change, gaps[u].item())
                 if gaps[u] > rounding:
                     ahead = max(ahead, math.ceil(end - u * stride - allowed))
-    return Behaviour(ahead, change, runs)
+    return PerturbationResult(ahead, change, runs)
 
 
 @torch.no_grad()
-def cut_in_pieces(module: nn.Module, x: Tensor) -> float | None:
+def compare_chunks(module: nn.Module, x: Tensor) -> float | None:
     """The largest relative difference between a whole sequence and uneven pieces; None where there is no ``step``."""
     if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
         return None

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from causalcnn import CausalConv1d, CausalConv2d, Field, audit, measure_field, receptive_field
-from causalcnn.causality import Verdict, positive_copy
+from causalcnn.causality import Verdict, linearized_copy
+from causalcnn.causality.leak_case_layers import Apply
+from causalcnn.causality.leak_cases import cpc_encoder
 from causalcnn.causality.numerics import removing_switch
-from causalcnn.causality.zoo import cpc_encoder
-from causalcnn.causality.zoo_layers import Apply
 from causalcnn.cli import main
 from causalcnn.speech import LogMel
 
@@ -246,10 +246,10 @@ def test_networks_that_deepcopy_refuses_are_audited_and_left_as_they_were():
     assert last.requires_grad
 
 
-def test_the_positive_copy_makes_a_normed_weight_from_its_own_parts():
+def test_the_linearized_copy_makes_a_normed_weight_from_its_own_parts():
     net = weight_normed(2, 2, 3)
     nn.init.zeros_(net.weight_g)
-    twin = positive_copy(net)
+    twin = linearized_copy(net)
     y = twin(torch.ones(1, 2, 3, dtype=torch.float64))
     assert twin.weight.dtype == torch.float64
     assert (y > 0).all()

@@ -10,42 +10,41 @@ from causalcnn.field import Field
 __all__ = [
     "agrees",
     "end_of_run",
-    "endless_repetition",
     "field_from_block",
-    "lowest",
-    "moved",
-    "repetition",
-    "some_of",
-    "unbroken_runs",
+    "find_endless_period",
+    "find_period",
+    "preview",
+    "shifted",
+    "true_runs",
 ]
 
 
-def unbroken_runs(inner: list[bool]) -> list[tuple[int, int]]:
+def true_runs(flags: list[bool]) -> list[tuple[int, int]]:
     """Unbroken runs of True as (start, stop), the longest first."""
-    edges = [-1, *(i for i, good in enumerate(inner) if not good), len(inner)]
+    edges = [-1, *(i for i, flag in enumerate(flags) if not flag), len(flags)]
     return sorted(((a + 1, b) for a, b in pairwise(edges)), key=lambda r: r[0] - r[1])
 
 
-def repetition(sets: Sequence[frozenset]) -> tuple[int, int] | None:
+def find_period(sets: Sequence[frozenset]) -> tuple[int, int] | None:
     """The shortest (period, advance) by which these sets repeat at least twice over, if any."""
     for period in range(1, len(sets) // 3 + 1):
         first = next((i for i in range(len(sets) - period) if sets[i]), None)
         if first is None or not sets[first + period]:
             continue
-        advance = lowest(sets[first + period]) - lowest(sets[first])
+        advance = _first_frame(sets[first + period]) - _first_frame(sets[first])
         if advance <= 0:
             continue
-        if all(sets[i + period] == moved(sets[i], advance) for i in range(len(sets) - period)):
+        if all(sets[i + period] == shifted(sets[i], advance) for i in range(len(sets) - period)):
             return period, advance
     return None
 
 
-def lowest(cells: frozenset) -> int:
+def _first_frame(cells: frozenset) -> int:
     """The first frame of a set of frames or of cells."""
     return min(cell[0] if isinstance(cell, tuple) else cell for cell in cells)
 
 
-def moved(cells: frozenset, by: int) -> frozenset:
+def shifted(cells: frozenset, by: int) -> frozenset:
     """The same set, later by so many frames."""
     return frozenset((c[0] + by, *c[1:]) if isinstance(c, tuple) else c + by for c in cells)
 
@@ -61,7 +60,7 @@ def field_from_block(sets: Sequence[frozenset], start: int, period: int, advance
 
 
 def agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop: int) -> bool:
-    """Exactly between ``start`` and ``stop``; nowhere more than the field says; less at the edges only."""
+    """Whether the sets are the field's: exactly from ``start`` to ``stop``, elsewhere at least within it."""
     less = []
     for u, found in enumerate(sets):
         said = field.inputs_of(u, within=range(times))
@@ -78,14 +77,14 @@ def end_of_run(found: frozenset, times: int, run: str) -> int:
     return next((t for t in reversed(range(times)) if t not in found), -1) + 1
 
 
-def endless_repetition(middle: range, ends: list[int], rests: list[frozenset], run: str) -> Field | None:
+def find_endless_period(middle: range, ends: list[int], rests: list[frozenset], run: str) -> Field | None:
     """A field with an endless run whose ends and other frames repeat themselves, if there is one."""
     if run == "history" and min(ends) < 0:
         return None
     for period in range(1, len(ends) // 3 + 1):
         advance = ends[period] - ends[0]
         same = all(
-            ends[i + period] == ends[i] + advance and rests[i + period] == moved(rests[i], advance)
+            ends[i + period] == ends[i] + advance and rests[i + period] == shifted(rests[i], advance)
             for i in range(len(ends) - period)
         )
         if advance > 0 and same:
@@ -100,7 +99,7 @@ def endless_repetition(middle: range, ends: list[int], rests: list[frozenset], r
     return None
 
 
-def some_of(indices: frozenset, most: int = 8) -> str:
+def preview(indices: frozenset, max_shown: int = 8) -> str:
     """A set for an error message: its first few members."""
-    shown = ", ".join(map(str, sorted(indices)[:most]))
-    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > most else "") + "}"
+    shown = ", ".join(map(str, sorted(indices)[:max_shown]))
+    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > max_shown else "") + "}"

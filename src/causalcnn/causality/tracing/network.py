@@ -15,40 +15,47 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from causalcnn.causality.copies import copied
-from causalcnn.causality.dependence import KNOWN, UNKNOWN, Ledger, union
-from causalcnn.causality.dispatch import CannotTrace, Guard, Tracer, plain_kernels
+from causalcnn.causality.copies import deepcopy_module
+from causalcnn.causality.inputs import first_tensor, positive_axis
+from causalcnn.causality.tracing.dispatch import CannotTrace, Guard, Tracer, plain_kernels
+from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable, any_over
 
-__all__ = ["CannotTrace", "Trace", "Visit", "counted_axis", "trace"]
+__all__ = ["Trace", "Visit", "over_time", "time_axis_of", "trace"]
 
-Edit = Callable[[int, str, Tensor, Ledger], None]
+Edit = Callable[[int, str, Tensor, DependencyTable], None]
 
 
 @dataclass(frozen=True)
 class Visit:
     """One call of a submodule: its qualified name, its type, the operations that it ran itself, how far it reads.
 
-    ``came``, ``last``: for each index along the time axis of what came in, and of what it returned, the last input
-    frame of the network that it depends on (−1 where none); None where there is no time axis.
+    ``last_in``, ``last_out``: for each index along the time axis of what came in, and of what it returned, the last
+    input frame of the network that it depends on (−1 where none); None where there is no time axis.
     """
 
     name: str
     kind: str
     operations: tuple[str, ...]
-    came: tuple[int, ...] | None
-    last: tuple[int, ...] | None
+    last_in: tuple[int, ...] | None
+    last_out: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
 class Trace:
     """What one run of a network read: exact sets for the frames of the example.
 
-    ``reads`` is ``(time', frequency', cells)``, and the marks are ``(time', frequency')``: whether an output was
-    computed from padding before the start (``low``), behind the end (``high``), or beside the frequencies (``side``).
-    ``rows_mix``: whether a row of the batch reads another. ``short``: a slice reached beyond the example, so that a
-    longer one may show more. ``padding``: frames of padding that the network puts around time, all in all.
+    Attributes:
+        reads: ``(time', frequency', cells)``, whether an output depends on a cell of the input.
+        low: ``(time', frequency')``, whether an output was computed from padding before the start of time.
+        high: the same for padding behind the end.
+        side: the same for padding beside the frequencies.
+        shape: rows, frames and frequencies of the input.
+        joint: whether input and output have a frequency axis; else there is one frequency.
+        visits: the calls of submodules, where they were asked for.
+        rows_mix: whether a row of the batch reads another.
+        short: a slice reached beyond the example, so that a longer one may show more.
+        padding: frames of padding that the network puts around time, all in all.
     """
 
     reads: Tensor
@@ -77,10 +84,18 @@ class Trace:
             return frozenset(cell // wide for cell in cells)
         return frozenset((cell // wide, cell % wide) for cell in cells)
 
+    def sets(self) -> list[frozenset[int]]:
+        """For each output frame the input frames that it depends on."""
+        return [self.inputs_of(u) for u in range(self.frames[1])]
+
+    @property
+    def times(self) -> Tensor:
+        """Whether an output frame depends on an input frame, at any frequency: ``(time', time)``."""
+        return self.reads.any(1).unflatten(1, (self.shape[1], self.shape[2])).any(2)
+
     def last_frames(self) -> list[int | None]:
         """For each output frame the last input frame that it depends on, or None."""
-        times = self.reads.any(1).unflatten(1, (self.shape[1], self.shape[2])).any(2)
-        return [max(row.nonzero().flatten().tolist(), default=None) for row in times]
+        return [max(row.nonzero().flatten().tolist(), default=None) for row in self.times]
 
 
 def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
@@ -95,23 +110,23 @@ def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
             yield from _own_tensors(each, depth - 1)
 
 
-def _enter_constants(ledger: Ledger, module: nn.Module) -> None:
+def _enter_constants(table: DependencyTable, module: nn.Module) -> None:
     for parameter in module.parameters():
-        ledger.adopt(parameter, UNKNOWN)
+        table.register(parameter, UNKNOWN)
     for part in module.modules():
         for value in vars(part).values():
             for tensor in _own_tensors(value):
-                if not ledger.knows(tensor):
+                if not table.knows(tensor):
                     blank = tensor.is_floating_point() and not bool(tensor.any())
-                    ledger.adopt(tensor, UNKNOWN if blank or tensor.requires_grad else KNOWN)
+                    table.register(tensor, UNKNOWN if blank or tensor.requires_grad else KNOWN)
 
 
-def _last_frames(ledger: Ledger, tensor: Tensor) -> tuple[int, ...] | None:
+def _last_frames(table: DependencyTable, tensor: Tensor) -> tuple[int, ...] | None:
     """The last input frame for each index along the time axis of a tensor; None where it has none."""
-    dep = ledger.dep(tensor) if ledger.knows(tensor) else None
+    dep = table.dep(tensor) if table.knows(tensor) else None
     if dep is None or tensor.dim() < 2:
         return None
-    grid = union(dep[: ledger.cells].unflatten(0, ledger.shape), [0, 2])  # (times, *shape)
+    grid = any_over(dep[: table.cells].unflatten(0, table.shape), [0, 2])  # (times, *shape)
     times = over_time(grid, time_axis_of(grid, tensor))
     frames = times.shape[0]
     last = frames - 1 - times.flip(0).to(torch.uint8).argmax(0)
@@ -121,7 +136,7 @@ def _last_frames(ledger: Ledger, tensor: Tensor) -> tuple[int, ...] | None:
 def over_time(grid: Tensor, axis: int) -> Tensor:
     """``(times, *shape)`` → ``(times, length of axis)``."""
     others = [d for d in range(1, grid.dim()) if d != axis + 1]
-    return union(grid, others) if others else grid
+    return any_over(grid, others) if others else grid
 
 
 def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
@@ -131,17 +146,6 @@ def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
         variety = len(torch.unique(over_time(grid, axis).T, dim=0))
         best = max(best, (variety, axis), key=lambda pair: pair[0])
     return best[1]
-
-
-def counted_axis(x: Tensor, time_axis: int) -> int:
-    """The axis of time counted from the front: −1 is the last one."""
-    axis = time_axis + x.dim() if time_axis < 0 else time_axis
-    if not 0 < axis < x.dim():
-        raise ValueError(
-            f"time_axis is {time_axis}; in an example of shape {tuple(x.shape)} time is on one of the axes 1 to "
-            f"{x.dim() - 1}, or counted from the end −1 to {1 - x.dim()}"
-        )
-    return axis
 
 
 def trace(
@@ -160,54 +164,54 @@ def trace(
         example: an input; small is good, 30 to 100 frames. Only its shape and dtype count.
         time_axis: where time is, in the input and in the output; frequency, if any, is axis 3.
         rows: whether to keep the rows of the batch apart, to see whether one reads another.
-        visits: whether to note what every submodule returned; ``edit`` may rewrite the ledger at each.
+        visits: whether to note what every submodule returned; ``edit`` may rewrite the table at each.
 
     Raises:
         CannotTrace: an operation cannot be followed, or the output has no time axis.
     """
-    time_axis = counted_axis(example, time_axis)
-    twin = copied(module).to("cpu")
+    time_axis = positive_axis(example, time_axis)
+    copy = deepcopy_module(module).to("cpu")
     batch = example.shape[0] if rows else 1
     frequencies = example.shape[3] if example.dim() > 3 and time_axis == 2 else 1
     x = example[:batch].detach().to("cpu").clone()
-    ledger = Ledger(batch, x.shape[time_axis], frequencies)
-    _enter_constants(ledger, twin)
-    ledger.adopt_input(x, time_axis)
-    tracer = Tracer(ledger)
+    table = DependencyTable(batch, x.shape[time_axis], frequencies)
+    _enter_constants(table, copy)
+    table.register_input(x, time_axis)
+    tracer = Tracer(table)
     noted: list[Visit] = []
-    handles = _watch(twin, tracer, noted if visits else None, edit)
+    handles = _watch(copy, tracer, noted if visits else None, edit)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_kernels(), Guard(tracer), tracer:
-            y = twin(x)
+            y = copy(x)
     finally:
         for handle in handles:
             handle.remove()
-    y = _first_tensor(y)
+    y = first_tensor(y)
     if y is None or y.dim() <= time_axis:
         shape = None if y is None else tuple(y.shape)
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
-    return _result(ledger, y, x, time_axis, tuple(noted), rows, tracer.short)
+    return _result(table, y, x, time_axis, tuple(noted), rows, tracer.short)
 
 
 def _result(
-    ledger: Ledger, y: Tensor, x: Tensor, time_axis: int, visits: tuple[Visit, ...], rows: bool, short: bool
+    table: DependencyTable, y: Tensor, x: Tensor, time_axis: int, visits: tuple[Visit, ...], rows: bool, short: bool
 ) -> Trace:
-    dep = ledger.dep(y) if ledger.knows(y) else None
+    dep = table.dep(y) if table.knows(y) else None
     if dep is None:
-        dep = torch.zeros(ledger.width, *y.shape, dtype=torch.bool)
+        dep = torch.zeros(table.width, *y.shape, dtype=torch.bool)
     mix = False
-    batch, times, frequencies = ledger.shape
+    batch, times, frequencies = table.shape
     if rows and batch > 1:
-        by_row = union(dep[: ledger.cells].unflatten(0, ledger.shape), [1, 2])  # (rows, *shape)
+        by_row = any_over(dep[: table.cells].unflatten(0, table.shape), [1, 2])  # (rows, *shape)
         by_row = by_row.flatten(2).any(2)  # (rows read, rows written)
         mix = bool((by_row & ~torch.eye(batch, dtype=torch.bool)).any())
     joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
     keep = (time_axis + 1, 4) if joint else (time_axis + 1,)
     gone = [d for d in range(1, dep.dim()) if d not in keep]
-    dep = union(dep, gone) if gone else dep
+    dep = any_over(dep, gone) if gone else dep
     dep = dep.unsqueeze(-1) if not joint else dep  # (width, time', frequency')
-    cells = union(dep[: ledger.cells].unflatten(0, (batch, times * frequencies)), 0)
-    low, high, side = (dep[m] for m in (ledger.LOW, ledger.HIGH, ledger.SIDE))
+    cells = any_over(dep[: table.cells].unflatten(0, (batch, times * frequencies)), 0)
+    low, high, side = (dep[m] for m in (table.LOW, table.HIGH, table.SIDE))
     return Trace(
         cells.permute(1, 2, 0).contiguous(),
         low,
@@ -218,42 +222,35 @@ def _result(
         visits,
         mix,
         short,
-        ledger.padding,
+        table.padding,
     )
-
-
-def _first_tensor(value: Any) -> Tensor | None:
-    return next((leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)), None)
 
 
 def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: Edit | None) -> list[Any]:
     """Hooks that keep the path of running submodules, and note what each returns."""
     handles: list[Any] = []
-    calls = [0]
-    came: list[tuple[int, ...] | None] = []
+    entered: list[tuple[int, ...] | None] = []
 
     def look(value: Any) -> tuple[int, ...] | None:
-        tensor = _first_tensor(value)
-        with tracer.unseen():
-            return None if tensor is None else _last_frames(tracer.ledger, tensor)
+        tensor = first_tensor(value)
+        with tracer.suspended():
+            return None if tensor is None else _last_frames(tracer.table, tensor)
 
     for name, part in module.named_modules():
 
         def enter(one: nn.Module, inputs: Any, name: str = name) -> None:
             tracer.stack.append((name, type(one).__name__, []))
-            came.append(look(inputs) if noted is not None else None)
+            entered.append(look(inputs) if noted is not None else None)
 
         def leave(one: nn.Module, _: Any, output: Any, name: str = name) -> None:
             operations = tracer.stack.pop()[2]
             if noted is None:
                 return
-            entered = came.pop()
-            noted.append(Visit(name, type(one).__name__, tuple(operations), entered, look(output)))
-            first = _first_tensor(output)
+            noted.append(Visit(name, type(one).__name__, tuple(operations), entered.pop(), look(output)))
+            first = first_tensor(output)
             if edit is not None and first is not None:
-                with tracer.unseen():
-                    edit(calls[0], name, first, tracer.ledger)
-            calls[0] += 1
+                with tracer.suspended():
+                    edit(len(noted) - 1, name, first, tracer.table)
 
         handles.append(part.register_forward_pre_hook(enter))
         handles.append(part.register_forward_hook(leave))

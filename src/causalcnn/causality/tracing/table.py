@@ -1,4 +1,4 @@
-"""The ledger of a trace: for every element of every tensor, the input cells that it depends on.
+"""The dependency table of a trace: for every element of every tensor, the input cells that it depends on.
 
 Dependencies are kept per *storage*, not per tensor, so that views, slices, transposes and writes in place need no
 rules of their own: a tensor looks up its elements through its strides, as it does its numbers.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["KNOWN", "MASKED", "UNKNOWN", "Ledger", "Operand", "Signal", "union"]
+__all__ = ["KNOWN", "MASKED", "UNKNOWN", "DependencyTable", "Operand", "Signal", "any_over"]
 
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
 """What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
@@ -27,7 +27,7 @@ MASK_VALUE = -1e4
 """A constant at or below this, before a softmax, is taken for −∞: people write −1e9 and mean it."""
 
 
-def union(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
+def any_over(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
     """``dep.any(dims)``, as a maximum over bytes: on a CPU torch finds that 25 times faster."""
     if dep.numel() == 0:
         for dim in sorted([dims] if isinstance(dims, int) else [d % dep.dim() for d in dims], reverse=True):
@@ -149,11 +149,13 @@ def _along(rows: Tensor, tensor: Tensor, place: tuple[int, list[int], int]) -> T
     return rows.as_strided((rows.shape[0], *shape), (rows.stride(0), *steps), offset)
 
 
-class Ledger:
+class DependencyTable:
     """Dependencies of all tensors of one run on the cells ``(row, time, frequency)`` of its input.
 
     Args:
-        rows, times, frequencies: extent of the input; one bit for each cell, and three marks.
+        rows: of the input. A dependency is one bit for each of its cells, and three marks.
+        times: frames of the input.
+        frequencies: of the input; 1 where it has no such axis.
     """
 
     def __init__(self, rows: int, times: int, frequencies: int) -> None:
@@ -170,11 +172,11 @@ class Ledger:
         """Whether the storage of this tensor has been seen."""
         return tensor.untyped_storage()._cdata in self._records
 
-    def adopt(self, tensor: Tensor, kind: int) -> None:
+    def register(self, tensor: Tensor, kind: int) -> None:
         """Enter a tensor that depends on no input."""
         self._record(tensor, kind)
 
-    def adopt_input(self, tensor: Tensor, time_axis: int) -> None:
+    def register_input(self, tensor: Tensor, time_axis: int) -> None:
         """Enter the input: every element depends on its own cell."""
         record = self._record(tensor, UNKNOWN)
         index = torch.zeros(tensor.shape, dtype=torch.long)
@@ -241,13 +243,13 @@ class Ledger:
         value = torch.tensor(argument)
         return Operand(None, torch.full((), KNOWN, dtype=torch.uint8), value)
 
-    def put(self, tensor: Tensor, dep: Tensor | None, kind: Tensor | int) -> None:
+    def set(self, tensor: Tensor, dep: Tensor | None, kind: Tensor | int) -> None:
         """Write what the elements of an operation's result depend on."""
         fresh = not self.knows(tensor)
         record = self._record(tensor, UNKNOWN)
         record.signal = None
         kinds = kind if isinstance(kind, Tensor) else torch.full((), kind, dtype=torch.uint8)
-        if dep is None or not union(dep, list(range(dep.dim()))):
+        if dep is None or not any_over(dep, list(range(dep.dim()))):
             if record.dep is not None:
                 self._view(record.dep, record, tensor).fill_(False)
         else:
@@ -260,7 +262,7 @@ class Ledger:
         self._view(record.kind, record, tensor).copy_(kinds.unsqueeze(-1).expand(*tensor.shape, 1))
 
     # ------------------------------------------------------------------ spectra
-    def put_signal(self, tensor: Tensor, signal: Signal) -> None:
+    def set_signal(self, tensor: Tensor, signal: Signal) -> None:
         """Note what this spectrum is the spectrum of, if it fills its storage, as a fresh result does."""
         record, bins = self._record(tensor, UNKNOWN), tensor.shape[signal.axis]
         step = tensor.stride(signal.axis)
@@ -298,7 +300,7 @@ class Ledger:
         record.dep[self.cells :, zeros] = True
         self.padding += self.shape[1] if zeros.any() else 0
 
-    def sweep(self) -> None:
+    def collect(self) -> None:
         """Forget storages that nobody else holds any more."""
         for key, record in list(self._records.items()):
             if torch._C._storage_Use_Count(key) <= 1:
@@ -313,12 +315,12 @@ class Ledger:
         dim = dim % dep.dim()
         length = dep.shape[dim]
         others = [d for d in range(1, dep.dim()) if d != dim]
-        seen = union(dep[: self.cells], others) if others else dep[: self.cells]
+        seen = any_over(dep[: self.cells], others) if others else dep[: self.cells]
         if not seen.any():
             return [], []
         first, second = (length // 3, 2 * length // 3) if length > 2 else (0, length - 1)
         grid = seen.view(*self.shape, length)
-        times, rows_and_cells = union(grid, [0, 2]), union(grid, [0, 1])
+        times, rows_and_cells = any_over(grid, [0, 2]), any_over(grid, [0, 1])
         alone = length == 1
         low, high = [], []
         if alone or (times[:, first] != times[:, second]).any():
@@ -329,7 +331,7 @@ class Ledger:
             high.append(self.SIDE)
         return low, high
 
-    def padded(self, dep: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
+    def pad(self, dep: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
         """Pad (or crop) the last axes of ``(width, …)`` with marks; ``pads`` are given in the order of the axes."""
         flat = [n for pair in reversed(list(pads)) for n in pair]
         if not any(flat):
@@ -350,7 +352,7 @@ class Ledger:
         if self.LOW in marks or self.HIGH in marks:
             self.padding += elements * math.ceil(self.shape[1] / max(1, length))
 
-    def in_parts(self, function: Callable[[Tensor], Tensor], dep: Tensor, most: int = 1 << 23) -> Tensor:
+    def in_chunks(self, function: Callable[[Tensor], Tensor], dep: Tensor, max_elements: int = 1 << 23) -> Tensor:
         """Apply a linear map to 0/1 rows and see what is touched, in parts that fit into memory."""
-        step = max(1, most // max(1, dep[0].numel()))
+        step = max(1, max_elements // max(1, dep[0].numel()))
         return torch.cat([function(part.float()) > 0.5 for part in dep.split(step)])

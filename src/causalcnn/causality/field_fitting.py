@@ -1,0 +1,202 @@
+"""The field that one trace shows: sets of inputs that repeat themselves along time (and frequency)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from causalcnn.causality.periods import (
+    agrees,
+    end_of_run,
+    field_from_block,
+    find_endless_period,
+    find_period,
+    preview,
+    shifted,
+    true_runs,
+)
+from causalcnn.causality.tracing import Trace
+from causalcnn.field import Field
+
+__all__ = ["NoPeriodicField", "fit_field", "is_consistent"]
+
+
+class NoPeriodicField(ValueError):
+    """What was traced is no field: it does not repeat along time, or the example is too short to see it do so."""
+
+
+def fit_field(seen: Trace) -> Field:
+    """The field whose sets are those of a trace, away from the edges exactly, at the edges at least.
+
+    Raises:
+        NoPeriodicField: there is none, or the example is too short to tell.
+    """
+    if seen.short:
+        raise NoPeriodicField(f"a slice reaches beyond the {seen.frames[0]} frames of the example")
+    if not seen.joint:
+        return _fit_time(seen, seen.sets(), seen.low[:, 0], seen.high[:, 0])
+    return _fit_joint(seen)
+
+
+def _clear_of_edges(inner: Tensor) -> tuple[int, int]:
+    """The middle half of the longest run of outputs that were computed without padding, as (start, stop)."""
+    start, stop = true_runs(inner.tolist())[0]
+    trim = (stop - start) // 4
+    return start + trim, stop - trim
+
+
+def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> Field:
+    times = seen.frames[0]
+    if not any(sets):
+        raise NoPeriodicField("no output depends on the input, or every one that does lies beyond the example")
+    start, stop = _clear_of_edges(~(low | high))
+    if (pattern := find_period(sets[start:stop])) is not None:
+        field = field_from_block(sets, start, *pattern)
+        if agrees(field, sets, times, start, stop):
+            return field
+    endless = _fit_endless(seen, sets, low.tolist(), high.tolist())
+    if endless is None:
+        raise NoPeriodicField(
+            f"on {times} frames the {len(sets)} outputs read no repeating set of inputs (for example output 0 reads "
+            f"{preview(sets[0])}, output {len(sets) // 2} reads {preview(sets[len(sets) // 2])})"
+        )
+    return endless
+
+
+def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: list[bool]) -> Field | None:
+    """All the past, all the future, or everything, each with whatever else is read.
+
+    A kernel that is longer than the example reads all of it too. Its outputs carry marks of padding, but only as far
+    from the edge as there is padding in the whole network: beyond that, a mark has come a way that has no end.
+    """
+    times, outs = seen.frames[0], len(sets)
+    away = math.ceil(seen.padding * outs / times)
+    whole = frozenset(range(times))
+    if all(found == whole for found in sets):
+        return Field.everything() if outs >= 4 and (2 * away < outs or not any(low + high)) else None
+    for run, hidden, seen_marks in (("history", high, low), ("future", low, high)):
+        clear = outs // 4 if not any(seen_marks[outs // 4 : outs - outs // 4]) else max(outs // 4, away)
+        middle = range(clear, outs - outs // 4) if run == "history" else range(outs // 4, outs - clear)
+        # Taps beyond the example on the other side would show as padding there, away from that edge.
+        if len(middle) < 6 or any(hidden[u] for u in middle):
+            continue
+        ends, rests = [], []
+        for u in middle:
+            end = end_of_run(sets[u], times, run)
+            ends.append(end)
+            rests.append(frozenset(t for t in sets[u] if (t > end if run == "history" else t < end)))
+        found = find_endless_period(middle, ends, rests, run)
+        if found is not None and agrees(found, sets, times, middle.start, middle.stop):
+            return found
+    return None
+
+
+# ---------------------------------------------------------------------- time and frequency
+def _fit_joint(seen: Trace) -> Field:
+    """Along frequency: a repeating pattern where one shows inside, else each frequency with a set of its own."""
+    times, extent, wide = seen.frames[0], seen.shape[2], seen.reads.shape[1]
+    start, stop = _clear_of_edges((~(seen.low | seen.high)).any(1))
+    rows = [[seen.inputs_of((u, f)) for f in range(wide)] for u in range(seen.reads.shape[0])]
+    if not any(any(row) for row in rows):
+        raise NoPeriodicField("no output depends on the input")
+    joined = [frozenset((t, f * extent + g) for f, cells in enumerate(row) for t, g in cells) for row in rows]
+    pattern = find_period(joined[start:stop])
+    if pattern is None:
+        return _joint_endless(seen, rows, times, extent)
+    period, advance = pattern
+    block = []
+    for phase in range(period):
+        u = start + (phase - start) % period
+        block.append([shifted(cells, -(u // period) * advance) for cells in rows[u]])
+    for field in _frequency_forms(block, period, advance, seen, wide, extent):
+        if _joint_agrees(field, rows, times, extent, range(start, stop)):
+            return field
+    raise NoPeriodicField(f"on {times} frames and {extent} frequencies the outputs read no repeating set of cells")
+
+
+def _frequency_forms(
+    block: list[list[frozenset]], period: int, advance: int, seen: Trace, wide: int, extent: int
+) -> Iterator[Field]:
+    middle = seen.reads.shape[0] // 2
+    clear = [not bool(side) for side in seen.side[max(0, middle - 1) : middle + 2].any(0)]
+    start, stop = true_runs(clear)[0]
+    for repeat in range(1, (stop - start) // 2 + 1):
+        if (shift := _frequency_shift(block, start, stop, repeat)) is None:
+            continue
+        cells = []
+        for row in block:
+            for phase in range(repeat):
+                f = start + (phase - start) % repeat
+                back = f // repeat * shift
+                cells.append(frozenset((t, g - back) for t, g in row[f]))
+        yield Field(("time", "frequency"), (period, repeat), (advance, shift), tuple(cells))
+    flat = tuple(cells for row in block for cells in row)
+    yield Field(("time", "frequency"), (period, wide), (advance, 0), flat)
+
+
+def _frequency_shift(block: list[list[frozenset]], start: int, stop: int, repeat: int) -> int | None:
+    """By how many input cells the sets move when the output moves on by ``repeat``; None where they do not."""
+    here = next(((row[start], row[start + repeat]) for row in block if row[start] and row[start + repeat]), None)
+    if here is None or start + repeat >= stop:
+        return None
+    shift = min(g for _, g in here[1]) - min(g for _, g in here[0])
+    for row in block:
+        for f in range(start, stop - repeat):
+            if row[f + repeat] != frozenset((t, g + shift) for t, g in row[f]):
+                return None
+    return shift if shift > 0 else None
+
+
+def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent: int, steady: range) -> bool:
+    clear_of_edges = 0
+    for u, row in enumerate(rows):
+        for f, found in enumerate(row):
+            said = field.inputs_of((u, f))
+            inside = frozenset(c for c in said if 0 <= c[0] < times and 0 <= c[1] < extent)
+            if not found <= inside:
+                return False
+            if found != inside:
+                if u in steady and (inside == said or field.advance[1] == 0):
+                    return False
+            elif u in steady:
+                clear_of_edges += 1
+    return clear_of_edges > 0
+
+
+def _joint_endless(seen: Trace, rows: list[list[frozenset]], times: int, extent: int) -> Field:
+    """Endless over time, and then over all frequencies: anything finer has no description as a Field."""
+    flat = []
+    for row in rows:
+        kinds = {frozenset(cells) for cells in row}
+        frames = {t for t, _ in row[0]}
+        if len(kinds) != 1 or row[0] != frozenset((t, g) for t in frames for g in range(extent)):
+            raise NoPeriodicField(
+                "the sets of (time, frequency) cells do not repeat along time; ask for a longer example"
+            )
+        flat.append(frozenset(frames))
+    field = _fit_time(seen, flat, seen.low.any(1), seen.high.any(1))
+    if math.isfinite(field.size):
+        raise NoPeriodicField("the sets of (time, frequency) cells do not repeat along time")
+    return Field.product(field, Field.whole(extent))
+
+
+def is_consistent(field: Field, seen: Trace) -> bool:
+    """Whether a field fitted elsewhere holds for this trace too."""
+    times, outs = seen.frames
+    if not seen.joint:
+        sets = seen.sets()
+        marks = (seen.low[:, 0] | seen.high[:, 0]).tolist()
+        endless = field.size == math.inf
+        for u, found in enumerate(sets):
+            said = field.inputs_of(u, within=range(times))
+            steady = not marks[u] if not endless else outs // 4 <= u < outs - outs // 4
+            if not found <= said or (steady and outs // 4 <= u < outs - outs // 4 and found != said):
+                return False
+        return True
+    try:
+        again = _fit_joint(seen)
+    except NoPeriodicField:
+        return False
+    return again == field

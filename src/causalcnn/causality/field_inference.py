@@ -1,0 +1,170 @@
+"""``receptive_field``: the field of any torch module, declared where it is ours, traced where it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from causalcnn.causality.field_fitting import NoPeriodicField, fit_field, is_consistent
+from causalcnn.causality.inputs import make_example, positive_axis, stride_from_lengths, with_frames
+from causalcnn.causality.periods import preview
+from causalcnn.causality.tracing import CannotTrace, Trace, trace
+from causalcnn.field import Field
+
+__all__ = ["Attempt", "growing_traces", "receptive_field"]
+
+START_FRAMES = 32
+MAX_FRAMES = 4096
+
+
+def receptive_field(
+    module: nn.Module,
+    example: Tensor | Sequence[int] | None = None,
+    *,
+    axis: str | None = None,
+    time_axis: int = 2,
+    max_frames: int = MAX_FRAMES,
+) -> Field:
+    """Which inputs each output of a network reads, for any weights: right, or an error.
+
+    A module that declares its field (a :class:`causalcnn.CausalModule`) is asked. Any other is run once on an input of
+    zeros and ones, and the dependencies are followed through every operation; where the result repeats itself along
+    time, it is a :class:`Field`, confirmed on a longer input. Weights do not count, so a kernel that was
+    initialised with zeros is read. The pattern is looked for within ``max_frames``: what a module does at one
+    particular frame beyond that stays unseen.
+
+    Args:
+        module: any module from ``(batch, channels, time[, frequency])`` to the same; it runs as it is, in
+            training mode or not (batch normalisation reads all frames in training, one in ``eval()``).
+        example: an input, or its shape. Its number of frames is a start only: more are tried as needed. May be left
+            out for a module that declares its field, and for one whose first layer is a ``Conv1d``.
+        axis: ``"time"`` or ``"frequency"`` for the projection of a joint field on one of them.
+        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
+        max_frames: the longest input to try.
+
+    Raises:
+        CannotTrace: an operation cannot be followed: unknown, or a decision that depends on data.
+        NoPeriodicField: outputs read no repeating set of inputs (reflect padding, say). ``causalcnn.measure_field``
+            shows what each output reads all the same.
+
+    Example:
+        >>> print(receptive_field(nn.Conv1d(1, 8, 5, stride=2), (1, 1, 50)))
+        reads 5 frames: 0 frames of past; looks 4 frames ahead; one output every 2 input frames
+    """
+    declared = getattr(module, "field", None)
+    if isinstance(declared, Field):
+        return declared.axis(axis) if axis else declared
+    x = example[:1].detach() if isinstance(example, Tensor) else make_example(module, _shape(module, example))
+    found = _search(module, x, positive_axis(x, time_axis), max_frames)
+    return found.axis(axis) if axis else found
+
+
+def _shape(module: nn.Module, shape: Sequence[int] | None) -> Sequence[int]:
+    """The shape of an input of one row; guessed where the first layer of the module tells it."""
+    if shape is not None:
+        return (1, *tuple(shape)[1:])
+    first = next((part for part in module.modules() if not list(part.children())), None)
+    if not isinstance(first, nn.Conv1d):
+        raise ValueError(
+            f"{type(module).__name__} declares no field and its input cannot be guessed: pass an example, or its "
+            "shape: receptive_field(module, (1, channels, frames))"
+        )
+    return (1, first.in_channels, START_FRAMES)
+
+
+# ---------------------------------------------------------------------- longer and longer inputs
+@dataclass(frozen=True)
+class Attempt:
+    """One step of a search over longer and longer inputs.
+
+    Attributes:
+        frames: the number of frames that was tried.
+        seen: what the network read of them; None where it failed.
+        field: the field that fits this trace, if one does.
+        confirmed: whether the trace before, which was shorter, showed the same field.
+        problem: why there is no trace, or no field; may be empty.
+    """
+
+    frames: int
+    seen: Trace | None
+    field: Field | None
+    confirmed: bool = False
+    problem: str = ""
+
+
+def growing_traces(
+    module: nn.Module, x: Tensor, time_axis: int, *, start: int, max_frames: int, min_outputs: int = 0
+) -> Iterator[Attempt]:
+    """Trace a network on longer and longer inputs, until the field of one explains the next.
+
+    Args:
+        module: as for :func:`receptive_field`.
+        x: an input; it is repeated, or cut, to each number of frames.
+        time_axis: where time is, counted from the front.
+        start: the number of frames to begin with.
+        max_frames: the largest number of frames to try.
+        min_outputs: outputs for which more frames than ``max_frames`` are tried, up to 4,096.
+
+    Yields:
+        Every attempt. The last one is confirmed, unless ``max_frames`` was too few.
+
+    Raises:
+        CannotTrace: an operation cannot be followed.
+    """
+    frames, field = start, None
+    while frames <= max_frames:
+        try:
+            seen = trace(module, with_frames(x, frames, time_axis), time_axis=time_axis)
+        except CannotTrace:
+            raise
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+            yield Attempt(frames, None, field, problem=f"on {frames} frames the network fails: {error}")
+        else:
+            if min_outputs:
+                max_frames = max(
+                    max_frames, min(math.ceil(min_outputs * stride_from_lengths(*seen.frames)), MAX_FRAMES)
+                )
+            if field is not None and is_consistent(field, seen):
+                yield Attempt(frames, seen, field, confirmed=True)
+                return
+            problem = ""
+            try:
+                field = fit_field(seen)
+            except NoPeriodicField as error:
+                field, problem = None, str(error)
+            yield Attempt(frames, seen, field, problem=problem)
+        frames = frames * 3 // 2 if field is not None else frames * 2
+
+
+def _search(module: nn.Module, x: Tensor, time_axis: int, max_frames: int) -> Field:
+    """The field that two lengths confirm and that no shorter one contradicts."""
+    network, problem = type(module).__name__, "no input was long enough"
+    start = min(max(START_FRAMES, x.shape[time_axis] // 4), max_frames)
+    shorter: list[Trace] = []
+    for attempt in growing_traces(module, x, time_axis, start=start, max_frames=max_frames):
+        if attempt.field is not None and attempt.confirmed:
+            for seen in shorter:
+                _require_within(attempt.field, seen, network)
+            return attempt.field
+        problem = attempt.problem or problem
+        if attempt.seen is not None:
+            shorter.append(attempt.seen)
+    raise NoPeriodicField(
+        f"{network}: {problem}. Tried up to {max_frames} frames. What each output reads is shown by "
+        "causalcnn.measure_field(module, example); audit(module, example) says whether it looks ahead."
+    )
+
+
+def _require_within(field: Field, seen: Trace, network: str) -> None:
+    """What was read on a shorter input must belong to the field too: else it depends on the length."""
+    if seen.joint:
+        return  # a joint field is fitted anew at each length, and the last two agree
+    for u, found in enumerate(seen.sets()):
+        if other := found - field.inputs_of(u, within=range(seen.frames[0])):
+            raise NoPeriodicField(
+                f"{network}: what it reads depends on how long the input is. On {seen.frames[0]} frames output {u} "
+                f"reads {preview(other)}, which is not in the field of longer inputs: {field}"
+            )

@@ -1,0 +1,74 @@
+"""Inputs to run a network on, and how the frames of its outputs correspond to those of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from causalcnn.nn.base import Convention
+
+__all__ = [
+    "allowed_lookahead",
+    "first_tensor",
+    "floating_parameter",
+    "make_example",
+    "positive_axis",
+    "stride_from_lengths",
+    "with_frames",
+]
+
+
+def floating_parameter(module: nn.Module) -> nn.Parameter | None:
+    """The first floating-point parameter: its device and dtype are taken for the module's."""
+    return next((p for p in module.parameters() if p.is_floating_point()), None)
+
+
+def make_example(module: nn.Module, shape: Sequence[int], *, noise: bool = False) -> Tensor:
+    """An input of ones, or of seeded noise, on the device and in the dtype of the module."""
+    x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0)) if noise else torch.ones(tuple(shape))
+    parameter = floating_parameter(module)
+    return x if parameter is None else x.to(parameter.device, parameter.dtype)
+
+
+def with_frames(x: Tensor, frames: int, time_axis: int) -> Tensor:
+    """An input of the same kind with another number of frames: repeated, and cut."""
+    repeats = [1] * x.dim()
+    repeats[time_axis] = -(-frames // x.shape[time_axis])
+    return x.repeat(repeats).narrow(time_axis, 0, frames)
+
+
+def positive_axis(x: Tensor, time_axis: int) -> int:
+    """The axis of time counted from the front: −1 is the last one.
+
+    Raises:
+        ValueError: ``x`` has no such axis, or it is that of the batch.
+    """
+    axis = time_axis + x.dim() if time_axis < 0 else time_axis
+    if not 0 < axis < x.dim():
+        raise ValueError(
+            f"time_axis is {time_axis}; in an example of shape {tuple(x.shape)} time is on one of the axes 1 to "
+            f"{x.dim() - 1}, or counted from the end −1 to {1 - x.dim()}"
+        )
+    return axis
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor of what a module takes or returns, None where there is none."""
+    return next((leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)), None)
+
+
+def stride_from_lengths(frames: int, outputs: int) -> Fraction:
+    """Input frames per output frame, judged by the lengths alone."""
+    if outputs >= frames:
+        return Fraction(1, max(1, round(outputs / frames)))
+    return Fraction(max(1, round(frames / max(1, outputs))))
+
+
+def allowed_lookahead(stride: Fraction, convention: Convention) -> int:
+    """How many frames beyond ``u·stride`` output ``u`` may read."""
+    return convention.lookahead(int(stride)) if stride >= 1 else 0

@@ -28,7 +28,7 @@ from causalcnn import audit
 from causalcnn._files import write_json
 from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import Batch
-from causalcnn.training.machine import _cpu_has_bf16
+from causalcnn.training.device import cpu_has_bf16
 
 Step = Callable[[], object]
 
@@ -100,7 +100,7 @@ def grid(config: VQVAE2Config, device: torch.device, rounds: int, plain: bool = 
     """Training frames a second for every mode, its ratio to plain fp32, and on a GPU the peak of memory."""
     torch.manual_seed(0)
     causal, twin, batch = CausalVQVAE2(config), VQVAE2(config), batch_on(device)
-    slow_bf16 = device.type == "cpu" and not _cpu_has_bf16()
+    slow_bf16 = device.type == "cpu" and not cpu_has_bf16()
     # What being causal costs is a few percent, so the pair has more rounds, and nothing else between them.
     pair = {"fp32": training_step(causal, batch), "fp32, non-causal twin": training_step(twin, batch)}
     table = rows(pair, batch, 3 * rounds)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from causalcnn.training.command import add_train
+from causalcnn.cli_train import add_train
 
 __all__ = ["main"]
 
@@ -102,20 +102,29 @@ def _load(place: str) -> Any:
 
 
 # ---------------------------------------------------------------- experiment
+EXPERIMENTS = "causalcnn.experiments"
+"""The group of entry points under which packages register experiments, as the book does."""
+BOOK_EXTRA = "the experiments and what they need come with the extra 'book': python -m pip install 'causalcnn[book]'"
+
+
 def _add_experiment(commands: Any) -> None:
-    """The subcommand of what packages register under the entry point ``causalcnn.experiments``, as the book does."""
-    names = sorted(entry_points(group="causalcnn.experiments").names)
+    names = sorted(entry_points(group=EXPERIMENTS).names)
     parser = commands.add_parser(
         "experiment",
         help="make a table of the book anew",
         description="Make a table of the book anew. What follows the name goes to the experiment itself: add --help.",
-        epilog=f"experiments: {', '.join(names)}",
+        epilog=f"experiments: {', '.join(names)}" if names else f"none is installed; {BOOK_EXTRA}",
     )
-    parser.add_argument("name", choices=names, metavar="NAME", help="see below")
+    parser.add_argument("name", choices=names or None, metavar="NAME", help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="arguments of the experiment")
     parser.set_defaults(run=_experiment)
 
 
 def _experiment(options: argparse.Namespace) -> int:
-    (experiment,) = entry_points(group="causalcnn.experiments", name=options.name)
-    return experiment.load()(options.rest) or 0
+    registered = list(entry_points(group=EXPERIMENTS, name=options.name))
+    if not registered:
+        raise _UsageError(f"no experiment is installed; {BOOK_EXTRA}")
+    try:
+        return registered[0].load()(options.rest) or 0
+    except ImportError as problem:
+        raise _UsageError(f"{options.name!r} cannot run: {problem}; {BOOK_EXTRA}") from problem

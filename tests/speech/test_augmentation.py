@@ -37,14 +37,18 @@ def batch(corpus):
 
 @given(st.integers(0, 1000), st.integers(0, 3), st.integers(1, 4))
 @settings(max_examples=20)
-def test_it_depends_on_its_arguments_only_for_any_number_of_processes(corpus, step, seed, world):
+def test_it_depends_on_its_arguments_only_for_any_number_of_processes(corpus, step, seed, world_size):
     draw = {"frames": 60, "seed": seed}
-    whole = augment(corpus.batch(step, rows=2 * world, **draw), step=step, seed=seed, augmentation=ALWAYS)
+    whole = augment(corpus.batch(step, rows=2 * world_size, **draw), step=step, seed=seed, augmentation=ALWAYS)
     shares = [
         augment(
-            corpus.batch(step, rows=2, rank=r, world=world, **draw), step=step, seed=seed, rank=r, augmentation=ALWAYS
+            corpus.batch(step, rows=2, rank=r, world_size=world_size, **draw),
+            step=step,
+            seed=seed,
+            rank=r,
+            augmentation=ALWAYS,
         )
-        for r in range(world)
+        for r in range(world_size)
     ]
     torch.testing.assert_close(torch.cat([s.features for s in shares]), whole.features, rtol=0, atol=1e-4)
 

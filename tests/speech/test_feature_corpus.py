@@ -73,9 +73,12 @@ numbers = st.integers(0, 10**6)
 
 @given(numbers, st.integers(1, 6), st.integers(1, 320), numbers, st.integers(1, 4))
 @settings(max_examples=40)
-def test_processes_share_the_batch_that_one_would_draw(corpus, step, rows, frames, seed, world):
-    whole = corpus.batch(step, rows=rows * world, frames=frames, seed=seed)
-    shares = [corpus.batch(step, rows=rows, frames=frames, seed=seed, rank=r, world=world) for r in range(world)]
+def test_processes_share_the_batch_that_one_would_draw(corpus, step, rows, frames, seed, world_size):
+    whole = corpus.batch(step, rows=rows * world_size, frames=frames, seed=seed)
+    shares = [
+        corpus.batch(step, rows=rows, frames=frames, seed=seed, rank=r, world_size=world_size)
+        for r in range(world_size)
+    ]
     for name in ("features", "mask", "speaker"):
         assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(whole, name))
 
@@ -145,7 +148,7 @@ def test_every_clip_once_for_scoring(corpus):
         ({"rows": 0}, "rows is 0; it must be a whole number of at least 1"),
         ({"frames": 2.5}, "frames is 2.5"),
         ({"step": -1}, "step is -1"),
-        ({"rank": 2, "world": 2}, "rank is 2; of 2 processes the ranks are 0 to 1"),
+        ({"rank": 2, "world_size": 2}, "rank is 2; of 2 processes the ranks are 0 to 1"),
     ],
 )
 def test_numbers_that_cannot_be(corpus, arguments, message):

@@ -27,10 +27,10 @@ def main(out: str, run: str) -> None:
         model.narrow.weight += rank
         model.seen += 10 * rank
 
-    def make(step: int, rank: int, world: int) -> Batch:
+    def make(step: int, rank: int, world_size: int) -> Batch:
         if run == "dies" and step == 9:
             os._exit(3)
-        return batches(step, rank, world)
+        return batches(step, rank, world_size)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

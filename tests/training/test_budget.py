@@ -68,6 +68,6 @@ def test_times_read_back_what_was_written(amount: int, unit: str) -> None:
 
 def test_a_share_grows_to_one_and_stays() -> None:
     steps, time = Budget(steps=4), Budget(seconds=10.0)
-    assert [steps.share(n, seconds=99.0) for n in (0, 1, 4, 5)] == [0, 0.25, 1, 1]
-    assert [time.share(99, seconds=s) for s in (0.0, 2.5, 10.0, 11.0)] == [0, 0.25, 1, 1]
-    assert [steps.spent(3, 99.0), steps.spent(4, 0.0)] == [False, True]
+    assert [steps.fraction(n, seconds=99.0) for n in (0, 1, 4, 5)] == [0, 0.25, 1, 1]
+    assert [time.fraction(99, seconds=s) for s in (0.0, 2.5, 10.0, 11.0)] == [0, 0.25, 1, 1]
+    assert [steps.is_finished(3, 99.0), steps.is_finished(4, 0.0)] == [False, True]

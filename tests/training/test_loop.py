@@ -40,7 +40,7 @@ def test_a_model_learns_and_the_history_says_how() -> None:
     assert not model.training
     assert history.precision == "fp32"
     assert history.device.startswith("CPU")
-    assert 0 <= history.waiting < 1
+    assert 0 <= history.waiting_fraction < 1
     assert history.seconds > 0
 
 
@@ -127,7 +127,7 @@ def test_a_loss_of_ones_own_and_plain_tensors_will_do() -> None:
     history = quiet(
         layer,
         "30 steps",
-        batches=lambda step, rank, world: (x, x.sum(1, keepdim=True)),
+        batches=lambda step, rank, world_size: (x, x.sum(1, keepdim=True)),
         loss=lambda model, pair: nn.functional.mse_loss(model(pair[0]), pair[1]),
         learning_rate=0.05,
     )
@@ -138,9 +138,9 @@ def test_a_loss_of_ones_own_and_plain_tensors_will_do() -> None:
 def test_batches_are_made_ahead_by_another_thread_in_order() -> None:
     made: list[tuple[int, str]] = []
 
-    def watched(step: int, rank: int, world: int) -> Batch:
+    def watched(step: int, rank: int, world_size: int) -> Batch:
         made.append((step, threading.current_thread().name))
-        return batches(step, rank, world)
+        return batches(step, rank, world_size)
 
     quiet(Toy(), "6 steps", batches=watched)
     assert [step for step, _ in made][:6] == list(range(6))
@@ -149,18 +149,18 @@ def test_batches_are_made_ahead_by_another_thread_in_order() -> None:
 
 
 def test_waiting_for_data_is_seen() -> None:
-    def slow(step: int, rank: int, world: int) -> Batch:
+    def slow(step: int, rank: int, world_size: int) -> Batch:
         time.sleep(0.02)
-        return batches(step, rank, world)
+        return batches(step, rank, world_size)
 
-    assert quiet(Toy(), "10 steps", batches=slow).waiting > 0.5
+    assert quiet(Toy(), "10 steps", batches=slow).waiting_fraction > 0.5
 
 
 def test_what_goes_wrong_while_a_batch_is_made_is_raised_as_it_is() -> None:
-    def broken(step: int, rank: int, world: int) -> Batch:
+    def broken(step: int, rank: int, world_size: int) -> Batch:
         if step == 3:
             raise KeyError("clip 7 is gone")
-        return batches(step, rank, world)
+        return batches(step, rank, world_size)
 
     with pytest.raises(KeyError, match="clip 7 is gone"):
         quiet(Toy(), batches=broken)
@@ -168,8 +168,8 @@ def test_what_goes_wrong_while_a_batch_is_made_is_raised_as_it_is() -> None:
 
 
 def poisoned(at: int, value: float = math.nan) -> Any:
-    def make(step: int, rank: int, world: int) -> Batch:
-        batch = batches(step, rank, world)
+    def make(step: int, rank: int, world_size: int) -> Batch:
+        batch = batches(step, rank, world_size)
         return Batch(batch.features * (value if step == at else 1.0), batch.mask)
 
     return make
@@ -178,7 +178,7 @@ def poisoned(at: int, value: float = math.nan) -> Any:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_the_training_before_it_spoils_a_weight(value: float) -> None:
     model, unbroken = Toy(), Toy()
-    with pytest.raises(NonFiniteLoss, match=r"at step 4: the training stops.*batches\(4, rank, world\)"):
+    with pytest.raises(NonFiniteLoss, match=r"at step 4: the training stops.*batches\(4, rank, world_size\)"):
         quiet(model, batches=poisoned(4, value))
     assert all(torch.isfinite(value).all() for value in weights(model))
     with pytest.raises(NonFiniteLoss):
@@ -226,13 +226,13 @@ def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
 
 
 def test_a_cpu_without_bf16_units_never_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from causalcnn.training import machine
+    from causalcnn.training import device as devices
 
-    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
     assert quiet(Toy(), precision="auto").precision == "fp32"
     with pytest.raises(ValueError, match="no bf16 units: it would be 11 to 33 times slower"):
         quiet(Toy(), precision="bf16")
-    monkeypatch.setattr(machine, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: True)
     assert quiet(Toy(), precision="auto").precision == "fp32"
     dtypes: list[torch.dtype] = []
 
@@ -265,7 +265,7 @@ def test_a_metric_that_comes_late_is_not_a_number_before() -> None:
     history.append(2.0, {"late": 3.0})
     history.append(3.0, {})
     assert [str(value) for value in history.metrics["late"]] == ["nan", "3.0", "nan"]
-    assert Budget.of("3 steps").spent(history.steps, 0.0)
+    assert Budget.of("3 steps").is_finished(history.steps, 0.0)
 
 
 def test_what_a_layer_refuses_is_told_with_its_step() -> None:
@@ -277,8 +277,8 @@ def test_what_a_layer_refuses_is_told_with_its_step() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.wide(self.quantiser(self.narrow(x)))
 
-    def broken(step: int, rank: int, world: int) -> Batch:
-        batch = batches(step, rank, world)
+    def broken(step: int, rank: int, world_size: int) -> Batch:
+        batch = batches(step, rank, world_size)
         return Batch(batch.features * (torch.nan if step == 3 else 1.0), batch.mask)
 
     with pytest.raises(NonFiniteLoss, match=r"vectors that are NaN(.|\n)*step 3"):
@@ -286,7 +286,10 @@ def test_what_a_layer_refuses_is_told_with_its_step() -> None:
 
 
 def test_without_a_checkpoint_nothing_is_gathered_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("causalcnn.training.run.Run.save", lambda run: pytest.fail("saved") if run.step < 10 else False)
+    monkeypatch.setattr(
+        "causalcnn.training.train_state.TrainState.save",
+        lambda state: pytest.fail("saved") if state.step < 10 else False,
+    )
     quiet(Toy(), checkpoint_every="2 steps")
 
 
@@ -299,7 +302,7 @@ def test_a_setting_that_no_checkpoint_can_keep_is_refused_at_once(tmp_path: Path
 
 def test_the_last_evaluation_comes_also_where_the_clock_is_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: the budget is found to be spent while a checkpoint is written."""
-    monkeypatch.setattr("causalcnn.training.machine.Machine.lag", 1)
+    monkeypatch.setattr("causalcnn.training.device.Runtime.sync_lag", 1)
     now = iter(range(10**6))
     monkeypatch.setattr("causalcnn.training.loop.time.perf_counter", lambda: 0.05 * next(now))
     for seconds in ("1 s", "1.1 s", "1.2 s", "1.3 s"):

@@ -30,16 +30,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def launched(launcher: str, out: Path, run: str) -> subprocess.CompletedProcess[str]:
-    port = str(free_port())
-    launchers = {
-        "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", port],
-        "accelerate": [
-            "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port,
-        ],
-    }  # fmt: skip
-    command = [sys.executable, "-m", *launchers[launcher], "-m", "tests.training.processes", str(out), run]
+def torchrun() -> list[str]:
+    return ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+
+
+def launched(out: Path, run: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *torchrun(), "-m", "tests.training.processes", str(out), run]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -48,7 +44,7 @@ def results(out: Path) -> list[dict[str, Any]]:
 
 
 def test_two_processes_train_what_one_would_and_only_the_first_writes(tmp_path: Path) -> None:
-    done = launched("torchrun", tmp_path, "whole")
+    done = launched(tmp_path, "whole")
     assert done.returncode == 0, done.stderr
     first, second = results(tmp_path)
     assert first["digest"] == second["digest"]
@@ -68,10 +64,10 @@ def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     for folder in (unbroken, broken):
         folder.mkdir()
-    assert launched("torchrun", unbroken, "whole").returncode == 0
-    assert launched("torchrun", broken, "dies").returncode != 0
+    assert launched(unbroken, "whole").returncode == 0
+    assert launched(broken, "dies").returncode != 0
     assert Checkpoint.read(broken / "run.safetensors").facts["step"] == 5
-    again = launched("torchrun", broken, "whole")
+    again = launched(broken, "whole")
     assert again.returncode == 0, again.stderr
     assert results(broken) == results(unbroken)
     with pytest.raises(CheckpointError, match="processes: 2 there, 1 now"):
@@ -83,7 +79,7 @@ def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path) -> None:
 
 def test_a_full_disk_stops_no_process(tmp_path: Path) -> None:
     """Only the first writes; the others must learn that it could not, or they wait for each other for ever."""
-    done = launched("torchrun", tmp_path, "full")
+    done = launched(tmp_path, "full")
     assert done.returncode == 0, done.stderr
     assert "could not be written after step 5" in done.stderr
     assert "could not be written after step 10" in done.stderr
@@ -92,24 +88,15 @@ def test_a_full_disk_stops_no_process(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rank0.json", "rank1.json"]
 
 
-def test_accelerate_launch_starts_two_processes(tmp_path: Path) -> None:
-    done = launched("accelerate", tmp_path, "whole")
-    assert done.returncode == 0, done.stderr
-    first, second = results(tmp_path)
-    assert first["processes"] == 2
-    assert first["digest"] == second["digest"]
-
-
 def test_the_command_trains_a_model_with_codebooks_in_two_processes(tmp_path: Path) -> None:
-    """On whatever device there is: Accelerate must join the processes also where there is no GPU."""
+    """On whatever device there is: the processes must join also where there is no GPU."""
     pytest.importorskip("espeakng_loader")
     words = shlex.split(
         "causalcnn train vqvae2 --set channels=8 --set residual_channels=4 --set codes=16 --budget '4 steps' "
         "--rows 4 --frames 32 --seconds-of-speech 20 --speakers 4 --out"
     )
-    launcher = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     cards = []
-    for name, start in (("two", [*launcher, "-m"]), ("one", [])):
+    for name, start in (("two", [*torchrun(), "-m"]), ("one", [])):
         command = [sys.executable, "-m", *start, *words, str(tmp_path / name)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr

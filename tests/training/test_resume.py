@@ -37,10 +37,10 @@ def unbroken() -> dict[str, Any]:
 def stopped_after(step: int) -> Any:
     """Batches that end in an error: the training dies as by an accident, between two checkpoints."""
 
-    def make(number: int, rank: int, world: int) -> Batch:
+    def make(number: int, rank: int, world_size: int) -> Batch:
         if number > step:
             raise RuntimeError("accident")
-        return batches(number, rank, world)
+        return batches(number, rank, world_size)
 
     return make
 
@@ -100,10 +100,10 @@ def test_ctrl_c_finishes_the_step_and_says_how_to_go_on(
 ) -> None:
     path = tmp_path / "run.safetensors"
 
-    def pressed(step: int, rank: int, world: int) -> Batch:
+    def pressed(step: int, rank: int, world_size: int) -> Batch:
         if step == 12:
             os.kill(os.getpid(), number)
-        return slowly(step, rank, world)
+        return slowly(step, rank, world_size)
 
     handler = signal.getsignal(number)
     with pytest.raises(Interrupted, match=r"after step \d+; train again with resume=True") as stop:
@@ -121,14 +121,14 @@ def test_ctrl_c_finishes_the_step_and_says_how_to_go_on(
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
 
-    def hangs(step: int, rank: int, world: int) -> Batch:
+    def hangs(step: int, rank: int, world_size: int) -> Batch:
         if step == 9:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)  # as torchrun passes it on: it is the same one
             time.sleep(1.2)
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)
-        return batches(step, rank, world)
+        return batches(step, rank, world_size)
 
     with pytest.raises(KeyboardInterrupt) as stop:
         training(path, STEPS, batches=hangs)
@@ -139,7 +139,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 def test_losses_that_are_read_a_step_late_as_on_a_gpu_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("causalcnn.training.machine.Machine.lag", 1)
+    monkeypatch.setattr("causalcnn.training.device.Runtime.sync_lag", 1)
     path = tmp_path / "run.safetensors"
     with pytest.raises(RuntimeError, match="accident"):
         training(path, STEPS, batches=stopped_after(17))
@@ -148,8 +148,8 @@ def test_losses_that_are_read_a_step_late_as_on_a_gpu_are_the_same(
     assert history.metrics == unbroken["metrics"]
     assert digest(model) == unbroken["digest"]
 
-    def poisoned(step: int, rank: int, world: int) -> Batch:
-        batch = batches(step, rank, world)
+    def poisoned(step: int, rank: int, world_size: int) -> Batch:
+        batch = batches(step, rank, world_size)
         return Batch(batch.features * (torch.nan if step == 13 else 1.0), batch.mask)
 
     other = tmp_path / "other.safetensors"  # step 13 is the last before the checkpoint of step 14 would be written
@@ -171,10 +171,10 @@ def test_on_cuda_it_trains_in_bf16_and_resumes(tmp_path: Path) -> None:
 
 
 def test_without_a_checkpoint_an_interruption_says_so() -> None:
-    def pressed(step: int, rank: int, world: int) -> Batch:
+    def pressed(step: int, rank: int, world_size: int) -> Batch:
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return slowly(step, rank, world)
+        return slowly(step, rank, world_size)
 
     with pytest.raises(Interrupted, match="no checkpoint was asked for"):
         training(None, STEPS, batches=pressed)

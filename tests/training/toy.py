@@ -59,9 +59,9 @@ class Toy(nn.Module):
 MODELS = {"toy": Toy}
 
 
-def batches(step: int, rank: int = 0, world: int = 1) -> Batch:
+def batches(step: int, rank: int = 0, world_size: int = 1) -> Batch:
     """Rows of noise, a function of the step; two processes of 4 rows read what one of 8 would."""
-    rows = 8 // world
+    rows = 8 // world_size
     generator = torch.Generator().manual_seed(1000 + step)
     features = torch.randn(8, 4, 16, generator=generator)[rank * rows : (rank + 1) * rows]
     mask = torch.arange(16) < 12

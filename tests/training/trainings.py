@@ -28,10 +28,10 @@ def digest(model: torch.nn.Module) -> str:
     return found.hexdigest()
 
 
-def slowly(step: int, rank: int, world: int) -> Batch:
+def slowly(step: int, rank: int, world_size: int) -> Batch:
     """Leaves the time to be killed in."""
     time.sleep(0.005)
-    return batches(step, rank, world)
+    return batches(step, rank, world_size)
 
 
 def training(path: Path | None, steps: int, **given: Any) -> tuple[Toy, History]:

@@ -163,27 +163,36 @@ class FeatureCorpus(Sequence[Tensor]):
             raise IndexError(f"there is no clip {which}; this corpus has {len(self)}")
         return torch.from_numpy(self._read(which, 0, self.clips[which].frames)).T
 
-    def batch(self, step: int, *, rows: int, frames: int, seed: int = 0, rank: int = 0, world: int = 1) -> Batch:
+    def batch(self, step: int, *, rows: int, frames: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> Batch:
         """The batch of a training step: a pure function of its arguments, so that training can be resumed anywhere.
 
         A clip is drawn with a probability proportional to its length, and begins anywhere in it. Clips
-        shorter than ``frames`` are taken whole and padded at the end. Of the ``rows · world`` rows that belong to
+        shorter than ``frames`` are taken whole and padded at the end. Of the ``rows · world_size`` rows that belong to
         a step, process ``rank`` gets its share: two processes train on what one would with twice the rows.
 
         Args:
-            step: number of the step. rows: rows of this process. frames: length of a row.
-            seed: another seed, other draws. rank, world: number of this process, and of all.
+            step: number of the step.
+            rows: rows of this process.
+            frames: length of a row.
+            seed: another seed, other draws.
+            rank: number of this process.
+            world_size: how many processes there are.
 
         Raises:
             ValueError: a number that cannot be.
         """
         _check_whole(
-            step=(step, 0), rows=(rows, 1), frames=(frames, 1), seed=(seed, 0), rank=(rank, 0), world=(world, 1)
+            step=(step, 0),
+            rows=(rows, 1),
+            frames=(frames, 1),
+            seed=(seed, 0),
+            rank=(rank, 0),
+            world_size=(world_size, 1),
         )
-        if rank >= world:
-            raise ValueError(f"rank is {rank}; of {world} processes the ranks are 0 to {world - 1}")
+        if rank >= world_size:
+            raise ValueError(f"rank is {rank}; of {world_size} processes the ranks are 0 to {world_size - 1}")
         draw = np.random.default_rng([seed, step])
-        frame = draw.integers(0, self.frames, rows * world)
+        frame = draw.integers(0, self.frames, rows * world_size)
         which = np.searchsorted(self._ends, frame, side="right")
         room = np.maximum(self._lengths[which] - frames, 0)
         start = draw.integers(0, room + 1)

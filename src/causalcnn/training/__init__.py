@@ -4,18 +4,18 @@
 >>> Budget.parse("20 min").seconds
 1200.0
 
-:func:`train` runs on a CPU, a GPU, or as one of several processes (``torchrun``, ``accelerate launch``).
+:func:`train` runs on a CPU, a GPU, or as one of several processes (``torchrun``).
 What came out is kept by :func:`causalcnn.models.save_model`. The extra ``train`` brings what it needs.
 """
 
 from causalcnn._files import CheckpointError
 from causalcnn.training.budget import Budget
 from causalcnn.training.checkpoint import Checkpoint
+from causalcnn.training.device import Runtime
 from causalcnn.training.history import History
+from causalcnn.training.interrupt import Interrupted, NonFiniteLoss
 from causalcnn.training.loop import train
-from causalcnn.training.machine import Machine
 from causalcnn.training.optimization import OptimConfig, lr_factor, minimize
-from causalcnn.training.stopping import Interrupted, NonFiniteLoss
 
 __all__ = [
     "Budget",
@@ -23,9 +23,9 @@ __all__ = [
     "CheckpointError",
     "History",
     "Interrupted",
-    "Machine",
     "NonFiniteLoss",
     "OptimConfig",
+    "Runtime",
     "lr_factor",
     "minimize",
     "train",

@@ -23,14 +23,16 @@ class Budget:
     its learning rate falls, depends on the machine and on what else runs there.
 
     Args:
-        steps: updates of the weights. seconds: of training, data and evaluation included.
+        steps: updates of the weights.
+        seconds: of training, data and evaluation included.
+
     Raises:
         ValueError: neither or both are given, or nothing is left to spend.
 
     Example:
         >>> Budget.parse("20 min")
         Budget(seconds=1200.0)
-        >>> Budget.parse("500 steps").share(125, seconds=9.0)
+        >>> Budget.parse("500 steps").fraction(125, seconds=9.0)
         0.25
     """
 
@@ -89,14 +91,14 @@ class Budget:
             return cls.parse(budget)
         raise TypeError(f"a budget is a Budget or a text, not {budget!r}; {EXAMPLES}")
 
-    def share(self, steps: int, seconds: float) -> float:
-        """How much of it is spent after so many steps and seconds, 0 … 1."""
-        spent = steps / self.steps if self.steps is not None else seconds / (self.seconds or 1.0)
-        return min(1.0, spent)
+    def fraction(self, steps: int, seconds: float) -> float:
+        """How much of it is used after so many steps and seconds, 0 … 1."""
+        used = steps / self.steps if self.steps is not None else seconds / (self.seconds or 1.0)
+        return min(1.0, used)
 
-    def spent(self, steps: int, seconds: float) -> bool:
-        """Whether nothing is left."""
-        return self.share(steps, seconds) >= 1.0
+    def is_finished(self, steps: int, seconds: float) -> bool:
+        """Whether nothing of it is left after so many steps and seconds."""
+        return self.fraction(steps, seconds) >= 1.0
 
 
 def _plain(number: float) -> str:

@@ -14,7 +14,7 @@ from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_t
 
 __all__ = ["Checkpoint"]
 
-FORMAT = "causalcnn training checkpoint 1"
+FORMAT = "causalcnn training checkpoint 2"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Checkpoint:
     """The state of a training between two steps.
 
     Attributes:
-        tensors: weights, optimiser moments, random numbers and history, by name.
+        tensors: weights, optimizer moments, random numbers and history, by name.
         facts: what is no tensor: steps done, seconds, evaluations (must go into JSON).
         settings: what must be the same when the training goes on, as text or numbers.
     """

@@ -15,12 +15,16 @@ class History:
     """The course of a training, light enough to keep.
 
     Attributes:
-        loss: of every step, averaged over the processes. metrics: likewise, by name, what the loss reported beside
-            itself; ``"gradient norm"`` (before clipping) and ``"learning rate"`` are always among them.
+        loss: of every step, averaged over the processes.
+        metrics: likewise, by name, what the loss reported beside itself; ``"gradient norm"`` (before clipping) and
+            ``"learning rate"`` are always among them.
         evaluations: what ``evaluate`` returned, each with the ``"step"`` after which it was called.
-        seconds: of training, interruptions left out. waiting_seconds: of these, how long the model waited for data.
+        seconds: of training, interruptions left out.
+        waiting_seconds: of these, how long the model waited for data.
         frames: real (unmasked) frames that were read, over all processes.
-        device, precision, processes: what it ran on.
+        device: what it ran on, in words.
+        precision: ``"fp32"`` or ``"bf16"``.
+        processes: how many trained together.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -39,8 +43,8 @@ class History:
         return len(self.loss)
 
     @property
-    def waiting(self) -> float:
-        """The share of the time in which the model waited for data: above 0.1, reading holds the training up."""
+    def waiting_fraction(self) -> float:
+        """The fraction of the time in which the model waited for data: above 0.1, reading holds the training up."""
         return self.waiting_seconds / self.seconds if self.seconds else 0.0
 
     @property
@@ -49,7 +53,7 @@ class History:
         return self.frames / self.seconds if self.seconds else 0.0
 
     def append(self, loss: float, metrics: Mapping[str, float]) -> None:
-        """One step more. A metric that comes late, or stays away once, is NaN where it was not reported."""
+        """Add one step. A metric is NaN in the steps that did not report it."""
         for name in metrics:
             self.metrics.setdefault(name, [math.nan] * len(self.loss))
         self.loss.append(loss)
@@ -62,7 +66,7 @@ class History:
         return {name: sum(values[-steps:]) / len(values[-steps:]) for name, values in curves.items() if values}
 
     def curve(self, name: str = "loss", points: int = 100) -> list[tuple[int, float]]:
-        """A curve thinned to at most ``points`` pairs of (step, mean up to it), for a plot or a card."""
+        """A curve thinned to at most ``points`` pairs (step, mean since the pair before), for a plot or a card."""
         values = self.loss if name == "loss" else self.metrics[name]
         piece = max(1, math.ceil(len(values) / points))
         pieces = [(min(i + piece, len(values)), values[i : i + piece]) for i in range(0, len(values), piece)]
@@ -75,7 +79,7 @@ class History:
             "seconds": round(self.seconds, 1),
             "frames": self.frames,
             "frames_per_second": round(self.frames_per_second),
-            "waiting_for_data": round(self.waiting, 3),
+            "waiting_for_data": round(self.waiting_fraction, 3),
             "device": self.device,
             "precision": self.precision,
             "processes": self.processes,

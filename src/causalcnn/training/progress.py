@@ -22,8 +22,10 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Where it is shown decides the form: a notebook gets one plain line that is rewritten (a widget would be blank on
-    a built page), a terminal tqdm's bar, a log file a new line every tenth of the way.
+    """A progress line, in the form that suits where it is shown.
+
+    A notebook gets one plain line that is rewritten (a widget would be blank on a built page), a terminal tqdm's bar,
+    a log file a new line every tenth of the way.
 
     Args:
         shown: whether to show anything.
@@ -44,21 +46,27 @@ class Progress:
         else:
             self._form = "log"
 
-    def update(self, share: float, text: str, *, last: bool = False) -> None:
-        """Show that ``share`` (0 … 1) is done; ``text`` follows the bar. Cheap when it is not yet time."""
+    def update(self, fraction: float, text: str, *, last: bool = False) -> None:
+        """Show how far it is, at most a few times a second.
+
+        Args:
+            fraction: how much is done, 0 … 1.
+            text: follows the bar.
+            last: show it in any case.
+        """
         now = time.monotonic()
         if self._form == "none" or (now < self._due and not last):
             return
         self._due = now + 0.3
         if self._form == "terminal":
-            self._bar.n = share
-            self._bar.set_description_str(f"{share:4.0%} {text}")
+            self._bar.n = fraction
+            self._bar.set_description_str(f"{fraction:4.0%} {text}")
         elif self._form == "notebook":
-            full = round(WIDTH * share)
+            full = round(WIDTH * fraction)
             self._write(f"{'█' * full}{'·' * (WIDTH - full)} {text}")
-        elif last or self._tenth < int(10 * share) < 10:
-            self._tenth = int(10 * share)
-            print(f"{share:4.0%} {text}", file=sys.stderr, flush=True)
+        elif last or self._tenth < int(10 * fraction) < 10:
+            self._tenth = int(10 * fraction)
+            print(f"{fraction:4.0%} {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the last line where it is."""

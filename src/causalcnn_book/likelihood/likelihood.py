@@ -189,7 +189,7 @@ def run(
     model = models(task.bins)[name]
     history = train(
         model,
-        lambda step, rank, world: task.batch(step, seed),
+        lambda step, rank, world_size: task.batch(step, seed),
         f"{steps} steps",
         learning_rate=10 * LEARNING_RATE if isinstance(model, _Baseline) else LEARNING_RATE,
         seed=seed,

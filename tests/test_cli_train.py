@@ -11,7 +11,7 @@ import pytest
 
 from causalcnn.cli import main
 from causalcnn.models import load_model
-from causalcnn.training import Interrupted
+from causalcnn.training import Interrupted, loop
 
 SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]
 SPEECH = ["--seconds-of-speech", "6", "--speakers", "2"]
@@ -63,14 +63,11 @@ def test_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
 def test_interrupted_it_says_how_to_go_on_and_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import importlib
-
-    loop = importlib.import_module("causalcnn.training.loop")
     whole = loop._loop
 
-    def stopped(run: Any, *rest: Any) -> Any:
-        whole(run, *rest)
-        raise Interrupted("interrupted after step 3; use --resume", run.history)
+    def stopped(state: Any, *rest: Any) -> Any:
+        whole(state, *rest)
+        raise Interrupted("interrupted after step 3; use --resume", state.history)
 
     train()
     unbroken = json.loads(Path("made/first.json").read_text())["sha256"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import shlex
 import sys
@@ -12,6 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+
+from causalcnn._files import check_writable
+from causalcnn.models import MODELS, save_model
+from causalcnn.models.model_io import model_files
+from causalcnn.training import Budget, History, Interrupted, NonFiniteLoss, Runtime, train
 
 __all__ = ["add_train"]
 
@@ -87,20 +93,9 @@ def add_train(commands: Any) -> None:
     parser.set_defaults(run=_train)
 
 
-@dataclass(frozen=True)
-class Data:
-    """What is read: the corpus to train on, others to look at on the way, and words for both."""
-
-    training: Any
-    held_out: Any | None
-    description: dict[str, Any]
-
-
 def _train(options: argparse.Namespace) -> int:
-    from causalcnn.training.stopping import Interrupted, NonFiniteLoss
-
     try:
-        return _run(options)
+        _run(options)
     except Interrupted as stop:
         print(f"causalcnn train: {stop}", file=sys.stderr)
         return INTERRUPTED
@@ -110,32 +105,28 @@ def _train(options: argparse.Namespace) -> int:
     except (ValueError, OSError, ImportError, NonFiniteLoss) as problem:  # CheckpointError is a ValueError
         print(f"causalcnn train: {problem}", file=sys.stderr)
         return STOPPED
+    return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    import torch
-
-    from causalcnn.models.model_io import model_files, save_model
-    from causalcnn.training.budget import Budget
-    from causalcnn.training.loop import train
-    from causalcnn.training.machine import Machine
-
+def _run(options: argparse.Namespace) -> None:
     budget = Budget.parse(options.budget)
+    model_class, config = _configure(options)
     weights_file, card_file = model_files(options.out)
-    checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
+    check_writable(weights_file)
+    runtime = Runtime(options.device, options.precision)
+    if options.rows < runtime.world_size or options.rows % runtime.world_size:
+        raise ValueError(
+            f"--rows is {options.rows}; it must be a multiple of the {runtime.world_size} processes that share it"
+        )
+    say: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
+    say(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
+    data = _load_data(options)
+    config = _with_range_of(data.training, config, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = _model(options.model, options.preset, options.changes)
-    machine = Machine(options.device, options.precision)
-    if options.rows < machine.world or options.rows % machine.world:
-        raise ValueError(
-            f"--rows is {options.rows}; it must be a multiple of the {machine.world} processes that share it"
-        )
-    say: Callable[..., None] = print if machine.is_first else lambda *words, **how: None
-    say(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
-    data = _data(options)
-    _learn_range(model, data.training, options.changes)
-    _introduce(say, options, model, data, budget, machine)
+        model = model_class(config)
+    _introduce(say, options, model, data, budget, runtime)
+    checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
     history = train(
         model,
         _batches(options, data.training),
@@ -144,79 +135,82 @@ def _run(options: argparse.Namespace) -> int:
         seed=options.seed,
         device=options.device,
         precision=options.precision,
-        evaluate=None if data.held_out is None else _evaluation(options, data.held_out, machine.device),
+        evaluate=None if data.held_out is None else _evaluation(options, data.held_out, runtime.device),
         checkpoint=checkpoint,
         checkpoint_every=options.checkpoint_every,
         resume=options.resume,
-        settings={"corpus": data.description, "rows": options.rows, "frames": options.frames, "vary": options.vary},
-    )
-    if not machine.is_first:
-        return 0
-    card = {
-        "command": shlex.join(["causalcnn", *options.arguments]),
-        "preset": options.preset,
-        "corpus": data.description,
-        "seed": options.seed,
-        "budget": str(budget),
-        "rows": options.rows,
-        "frames_of_a_row": options.frames,
-        "learning_rate": options.learning_rate,
-        "vary": options.vary,
-        "training": history.summary(),
-        "metrics": {
-            "training": _rounded(history.last()),
-            **({"held_out": _rounded(history.evaluations[-1])} if history.evaluations else {}),
+        settings={
+            "corpus": data.description,
+            "rows": options.rows,
+            "frames": options.frames,
+            "vary": options.vary,
         },
-        "loss_curve": [[step, round(loss, 5)] for step, loss in history.curve("loss", 60)],
-    }
-    save_model(weights_file, model, card)
+    )
+    if not runtime.is_main:
+        return
+    save_model(weights_file, model, _card(options, budget, data, history))
     checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
     say(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
-    if history.waiting > 0.1:
-        say(
-            f"note      the model waited for data {history.waiting:.0%} of the time: larger --rows or --frames may help"
-        )
+    if history.waiting_fraction > 0.1:
+        waited = f"{history.waiting_fraction:.0%}"
+        say(f"note      the model waited for data {waited} of the time: larger --rows or --frames may help")
     say(f"use it    from causalcnn.models import load_model; model, card = load_model({str(options.out)!r})")
-    return 0
 
 
-# ------------------------------------------------------------------------------------------------ parts
-def _model(name: str, preset: str, changes: list[str]) -> Any:
-    models: Mapping[str, Any] = importlib.import_module("causalcnn.models").MODELS
-    if name not in models:
-        raise ValueError(f"no model is called {name!r}; there are {', '.join(models)}")
-    config_class = models[name].Config
+# ------------------------------------------------------------------------------------------------ model
+def _configure(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The class of the model, and its config: a preset with the changes of ``--set``."""
+    if options.model not in MODELS:
+        raise ValueError(f"no model is called {options.model!r}; there are {', '.join(MODELS)}")
+    model_class: Any = MODELS[options.model]
+    config_class, preset = model_class.Config, options.preset
     make = getattr(config_class, preset, None)
     config = make() if callable(make) and not preset.startswith("_") else None
     if not isinstance(config, config_class):
-        raise ValueError(f"{name!r} has no preset {preset!r}; try tiny or base")
+        raise ValueError(f"{options.model!r} has no preset {preset!r}; try tiny or base")
     known = {field.name for field in dataclasses.fields(config_class)}
-    given = {}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals or key not in known:
+    changes = {}
+    for change in options.changes:
+        name, equals, value = change.partition("=")
+        if not equals or name not in known:
             raise ValueError(
                 f"--set {change!r} changes nothing; write NAME=VALUE, NAME one of {', '.join(sorted(known))}"
             )
         try:
-            given[key] = json.loads(value)
+            changes[name] = json.loads(value)
         except ValueError:
-            given[key] = value
-    return models[name](dataclasses.replace(config, **given))
+            changes[name] = value
+    return model_class, dataclasses.replace(config, **changes)
 
 
-def _learn_range(model: Any, corpus: Any, changes: list[str]) -> None:
-    """A model of levels takes the range of its training corpus, unless the range was given."""
-    given = {change.partition("=")[0] for change in changes}
-    if not hasattr(model.config, "low_db") or given & {"low_db", "high_db"}:
-        return
+def _with_range_of(corpus: Any, config: Any, options: argparse.Namespace) -> Any:
+    """A model of bins takes the range of its training corpus, unless the range was given."""
+    given = {change.partition("=")[0] for change in options.changes}
+    if not hasattr(config, "low_db") or given & {"low_db", "high_db"}:
+        return config
     from causalcnn.speech import UniformBins
 
     bins = UniformBins.fitted(corpus)
-    model.config = dataclasses.replace(model.config, low_db=bins.low_db, high_db=bins.high_db)
+    return dataclasses.replace(config, low_db=bins.low_db, high_db=bins.high_db)
 
 
-def _data(options: argparse.Namespace) -> Data:
+# ------------------------------------------------------------------------------------------------- data
+@dataclass(frozen=True)
+class Data:
+    """The corpora of a training.
+
+    Attributes:
+        training: the corpus to train on.
+        held_out: speakers that are never trained on, if there are any.
+        description: both in words and numbers, for the card.
+    """
+
+    training: Any
+    held_out: Any | None
+    description: dict[str, Any]
+
+
+def _load_data(options: argparse.Namespace) -> Data:
     from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, SpokenDigits
 
     if options.corpus == "embedded":
@@ -224,7 +218,7 @@ def _data(options: argparse.Namespace) -> Data:
         seconds = 3600.0 if options.seconds_of_speech is None else options.seconds_of_speech
         source = EmbeddedSpeech("train", speakers=voices, seconds=seconds, seed=0)
         other = EmbeddedSpeech("validation", speakers=10, seconds=min(120.0, max(20.0, seconds / 10)), seed=0)
-        return _described(FeatureCorpus.of(source), FeatureCorpus.of(other), repr(source))
+        return _describe(FeatureCorpus.of(source), FeatureCorpus.of(other), repr(source))
     folder = Path(options.corpus).expanduser()
     if options.corpus != "fsdd" and not folder.is_dir():
         raise ValueError(f"--corpus is {options.corpus!r}; it is embedded, fsdd, or a folder, and there is none here")
@@ -235,12 +229,12 @@ def _data(options: argparse.Namespace) -> Data:
     name = "Free Spoken Digit Dataset" if options.corpus == "fsdd" else f"folder {folder.name!r}"
     speakers = whole.speaker_names
     if len(speakers) < 2:
-        return _described(whole, None, name)
+        return _describe(whole, None, name)
     apart = speakers[-max(1, len(speakers) // 10) :]  # the last tenth, at least one: never trained on
-    return _described(whole.only(speakers[: -len(apart)]), whole.only(apart), name)
+    return _describe(whole.only(speakers[: -len(apart)]), whole.only(apart), name)
 
 
-def _described(training: Any, held_out: Any | None, name: str) -> Data:
+def _describe(training: Any, held_out: Any | None, name: str) -> Data:
     def size(corpus: Any) -> dict[str, Any]:
         return {
             "clips": len(corpus),
@@ -254,12 +248,14 @@ def _described(training: Any, held_out: Any | None, name: str) -> Data:
 
 
 def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, int], Any]:
-    augment: Any = importlib.import_module("causalcnn.speech").augment if options.vary else None
+    from causalcnn.speech import augment
 
-    def batches(step: int, rank: int, world: int) -> Any:
-        rows = options.rows // world
-        batch = corpus.batch(step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world=world)
-        return batch if augment is None else augment(batch, seed=options.seed, step=step, rank=rank)
+    def batches(step: int, rank: int, world_size: int) -> Any:
+        rows = options.rows // world_size
+        batch = corpus.batch(
+            step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world_size=world_size
+        )
+        return augment(batch, seed=options.seed, step=step, rank=rank) if options.vary else batch
 
     return batches
 
@@ -279,7 +275,10 @@ def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callab
     return evaluate
 
 
-def _introduce(say: Callable[..., None], options: Any, model: Any, data: Data, budget: Any, machine: Any) -> None:
+# ------------------------------------------------------------------------------------- what is told of it
+def _introduce(
+    say: Callable[..., None], options: argparse.Namespace, model: Any, data: Data, budget: Budget, runtime: Runtime
+) -> None:
     size = data.description
     say(f"          {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
     if held := size["held_out"]:
@@ -289,8 +288,28 @@ def _introduce(say: Callable[..., None], options: Any, model: Any, data: Data, b
     say(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
     field = getattr(model, "field", None)
     say(f"field     {field.axis('time').at(100) if field is not None else 'not causal: reads the future, too'}")
-    say(f"device    {machine}, {machine.precision}")
+    say(f"device    {runtime}, {runtime.precision}")
     say(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
+
+
+def _card(options: argparse.Namespace, budget: Budget, data: Data, history: History) -> dict[str, Any]:
+    metrics = {"training": _rounded(history.last())}
+    if history.evaluations:
+        metrics["held_out"] = _rounded(history.evaluations[-1])
+    return {
+        "command": shlex.join(["causalcnn", *options.arguments]),
+        "preset": options.preset,
+        "corpus": data.description,
+        "seed": options.seed,
+        "budget": str(budget),
+        "rows": options.rows,
+        "frames_of_a_row": options.frames,
+        "learning_rate": options.learning_rate,
+        "vary": options.vary,
+        "training": history.summary(),
+        "metrics": metrics,
+        "loss_curve": [[step, round(loss, 5)] for step, loss in history.curve("loss", 60)],
+    }
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from causalcnn.training.history import History
 
-__all__ = ["Interrupted", "NonFiniteLoss", "interruptible"]
+__all__ = ["Interrupted", "NonFiniteLoss", "catch_signals"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,20 +32,23 @@ class NonFiniteLoss(ArithmeticError):
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def catch_signals() -> Iterator[threading.Event]:
     """Within the block Ctrl-C, and the SIGTERM by which a cluster takes its machine back, only set an event.
 
-    So a step is finished, not torn: half of the weights would be newer than the others. Another Ctrl-C stops at once,
-    when it comes a second later: ``torchrun`` passes on a Ctrl-C that its processes have already got. Outside the main
-    thread nothing can be caught, and nothing changes.
+    So a step is finished: if it were torn, half of the weights would be newer than the others. A second Ctrl-C stops
+    at once, but only if it comes more than a second later, because ``torchrun`` passes on a Ctrl-C that its processes
+    have already got. Outside the main thread nothing can be caught, and nothing changes.
+
+    Yields:
+        The event that is set when a stop is requested.
     """
-    asked = threading.Event()
+    stop_requested = threading.Event()
     first = 0.0
 
-    def note(number: int, frame: Any) -> None:
+    def handle(number: int, frame: Any) -> None:
         nonlocal first
-        if not asked.is_set():
-            asked.set()
+        if not stop_requested.is_set():
+            stop_requested.set()
             first = time.monotonic()
             print("\nStopping after this step. Ctrl-C once more stops at once.", file=sys.stderr, flush=True)
         elif number == signal.SIGINT and time.monotonic() - first > 1:
@@ -53,9 +56,9 @@ def interruptible() -> Iterator[threading.Event]:
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop_requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -256,7 +256,7 @@ def test_the_linearized_copy_makes_a_normed_weight_from_its_own_parts():
 
 
 def test_a_module_whose_convention_is_neither_is_judged_by_the_strict_one():
-    report = audit(LogMel("centred"), (1, 1, 1600))
+    report = audit(LogMel("centered"), (1, 1, 1600))
     assert (report.verdict, report.convention) == (Verdict.LOOKS_AHEAD, "strict")
 
 

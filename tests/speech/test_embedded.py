@@ -248,8 +248,8 @@ def test_nothing_is_left_behind_even_when_killed(tmp_path):
 # ------------------------------------------------------------------ labels and conversations
 def test_a_label_belongs_to_the_centre_of_the_window():
     spans = [Span("A", 0, 1600), Span("B", 1600, 3200)]
-    centred = frame_labels(spans, 3200, "centred", outside="-")
-    assert centred == ["A"] * 10 + ["B"] * 10 + ["-"]
+    centered = frame_labels(spans, 3200, "centered", outside="-")
+    assert centered == ["A"] * 10 + ["B"] * 10 + ["-"]
     assert frame_labels(spans, 3200, outside="-") == ["-"] + ["A"] * 10 + ["B"] * 9
 
 

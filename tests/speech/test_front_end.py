@@ -50,17 +50,17 @@ def test_the_filterbank_is_slaneys():
 
 def test_centred_is_librosas(speech):
     samples = speech.astype(np.float64)
-    ours = LogMel("centred")(torch.from_numpy(samples)[None])[0].numpy()
-    assert ours.shape == (80, num_frames(len(samples), "centred"))
+    ours = LogMel("centered")(torch.from_numpy(samples)[None])[0].numpy()
+    assert ours.shape == (80, num_frames(len(samples), "centered"))
     np.testing.assert_allclose(ours, librosa_decibels(samples), atol=1e-4)
 
 
 def test_causal_is_centred_one_frame_later(speech):
     """Frame t of the causal setting sees the samples of the centred frame t−1: 10 ms is what causality costs."""
     samples = torch.from_numpy(speech.astype(np.float64))[None]
-    causal, centred = LogMel()(samples), LogMel("centred")(samples)
-    torch.testing.assert_close(causal[:, :, 1:], centred[:, :, : causal.shape[2] - 1], atol=1e-9, rtol=0)
-    assert frame_center_seconds(1) == frame_center_seconds(0, "centred") == 0
+    causal, centered = LogMel()(samples), LogMel("centered")(samples)
+    torch.testing.assert_close(causal[:, :, 1:], centered[:, :, : causal.shape[2] - 1], atol=1e-9, rtol=0)
+    assert frame_center_seconds(1) == frame_center_seconds(0, "centered") == 0
     assert frame_center_seconds(0) == -0.01
 
 
@@ -68,7 +68,7 @@ def test_causal_is_centred_one_frame_later(speech):
 def test_the_number_of_frames(length):
     x = torch.randn(2, length)
     assert LogMel()(x).shape == (2, 80, length // 160) == (2, 80, num_frames(length))
-    assert LogMel("centred")(x).shape == (2, 80, length // 160 + 1) == (2, 80, num_frames(length, "centred"))
+    assert LogMel("centered")(x).shape == (2, 80, length // 160 + 1) == (2, 80, num_frames(length, "centered"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -93,7 +93,7 @@ def test_any_pieces_give_the_whole(pieces):
     torch.testing.assert_close(torch.cat(streamed, 2), whole, rtol=1e-12, atol=1e-10)
 
 
-@pytest.mark.parametrize(("convention", "first", "last"), [("causal", -480, 159), ("centred", -320, 319)])
+@pytest.mark.parametrize(("convention", "first", "last"), [("causal", -480, 159), ("centered", -320, 319)])
 def test_the_declared_field_is_the_measured_one_in_samples(convention, first, last):
     for window, hidden in (("ones", 0), ("hann", 1)):  # a periodic Hann window begins with a zero
         front_end = LogMel(convention, window=window)
@@ -108,7 +108,7 @@ def test_the_declared_field_is_the_measured_one_in_samples(convention, first, la
 
 
 def test_the_centred_setting_looks_ahead_and_says_so():
-    front_end = LogMel("centred")
+    front_end = LogMel("centered")
     assert front_end.field.lookahead - LogMel().field.lookahead == 160
     x = torch.zeros(1, 1000)
     for use in (lambda: front_end.initial_state(x), lambda: front_end.stream()(x), lambda: front_end.convention):
@@ -147,7 +147,7 @@ def test_wrong_samples_are_refused(x, words):
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="'causal' or 'centred'"):
+    with pytest.raises(ValueError, match="'causal' or 'centered'"):
         LogMel("center")
     with pytest.raises(ValueError, match="'hann' or 'ones'"):
         LogMel(window="hamming")

@@ -12,7 +12,7 @@ def said():
     return synthesize("She opened every window.", speaker=2)
 
 
-@pytest.mark.parametrize("convention", ["causal", "centred"])
+@pytest.mark.parametrize("convention", ["causal", "centered"])
 def test_sound_comes_back_in_its_place(said, convention):
     front_end = LogMel(convention)
     features = front_end(said.tensor())

@@ -43,7 +43,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
 FLOOR_DB = -100.0
 """What digital silence becomes: ``10 * log10(1e-10)``."""
 
-FrontEndConvention = Literal["causal", "centred"]
+FrontEndConvention = Literal["causal", "centered"]
 
 
 def first_sample(frame: int, convention: FrontEndConvention = "causal") -> int:
@@ -58,7 +58,7 @@ def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") 
     """The time of the centre of a frame's window: where a label for that frame is read off.
 
     Example:
-        >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centred")
+        >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centered")
         (0.09, 0.1)
     """
     return (first_sample(frame, convention) + WINDOW_SAMPLES // 2) / RATE_HZ
@@ -67,7 +67,7 @@ def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") 
 def num_frames(samples: int, convention: FrontEndConvention = "causal") -> int:
     """How many frames a recording of so many samples has: ``floor(N / 160)``, one more in the centred setting."""
     _zeros_before(convention)
-    return samples // HOP_SAMPLES + (convention == "centred")
+    return samples // HOP_SAMPLES + (convention == "centered")
 
 
 def to_2d(features: Tensor) -> Tensor:
@@ -92,8 +92,8 @@ def mel_filterbank() -> Tensor:
     """
     edges_hz = torch.tensor(_edges_hz(), dtype=torch.float64)
     bins_hz = torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (RATE_HZ / N_FFT)
-    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)
+    low, center, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising, falling = (bins_hz - low) / (center - low), (high - bins_hz) / (high - center)
     triangles = torch.minimum(rising, falling).clamp(min=0)
     return triangles * (2 / (high - low))
 
@@ -118,7 +118,7 @@ class LogMel(CausalModule):
     after a recording.
 
     Args:
-        convention: ``"causal"`` or ``"centred"``.
+        convention: ``"causal"`` or ``"centered"``.
         window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero,
             so it hides the first of the 640 samples that the field declares.
 
@@ -134,7 +134,7 @@ class LogMel(CausalModule):
         >>> stream = front_end.stream()
         >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
         [0, 1, 0, 3]
-        >>> front_end.field.lookahead, LogMel("centred").field.lookahead
+        >>> front_end.field.lookahead, LogMel("centered").field.lookahead
         (159, 319)
     """
 
@@ -167,7 +167,7 @@ class LogMel(CausalModule):
         _check_samples(samples)
         if self.setting == "causal":
             return super().forward(samples)
-        before = _zeros_before("centred")
+        before = _zeros_before("centered")
         return self._features(nn.functional.pad(_rows(samples), (before, before)))
 
     def initial_state(self, x: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ class LogMel(CausalModule):
             ahead = int(self.field.lookahead) - (HOP_SAMPLES - 1)
             raise ValueError(
                 f"the centred front end reads {ahead} samples past its own hop and {consequence}; "
-                "use LogMel('causal'), or give whole recordings to LogMel('centred')"
+                "use LogMel('causal'), or give whole recordings to LogMel('centered')"
             )
 
 
@@ -229,9 +229,9 @@ def _zeros_before(convention: str) -> int:
     """Zeros put before a recording: what the first window reads in front of sample 0."""
     if convention == "causal":
         return WINDOW_SAMPLES - HOP_SAMPLES
-    if convention == "centred":
+    if convention == "centered":
         return WINDOW_SAMPLES // 2
-    raise ValueError(f"convention is {convention!r}; it must be 'causal' or 'centred'")
+    raise ValueError(f"convention is {convention!r}; it must be 'causal' or 'centered'")
 
 
 def _rows(samples: Tensor) -> Tensor:

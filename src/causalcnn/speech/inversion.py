@@ -74,8 +74,8 @@ def griffin_lim(
         random_state=seed,
     )
     # librosa centres frame k on sample 160·k of its signal; ours is centred on the middle of its window.
-    centre_of_first = first_sample(0, convention) + WINDOW_SAMPLES // 2
-    start = _MARGIN * HOP_SAMPLES - centre_of_first
+    center_of_first = first_sample(0, convention) + WINDOW_SAMPLES // 2
+    start = _MARGIN * HOP_SAMPLES - center_of_first
     return samples[start : start + length].astype(np.float32)
 
 

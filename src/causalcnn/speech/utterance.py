@@ -110,9 +110,9 @@ def frame_labels(
     starts = np.array([span.start for span in ordered], dtype=np.int64)
     labels = []
     for frame in range(num_frames(samples * RATE_HZ // rate_hz, convention)):
-        centre = frame_center_seconds(frame, convention) * rate_hz
-        at = int(np.searchsorted(starts, centre, side="right")) - 1
-        labels.append(ordered[at].label if at >= 0 and centre < ordered[at].end else outside)
+        center = frame_center_seconds(frame, convention) * rate_hz
+        at = int(np.searchsorted(starts, center, side="right")) - 1
+        labels.append(ordered[at].label if at >= 0 and center < ordered[at].end else outside)
     return labels
 
 

@@ -103,7 +103,7 @@ const nearest = (stops, v) => stops.reduce((best, stop) => (Math.abs(stop - v) <
 export function settled(s) {
   s.window_samples = nearest(WINDOWS, s.window_samples);
   s.hop_samples = nearest(HOPS, s.hop_samples);
-  if (s.convention !== "centred") s.convention = "causal";
+  if (s.convention !== "centered") s.convention = "causal";
   s.frame = Math.min(lastFrame(s), Math.max(0, Math.round(s.frame) || 0));
   return s;
 }
@@ -114,7 +114,7 @@ function render({ model, el }) {
   const step = () => { const s = state(); go(s.frame >= lastFrame(s) ? 0 : s.frame + 1); };
   const controls = [
     { type: "slider", key: "frame", label: "Frame", stops: Array.from({ length: 32 }, (_, i) => i), say: () => String(state().frame) },
-    { type: "choice", key: "convention", label: "Front end", options: [["causal", "causal"], ["centred", "centred"]] },
+    { type: "choice", key: "convention", label: "Front end", options: [["causal", "causal"], ["centered", "centred"]] },
     { type: "slider", key: "window_samples", label: "Window", stops: WINDOWS, say: (v) => duration(v, RATE) },
     { type: "slider", key: "hop_samples", label: "Hop", stops: HOPS, say: (v) => duration(v, RATE) },
     { type: "clock", key: "play", label: "Let time run", everyMs: 420, step },

@@ -39,7 +39,7 @@ class WindowExplorer(Explorer):
 
     Args:
         frame: which frame, from 0.
-        convention: ``"causal"`` or ``"centred"``, as in :class:`causalcnn.speech.LogMel`.
+        convention: ``"causal"`` or ``"centered"``, as in :class:`causalcnn.speech.LogMel`.
         window_samples: 160, 320, 400, 512, 640 or 1024.
         hop_samples: 80, 160 or 320.
         wave: least and greatest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
@@ -48,7 +48,7 @@ class WindowExplorer(Explorer):
         name, caption, alt: see :class:`Explorer`.
 
     Example:
-        >>> WindowExplorer(frame=7, convention="centred").read()["lookahead"]
+        >>> WindowExplorer(frame=7, convention="centered").read()["lookahead"]
         160
     """
 
@@ -58,7 +58,7 @@ class WindowExplorer(Explorer):
 
     name = traitlets.Unicode("window").tag(sync=True)
     frame = traitlets.Int(7, min=0, max=31).tag(sync=True)
-    convention = traitlets.Enum(("causal", "centred"), "centred").tag(sync=True)
+    convention = traitlets.Enum(("causal", "centered"), "centered").tag(sync=True)
     window_samples = traitlets.Enum(WINDOWS, 640).tag(sync=True)
     hop_samples = traitlets.Enum(HOPS, 160).tag(sync=True)
     wave = traitlets.List(default_value=_tone()).tag(sync=True)

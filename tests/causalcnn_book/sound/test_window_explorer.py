@@ -17,7 +17,7 @@ from causalcnn_book.explorer import module  # noqa: E402
 from causalcnn_book.sound import WindowExplorer  # noqa: E402
 from causalcnn_book.sound.window_explorer import HOPS, WINDOWS, envelope  # noqa: E402
 
-SETTINGS = list(itertools.product(("causal", "centred"), WINDOWS, HOPS))
+SETTINGS = list(itertools.product(("causal", "centered"), WINDOWS, HOPS))
 KEYS = ("frame", "convention", "window_samples", "hop_samples", "wave")
 
 
@@ -68,7 +68,7 @@ def test_an_address_that_asks_for_nonsense_gets_a_state_that_can_be_drawn(script
     assert json.loads(wild) == expected
 
 
-@pytest.mark.parametrize("convention", ["causal", "centred"])
+@pytest.mark.parametrize("convention", ["causal", "centered"])
 def test_it_shows_the_front_end_of_the_library(convention: Any) -> None:
     figure, front_end = WindowExplorer(convention=convention, frame=5), LogMel(convention, window="ones")
     assert figure.field == front_end.field

@@ -1,6 +1,6 @@
 """What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice on another's bottoms.
 
-    causalcnn experiment levels book/measurements/levels.json
+    causalcnn experiment levels --out book/measurements/levels.json
 
 On speakers that the model has never met. An error is a share of the variance, as in
 :mod:`causalcnn_book.causal_vqvae2.reconstruction`: 1 is what saying the mean frame all the time would cost.
@@ -11,10 +11,10 @@ donors.
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.models import CausalVQVAE2, Codes, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speech_mask, to_1d, to_2d
-from causalcnn_book.encoders.phones import summary
+from causalcnn_book.experiment import Experiment, Results, option, summary
 
-__all__ = ["entropy_bits", "error_of_levels", "flips", "influence", "main", "measure", "swapped", "voice"]
+__all__ = ["Levels", "entropy_bits", "error_of_levels", "flips", "influence", "swapped", "voice"]
 
 LEVELS = ("both", "top", "bottom")
 SHARE = 0.99
@@ -147,12 +146,6 @@ def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over the speakers, half of its 95 % interval, and each."""
-    one = summary(values)
-    return {"mean": one["mean"], "half_interval": one["half_interval"], "by_speaker": one["by_seed"]}
-
-
 def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
     """How strongly each code of a model answers to each value that it reads, straight through the quantisers.
 
@@ -213,44 +206,62 @@ def _looks_at(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
     return out
 
 
-def measure(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
-    """Everything, on one corpus."""
+@dataclass
+class Levels(Experiment):
+    """What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice under another."""
+
+    name = "levels"
+    spread = "95 % interval of the mean over the speakers; the model was trained once"
+    rows = ("error", "entropy", "swap", "frame_by_frame", "looks_at")
+
+    model: Path = option(Path("book/checkpoints/vqvae2-tiny"), "what to measure")
+    speakers: int = option(8, "of the embedded test speech, 2 to 8")
+    seconds: float = option(100.0, "of it")
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.speakers <= 8:
+            raise ValueError(f"--speakers is {self.speakers}; voices are swapped between 2 to 8 of them")
+
+    @cached_property
+    def loaded(self) -> tuple[CausalVQVAE2, dict[str, Any]]:
+        """The model, and its card."""
+        return load_model(self.model)
+
+    @cached_property
+    def source(self) -> EmbeddedSpeech:
+        """Speakers that the model has never met."""
+        return EmbeddedSpeech("test", speakers=self.speakers, seconds=self.seconds)
+
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """The options, and which model it is."""
+        return super().settings(row, seed) | {"sha256": self.loaded[1]["sha256"]}
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """One part of the table."""
+        model, corpus = self.loaded[0], FeatureCorpus.of(self.source)
+        measures: dict[str, Callable[[CausalVQVAE2, FeatureCorpus], dict[str, Any]]] = {
+            "error": lambda *both: {k: summary(v, by="speaker") for k, v in error_of_levels(*both).items()},
+            "entropy": _entropies,
+            "swap": swapped,
+            "frame_by_frame": flips,
+            "looks_at": _looks_at,
+        }
+        return measures[row](model, corpus)
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """The parts, one after the other."""
+        table = {"data": repr(self.source), "sha256": self.loaded[1]["sha256"]}
+        for row, found in results.items():
+            table |= found[0] if row == "entropy" else {row: found[0]}
+        return table
+
+
+def _entropies(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+    """Bits of a code, and of the codes of a second, at each level."""
     codes = [model.encode(corpus[i].T[None, None])._asdict() for i in range(len(corpus))]
-    book = model.config.codes
-    bits = {level: entropy_bits(torch.cat([c[level].flatten() for c in codes]), book) for level in ("top", "bottom")}
     cells = {"top": model.config.mels // 8, "bottom": model.config.mels // 4}
+    bits = {level: entropy_bits(torch.cat([c[level].flatten() for c in codes]), model.config.codes) for level in cells}
     return {
-        "error": {level: _spread(values) for level, values in error_of_levels(model, corpus).items()},
         "entropy_bits": {level: round(value, 3) for level, value in bits.items()},
         "bits_per_second": {level: round(100 * cells[level] * bits[level]) for level in bits},
-        "swap": swapped(model, corpus),
-        "frame_by_frame": flips(model, corpus),
-        "looks_at": _looks_at(model, corpus),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--model", type=Path, default=Path("book/checkpoints/vqvae2-tiny"), help="what to measure")
-    parser.add_argument("--speakers", type=int, default=8, choices=range(2, 9), help="of the embedded test speech")
-    parser.add_argument("--seconds", type=float, default=100, help="of it")
-    asked = parser.parse_args(arguments)
-    model, card = load_model(asked.model)
-    source = EmbeddedSpeech("test", speakers=asked.speakers, seconds=asked.seconds)
-    corpus = FeatureCorpus.of(source)
-    table = {
-        "command": f"causalcnn experiment levels book/measurements/{asked.to.name}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "data": repr(source),
-        "seeds": [card.get("seed", 0)],
-        "spread": "95 % interval of the mean over the speakers; the model was trained once",
-        "sha256": card["sha256"],
-        **measure(model, corpus),
-    }
-    write_json(asked.to, table)
-
-
-if __name__ == "__main__":
-    main()

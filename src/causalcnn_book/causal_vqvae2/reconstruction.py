@@ -1,6 +1,6 @@
 """How well does the causal VQ-VAE-2 say what it heard? Unseen speakers and real recordings, beside four baselines.
 
-    causalcnn experiment reconstruction book/measurements/reconstruction.json
+    causalcnn experiment reconstruction --out book/measurements/reconstruction.json
 
 Every number is a share of the variance: the squared error of a spectrogram in dB, divided by that of the set's own
 mean frame, so that 1 is what saying the mean all the time would cost. Frames in silence (40 dB below the loudest
@@ -11,25 +11,24 @@ used to choose anything.
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.models import VQVAE2, CausalVQVAE2, load_model
-from causalcnn.speech import EVALUATION_MAX_HZ, FeatureCorpus, bands_below, evaluation_sets, speech_mask
+from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below, evaluation_sets, speech_mask
+from causalcnn_book.experiment import Experiment, Results, option
 
-__all__ = ["Score", "main", "measure", "score", "variance"]
+__all__ = ["Reconstruction", "Score", "score", "variance"]
 
 Model = CausalVQVAE2 | VQVAE2
-CHECKPOINTS = Path("book/checkpoints")
+ModelT = TypeVar("ModelT", CausalVQVAE2, VQVAE2)
 SHIPPED = {"causal": "vqvae2-tiny", "non-causal": "vqvae2-noncausal-tiny"}
 
 
@@ -94,7 +93,7 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
     )
 
 
-def untrained(model: Model, corpus: FeatureCorpus, *, seed: int = 0) -> Model:
+def untrained(model: ModelT, corpus: FeatureCorpus, *, seed: int = 0) -> ModelT:
     """The same architecture with fresh weights; its codebooks have met speech, so that only training is missing."""
     torch.manual_seed(seed)
     fresh = type(model)(model.config)
@@ -104,62 +103,70 @@ def untrained(model: Model, corpus: FeatureCorpus, *, seed: int = 0) -> Model:
     return fresh.eval()
 
 
-def measure(models: dict[str, Model], *, seconds: float = 300.0) -> list[dict[str, Any]]:
-    """The rows of the table: every set × every model."""
-    rows = []
-    for name, corpus in evaluation_sets(seconds=seconds).items():
-        bands = bands_below(EVALUATION_MAX_HZ[name])
-        whole, frames = variance(corpus, bands, next(iter(models.values())).config.floor_db)
-        common = {"set": name, "speakers": len(corpus.speaker_names), "frames": frames, "bands": bands}
-        rows.append({**common, "model": "mean frame", "error": 1.0, "rmse_db": round(math.sqrt(whole), 2)})
-        for label, model in models.items():
-            found = score(model, corpus, bands=bands)
-            rows.append({
-                **common,
-                "model": label,
-                "error": round(found.error, 4),
-                "rmse_db": round(math.sqrt(found.error * whole), 2),
-                "usage_top": round(found.usage[0], 3),
-                "usage_bottom": round(found.usage[1], 3),
-                "perplexity_top": round(found.perplexity[0], 1),
-                "perplexity_bottom": round(found.perplexity[1], 1),
-                "entropy_bits_top": round(found.entropy_bits[0], 2),
-                "entropy_bits_bottom": round(found.entropy_bits[1], 2),
-            })  # fmt: skip
-            print(rows[-1], flush=True)
-    return rows
+@dataclass
+class Reconstruction(Experiment):
+    """How well does the causal VQ-VAE-2 say what it heard? Unseen speakers and real recordings, beside baselines."""
 
+    name = "reconstruction"
+    spread = "one seed; the sets have 20, 1, 3 and 6 speakers"
+    rows = ("mean frame", "causal", "non-causal", "untrained")
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table as JSON: whole, or not at all."""
-    from causalcnn.speech import EmbeddedSpeech
+    checkpoints: Path = option(Path("book/checkpoints"), "the folder that holds the two models")
+    seconds: float = option(300.0, "of embedded test speech")
 
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder that holds the two models")
-    parser.add_argument("--seconds", type=float, default=300, help="of embedded test speech")
-    asked = parser.parse_args(arguments)
-    models: dict[str, Any] = {}
-    cards: dict[str, Any] = {}
-    for label, name in SHIPPED.items():
-        model, cards[label] = load_model(asked.checkpoints / name)
-        models[label] = model.eval()
-    seen = FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120))
-    models["untrained"] = untrained(models["causal"], seen)
-    table = {
-        "command": f"causalcnn experiment reconstruction book/measurements/{asked.to.name}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "score": "squared error of the speaking frames as a share of the variance about the set's own mean frame",
-        "parameters": sum(p.numel() for p in models["causal"].parameters()),
-        "trained": {
-            label: {key: card[key] for key in ("command", "corpus", "seed", "training", "sha256") if key in card}
-            for label, card in cards.items()
-        },
-        "spread": "one seed; the sets have 20, 1, 3 and 6 speakers",
-        "rows": measure(models, seconds=asked.seconds),
-    }
-    write_json(asked.to, table)
+    @cached_property
+    def trained(self) -> dict[str, tuple[Any, dict[str, Any]]]:
+        """The two shipped models, each with its card."""
+        return {row: load_model(self.checkpoints / name) for row, name in SHIPPED.items()}
 
+    @cached_property
+    def sets(self) -> dict[str, FeatureCorpus]:
+        """What is scored on, by name."""
+        return evaluation_sets(seconds=self.seconds)
 
-if __name__ == "__main__":
-    main()
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """The options, and which models these are."""
+        sums = {f"sha256 of {row}": card["sha256"] for row, (_, card) in self.trained.items()}
+        return super().settings(row, seed) | sums
+
+    def measure(self, row: str, seed: int) -> dict[str, dict[str, Any]]:
+        """What one model makes of every set."""
+        causal = self.trained["causal"][0]
+        if row == "untrained":
+            model = untrained(causal, FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120)))
+        else:
+            model = self.trained.get(row, self.trained["causal"])[0].eval()
+        found: dict[str, dict[str, Any]] = {}
+        for name, corpus in self.sets.items():
+            bands = bands_below(EVALUATION_MAX_HZ[name])
+            whole, frames = variance(corpus, bands, causal.config.floor_db)
+            found[name] = {"set": name, "speakers": len(corpus.speaker_names), "frames": frames, "bands": bands}
+            found[name] |= {"model": row}
+            if row == "mean frame":
+                found[name] |= {"error": 1.0, "rmse_db": round(math.sqrt(whole), 2)}
+                continue
+            scored = score(model, corpus, bands=bands)
+            found[name] |= {
+                "error": round(scored.error, 4),
+                "rmse_db": round(math.sqrt(scored.error * whole), 2),
+                "usage_top": round(scored.usage[0], 3),
+                "usage_bottom": round(scored.usage[1], 3),
+                "perplexity_top": round(scored.perplexity[0], 1),
+                "perplexity_bottom": round(scored.perplexity[1], 1),
+                "entropy_bits_top": round(scored.entropy_bits[0], 2),
+                "entropy_bits_bottom": round(scored.entropy_bits[1], 2),
+            }
+        return found
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """Every set × every model."""
+        models = [found[0] for found in results.values()]
+        return {
+            "score": "squared error of the speaking frames as a share of the variance about the set's own mean frame",
+            "parameters": sum(p.numel() for p in self.trained["causal"][0].parameters()),
+            "trained": {
+                row: {key: card[key] for key in ("command", "corpus", "seed", "training", "sha256") if key in card}
+                for row, (_, card) in self.trained.items()
+            },
+            "rows": [found[name] for name in models[0] for found in models],
+        }

@@ -1,6 +1,6 @@
 """Is dilation still worth it at 20 to 100 frames a second? Causal stacks of equal size, dilated in three ways.
 
-    causalcnn experiment dilation book/measurements/dilation.json
+    causalcnn experiment dilation --out book/measurements/dilation.json
 
 Six layers of kernel 3 with the same number of weights read 13, 25 or 127 frames, by their dilations alone. Two
 tasks on embedded speech ask for different amounts of past: which phone is this frame in (a phone is short), and
@@ -10,22 +10,21 @@ were not trained on. Synthetic speech is easier than real speech: compare rows, 
 
 from __future__ import annotations
 
-import argparse
-import platform
+import functools
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn._files import write_json
 from causalcnn.nn import CausalConv1d, CausalSequential, Residual
 from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
+from causalcnn.training import minimize
+from causalcnn_book.experiment import Experiment, Results, option
 
-__all__ = ["SETTINGS", "TASKS", "Recordings", "accuracy", "load", "main", "stack", "train"]
+__all__ = ["SETTINGS", "TASKS", "Dilation", "Recordings", "accuracy", "load", "num_classes", "stack", "train"]
 
 SETTINGS: dict[str, tuple[int, ...]] = {
     "dilation 1": (1,) * 6,
@@ -34,7 +33,13 @@ SETTINGS: dict[str, tuple[int, ...]] = {
 }
 """What differs between the networks: the dilation of each of the six layers."""
 TASKS = ("phone", "speaker")
-SEEDS = (0, 1, 2)
+ROWS = {
+    f"{task}, {rate_hz} Hz, {setting}": (task, rate_hz, setting)
+    for rate_hz in (100, 20)
+    for task in TASKS
+    for setting in SETTINGS
+}
+"""Task, frames a second and setting of every row."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Recordings:
         return self.phone if task == "phone" else self.speaker
 
 
+@functools.cache
 def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -> Recordings:
     """Embedded speech as frames; another seed says other sentences with the same voices.
 
@@ -94,6 +100,11 @@ def stack(dilations: Sequence[int], classes: int, *, channels: int = 32, seed: i
     return CausalSequential(CausalConv1d(80, channels, 1), *layers, nn.ReLU(), CausalConv1d(channels, classes, 1))
 
 
+def num_classes(task: str, data: Recordings) -> int:
+    """How many classes a task has."""
+    return len(PHONES) if task == "phone" else len(data.features)
+
+
 def _batches(data: Recordings, task: str, seconds: float, rows: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     targets, length = data.targets(task), round(seconds * data.rate_hz)
@@ -118,18 +129,16 @@ def train(
     Returns:
         The network in eval mode, and its loss at each step, in nats a frame.
     """
-    classes = len(PHONES) if task == "phone" else len(data.features)
-    network = stack(dilations, classes, seed=seed)
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    losses = []
-    for _, (x, target) in zip(range(steps), _batches(data, task, 4.0, rows, seed), strict=False):
-        loss = nn.functional.cross_entropy(network(x), target, ignore_index=-1)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.item())
+    network = stack(dilations, num_classes(task, data), seed=seed)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    batches = _batches(data, task, 4.0, rows, seed)
+
+    def loss(step: int) -> Tensor:
+        x, target = next(batches)
+        return nn.functional.cross_entropy(network(x), target, ignore_index=-1)
+
+    losses = minimize(loss, optimizer, steps, scheduler=scheduler)
     return network.eval(), losses
 
 
@@ -145,52 +154,49 @@ def accuracy(network: nn.Module, data: Recordings, task: str) -> float:
     return right / total
 
 
-def measure(*, steps: int, seconds: float, rates_hz: Sequence[int] = (100, 20)) -> list[dict[str, Any]]:
-    """Every task, rate and setting, over all seeds: the rows of the table."""
-    rows = []
-    for rate_hz in rates_hz:
-        data, held_out = load(seconds, seed=0, rate_hz=rate_hz), load(seconds / 4, seed=1, rate_hz=rate_hz)
-        for task in TASKS:
-            for name, dilations in SETTINGS.items():
-                networks = [train(data, task, dilations, steps=steps, seed=seed)[0] for seed in SEEDS]
-                each = [round(100 * accuracy(network, held_out, task), 2) for network in networks]
-                size = int(networks[0].field.size)
-                row = {
-                    "task": task,
-                    "rate_hz": rate_hz,
-                    "setting": name,
-                    "frames": size,
-                    "milliseconds": round(1000 * size / rate_hz),
-                    "parameters": sum(p.numel() for p in networks[0].parameters()),
-                    "percent": round(statistics.mean(each), 2),
-                    "spread": round(max(each) - min(each), 2),
-                    "each": each,
-                }
-                print(row, flush=True)
-                rows.append(row)
-    return rows
+@dataclass
+class Dilation(Experiment):
+    """Is dilation still worth it at 20 to 100 frames a second? Causal stacks of equal size, dilated in three ways."""
 
+    name = "dilation"
+    spread = "largest minus smallest of the seeds, in percentage points"
+    rows = tuple(ROWS)
+    seeds = (0, 1, 2)
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--steps", type=int, default=200, help="of training, each network")
-    parser.add_argument("--seconds", type=float, default=480, help="of speech to train on")
-    asked = parser.parse_args(arguments)
-    rows = measure(steps=asked.steps, seconds=asked.seconds)
-    sizes = f"--steps {asked.steps} --seconds {asked.seconds:g}"
-    table = {
-        "command": f"causalcnn experiment dilation book/measurements/{asked.to.name} {sizes}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "seeds": list(SEEDS),
-        "spread": "largest minus smallest of the seeds, in percentage points",
-        "corpus": "EmbeddedSpeech, 16 voices; other sentences by the same voices are held out",
-        "score": "percent of frames with speech whose class is named right",
-        "rows": rows,
-    }
-    write_json(asked.to, table)
+    steps: int = option(200, "of training, each network")
+    seconds: float = option(480.0, "of speech to train on")
 
+    def recordings(self, rate_hz: int) -> tuple[Recordings, Recordings]:
+        """What is trained on, and what is held out, at so many frames a second."""
+        return load(self.seconds, seed=0, rate_hz=rate_hz), load(self.seconds / 4, seed=1, rate_hz=rate_hz)
 
-if __name__ == "__main__":
-    main()
+    def measure(self, row: str, seed: int) -> float:
+        """Train one network; the percentage of held-out frames whose class it names."""
+        task, rate_hz, setting = ROWS[row]
+        data, held_out = self.recordings(rate_hz)
+        network, _ = train(data, task, SETTINGS[setting], steps=self.steps, seed=seed)
+        return round(100 * accuracy(network, held_out, task), 2)
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """One line for each task, rate and setting."""
+        return {
+            "corpus": "EmbeddedSpeech, 16 voices; other sentences by the same voices are held out",
+            "score": "percent of frames with speech whose class is named right",
+            "rows": [self._row(row, list(found.values())) for row, found in results.items()],
+        }
+
+    def _row(self, row: str, each: list[float]) -> dict[str, Any]:
+        task, rate_hz, setting = ROWS[row]
+        network = stack(SETTINGS[setting], num_classes(task, self.recordings(rate_hz)[0]))
+        size = int(network.field.size)
+        return {
+            "task": task,
+            "rate_hz": rate_hz,
+            "setting": setting,
+            "frames": size,
+            "milliseconds": round(1000 * size / rate_hz),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "percent": round(statistics.mean(each), 2),
+            "spread": round(max(each) - min(each), 2),
+            "each": each,
+        }

@@ -1,6 +1,6 @@
 """What do bins cost? Error in dB for 1 to 8 bits and three ranges, the bits that are needed, and the leak's size.
 
-    causalcnn experiment discretization book/measurements/discretization.json
+    causalcnn experiment discretization --out book/measurements/discretization.json
 
 The fixed range, and how crowded the top bin of the running one may be, are learned from the embedded training
 speakers; everything is measured on others. Errors are the root mean square over the frames that speak (those within
@@ -11,18 +11,17 @@ the embedded validation speakers.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import (
     EVALUATION_MAX_HZ,
@@ -37,16 +36,17 @@ from causalcnn.speech import (
     to_1d,
     to_2d,
 )
+from causalcnn_book.experiment import Experiment, Results, option
 
-__all__ = ["against_codes", "bang", "catching_up", "entropies", "error_db", "main", "measure", "ways"]
+__all__ = ["Discretization", "against_codes", "coders", "entropies", "error_db", "frames_cut_off", "moved_by_a_bang"]
 
-Way = Callable[[Tensor], Tensor]
+Coder = Callable[[Tensor], Tensor]
 BITS = range(1, 9)
 GAINS_DB = (-40, -30, -20, -10, 0, 10, 20, 30, 40)
 JUMPS_DB = (10, 20, 40)
 
 
-def ways(corpus: FeatureCorpus, bits: int) -> dict[str, Way]:
+def coders(corpus: FeatureCorpus, bits: int) -> dict[str, Coder]:
     """The three ranges, each as a function from features ``(1, 80, time)`` to what comes back of them.
 
     Args:
@@ -61,17 +61,17 @@ def ways(corpus: FeatureCorpus, bits: int) -> dict[str, Way]:
 
 
 @torch.no_grad()
-def error_db(way: Way, corpus: FeatureCorpus, floor_db: float, *, gain_db: float = 0.0, bands: int = 80) -> float:
+def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: float = 0.0, bands: int = 80) -> float:
     """The root mean squared error in dB over the frames that speak.
 
     Args:
-        way: one of :func:`ways`. floor_db: values below it, after the gain, count as this much.
+        coder: one of :func:`coders`. floor_db: values below it, after the gain, count as this much.
         gain_db: added to the recordings first; the floor moves with them. bands: so many of the lowest count.
     """
     squared, values, floor = 0.0, 0, floor_db + gain_db
     for clip in range(len(corpus)):
         x = corpus[clip].float()[None] + gain_db
-        difference = (way(x).clamp(min=floor) - x.clamp(min=floor))[0, :bands, speech_mask(x)[0]].double()
+        difference = (coder(x).clamp(min=floor) - x.clamp(min=floor))[0, :bands, speech_mask(x)[0]].double()
         squared, values = squared + float(difference.square().sum()), values + difference.numel()
     return math.sqrt(squared / values)
 
@@ -110,7 +110,7 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
 
 
 @torch.no_grad()
-def bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames: int = 5) -> dict[str, Any]:
+def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames: int = 5) -> dict[str, Any]:
     """A bang in the last frames of each recording: how many levels before it become others, under each range?
 
     Args:
@@ -144,90 +144,112 @@ def against_codes(model: CausalVQVAE2, corpus: FeatureCorpus, bins: UniformBins,
         model: the codec, in eval mode. corpus: what is coded. bins: with 3, 4 and 5 bits they are the rivals.
         bands: so many of the lowest count.
     """
-    floor, ways = model.config.floor_db, {"codes": lambda x: to_1d(model(to_2d(x)))}
+    coders_: dict[str, Coder] = {"codes": lambda x: to_1d(model(to_2d(x)))}
     for bits in (3, 4, 5):
         coarse = bins.coarser(bits)
-        ways[f"{bits} bits"] = functools.partial(_there_and_back, coarse)
-    return {name: round(error_db(way, corpus, floor, bands=bands), 3) for name, way in ways.items()}
+        coders_[f"{bits} bits"] = functools.partial(_there_and_back, coarse)
+    floor = model.config.floor_db
+    return {name: round(error_db(coder, corpus, floor, bands=bands), 3) for name, coder in coders_.items()}
 
 
 def _there_and_back(bins: UniformBins, x: Tensor) -> Tensor:
     return bins.decode(bins.encode(x))
 
 
-def catching_up(running: RunningBins, jump_db: float) -> int:
+def frames_cut_off(running: RunningBins, jump_db: float) -> int:
     """For how many frames a sound is cut off that begins ``jump_db`` above the range."""
     x = torch.full((1, 80, 200), float(running.bins.high_db + jump_db))
     return int(((running(x) - x).abs() > running.bins.step_db / 2 + 1e-3)[0, 0].sum())
 
 
-def measure(train: FeatureCorpus, sets: dict[str, FeatureCorpus], model: CausalVQVAE2 | None = None) -> dict[str, Any]:
-    """Every number of the table.
+@dataclass
+class Discretization(Experiment):
+    """What do bins cost? Error in dB for 1 to 8 bits and three ranges, the bits that are needed, the leak's size."""
 
-    Args:
-        train: what ranges and frequencies are learned from. sets: what is measured. model: a codec to compare with.
-    """
-    bins = UniformBins.fitted(train)
-    errors: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
-    for bits in BITS:
-        for way, coder in ways(train, bits).items():
-            for name, corpus in sets.items():
-                bands = bands_below(EVALUATION_MAX_HZ[name])
-                errors[name].setdefault(way, []).append(round(error_db(coder, corpus, bins.low_db, bands=bands), 3))
-    gains: dict[str, dict[str, list[float]]] = {}
-    for name in ("embedded", "prompts"):
-        if name in sets:
-            part = sets[name].part(60.0)
-            gains[name] = {
-                way: [round(error_db(coder, part, bins.low_db, gain_db=g), 3) for g in GAINS_DB]
-                for way, coder in ways(train, 8).items()
+    name = "discretization"
+    spread = "none: nothing here is drawn, and one range is learned once"
+    rows = ("rms_error_db", "rms_error_db_at_gain", "bits_a_value", "bang", "against_codes")
+
+    seconds: float = option(120.0, "of each set that is measured")
+    training_seconds: float = option(1_200.0, "of speech that the range is learned on")
+    model: Path = option(Path("book/checkpoints/vqvae2-tiny"), "codec to compare with")
+
+    @cached_property
+    def source(self) -> EmbeddedSpeech:
+        """What ranges and frequencies are learned from."""
+        return EmbeddedSpeech("train", speakers=60, seconds=self.training_seconds)
+
+    @cached_property
+    def train(self) -> FeatureCorpus:
+        """Its features."""
+        return FeatureCorpus.of(self.source)
+
+    @cached_property
+    def sets(self) -> dict[str, FeatureCorpus]:
+        """What is measured, by name."""
+        return evaluation_sets(self.seconds)
+
+    @cached_property
+    def codec(self) -> tuple[CausalVQVAE2, dict[str, Any]]:
+        """A codec to compare with, and its card."""
+        model, card = load_model(self.model)
+        return model.eval(), card
+
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """The options, and which codec it is."""
+        return super().settings(row, seed) | {"sha256": self.codec[1]["sha256"]}
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """One part of the table."""
+        bins = UniformBins.fitted(self.train)
+        if row == "rms_error_db":
+            return self._errors(bins.low_db)
+        if row == "rms_error_db_at_gain":
+            return self._errors_at_gain(bins.low_db)
+        if row == "bits_a_value":
+            return {str(bits): entropies(bins.coarser(bits), self.train, self.sets) for bits in BITS}
+        if row == "bang":
+            return {name: moved_by_a_bang(corpus) for name, corpus in self.sets.items()}
+        return {
+            name: against_codes(self.codec[0], corpus, bins, bands_below(EVALUATION_MAX_HZ[name]))
+            for name, corpus in self.sets.items()
+        }
+
+    def _errors(self, low_db: float) -> dict[str, dict[str, list[float]]]:
+        errors: dict[str, dict[str, list[float]]] = {name: {} for name in self.sets}
+        for bits in BITS:
+            for way, coder in coders(self.train, bits).items():
+                for name, corpus in self.sets.items():
+                    error = error_db(coder, corpus, low_db, bands=bands_below(EVALUATION_MAX_HZ[name]))
+                    errors[name].setdefault(way, []).append(round(error, 3))
+        return errors
+
+    def _errors_at_gain(self, low_db: float) -> dict[str, dict[str, list[float]]]:
+        parts = {name: self.sets[name].part(60.0) for name in ("embedded", "prompts") if name in self.sets}
+        return {
+            name: {
+                way: [round(error_db(coder, part, low_db, gain_db=gain), 3) for gain in GAINS_DB]
+                for way, coder in coders(self.train, 8).items()
             }
-    running = RunningBins.fitted(train)
-    return {
-        "range": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": round(bins.step_db, 4)},
-        "running": {
-            "top_bin_limit": [RunningBins.fitted(train, bits).top_bin_limit for bits in BITS],
-            "rise_db": running.rise_db,
-            "fall_db_per_second": running.fall_db_per_second,
-            "frames_cut_off": {str(jump): catching_up(running, jump) for jump in JUMPS_DB},
-        },
-        "bits": list(BITS),
-        "rms_error_db": errors,
-        "gains_db": list(GAINS_DB),
-        "rms_error_db_at_gain": gains,
-        "bits_a_value": {str(b): entropies(bins.coarser(b), train, sets) for b in BITS},
-        "bang": {name: bang(corpus) for name, corpus in sets.items()},
-        "against_codes": {}
-        if model is None
-        else {name: against_codes(model, of, bins, bands_below(EVALUATION_MAX_HZ[name])) for name, of in sets.items()},
-    }
+            for name, part in parts.items()
+        }
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--seconds", type=float, default=120, help="of each set that is measured")
-    parser.add_argument("--training-seconds", type=float, default=1_200, help="of speech that the range is learned on")
-    parser.add_argument(
-        "--model", type=Path, default=Path("book/checkpoints/vqvae2-tiny"), help="codec to compare with"
-    )
-    asked = parser.parse_args(arguments)
-    model, card = load_model(asked.model)
-    source = EmbeddedSpeech("train", speakers=60, seconds=asked.training_seconds)
-    sets = evaluation_sets(asked.seconds)
-    table = {
-        "command": f"causalcnn experiment discretization book/measurements/{asked.to.name}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "learned_on": repr(source),
-        "sets": {name: {"clips": len(of), "seconds": round(of.seconds)} for name, of in sets.items()},
-        "seeds": [source.seed],
-        "spread": "none: nothing here is drawn, and one range is learned once",
-        "codec": {"sha256": card["sha256"], "bits_per_second": model.bits_per_second},
-        **measure(FeatureCorpus.of(source), sets, model.eval()),
-    }
-    write_json(asked.to, table)
-
-
-if __name__ == "__main__":
-    main()
+    def table(self, results: Results) -> dict[str, Any]:
+        """What was learned, and every part."""
+        bins, running = UniformBins.fitted(self.train), RunningBins.fitted(self.train)
+        model, card = self.codec
+        return {
+            "learned_on": repr(self.source),
+            "sets": {name: {"clips": len(of), "seconds": round(of.seconds)} for name, of in self.sets.items()},
+            "codec": {"sha256": card["sha256"], "bits_per_second": model.bits_per_second},
+            "range": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": round(bins.step_db, 4)},
+            "running": {
+                "top_bin_limit": [RunningBins.fitted(self.train, bits).top_bin_limit for bits in BITS],
+                "rise_db": running.rise_db,
+                "fall_db_per_second": running.fall_db_per_second,
+                "frames_cut_off": {str(jump): frames_cut_off(running, jump) for jump in JUMPS_DB},
+            },
+            "bits": list(BITS),
+            "gains_db": list(GAINS_DB),
+            **{row: found[0] for row, found in results.items()},
+        }

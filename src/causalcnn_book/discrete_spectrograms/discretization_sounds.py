@@ -1,6 +1,6 @@
 """A sentence from 2, 4, … 256 bins, as sound: what the figure of the bins plays.
 
-    causalcnn experiment discretization-sounds book/measurements/discretization-sounds.json
+    causalcnn experiment discretization-sounds --out book/measurements/discretization-sounds.json
 
 Its range is that of ``discretization.json`` beside it. Each sound takes five seconds on one core, most of it to spread
 bands over frequencies, so the sounds are kept. None is normalised: all have the same gain. Beside them stands how far
@@ -9,25 +9,26 @@ the spectrogram of each sound is from the sentence's, which counts what the bins
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import platform
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, speech_mask, synthesize
 from causalcnn.speech.playback import Player
+from causalcnn_book.experiment import Experiment, Results, option
 
-__all__ = ["GAIN", "SENTENCE", "SPEAKER", "kept_sounds", "main"]
+__all__ = ["GAIN", "SENTENCE", "SPEAKER", "DiscretizationSounds", "kept_sounds"]
 
 SENTENCE, SPEAKER = "Eight bits are enough, and one is not.", 1203
 GAIN = 0.8
 """Of all sounds, so that none of them clips."""
+TITLES = ("80 bands, no bins", *(f"{2**bits} bins" for bits in range(1, 9)))
 
 
 def kept_sounds(file: str | Path) -> tuple[Player, ...]:
@@ -46,9 +47,8 @@ def kept_sounds(file: str | Path) -> tuple[Player, ...]:
             "causalcnn experiment discretization-sounds writes it"
         )
     kept = json.loads(path.read_text("utf8"))
-    titles = ["80 bands, no bins", *(f"{2**bits} bins" for bits in range(1, 9))]
     return tuple(
-        Player(title, base64.b64decode(mp3), kept["seconds"]) for title, mp3 in zip(titles, kept["mp3"], strict=True)
+        Player(title, base64.b64decode(mp3), kept["seconds"]) for title, mp3 in zip(TITLES, kept["mp3"], strict=True)
     )
 
 
@@ -58,34 +58,48 @@ def _error_db(sound: Tensor, wanted: Tensor, floor_db: float) -> float:
     return float(difference[:, speech_mask(wanted)].double().square().mean().sqrt())
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the sounds, and write them as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    asked = parser.parse_args(arguments)
-    found = json.loads((asked.to.parent / "discretization.json").read_text("utf8"))["range"]
-    bins = UniformBins(found["low_db"], found["high_db"])
-    features = LogMel()(synthesize(SENTENCE, speaker=SPEAKER).tensor())[0]
-    coarse = [bins.coarser(bits) for bits in range(1, 9)]
-    values = [features, *(one.decode(one.encode(features)) for one in coarse)]
-    made = [griffin_lim(value) for value in values]
-    sounds = [player(sound * GAIN) for sound in made]
-    wrong = [_error_db(torch.from_numpy(sound), features, bins.low_db) for sound in made]
-    table = {
-        "command": f"causalcnn experiment discretization-sounds book/measurements/{asked.to.name}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "seeds": [0],
-        "spread": "none: sounds are not averaged",
-        "sentence": SENTENCE,
-        "speaker": SPEAKER,
-        "range": [bins.low_db, bins.high_db],
-        "gain": GAIN,
-        "seconds": sounds[0].seconds,
-        "rms_error_db": [round(error, 3) for error in wrong],
-        "mp3": [base64.b64encode(sound.mp3).decode("ascii") for sound in sounds],
-    }
-    write_json(asked.to, table)
+@dataclass
+class DiscretizationSounds(Experiment):
+    """A sentence from 2, 4, … 256 bins, as sound: what the figure of the bins plays."""
 
+    name = "discretization-sounds"
+    spread = "none: sounds are not averaged"
+    rows = tuple(TITLES)
 
-if __name__ == "__main__":
-    main()
+    ranges: Path = option(Path("book/measurements/discretization.json"), "the table whose range is used")
+
+    @cached_property
+    def bins(self) -> UniformBins:
+        """Those of 8 bits."""
+        found = json.loads(self.ranges.read_text("utf8"))["range"]
+        return UniformBins(found["low_db"], found["high_db"])
+
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """The range, wherever it comes from."""
+        return {"low_db": self.bins.low_db, "high_db": self.bins.high_db}
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """One sound, its length, and how far its spectrogram is from the sentence's."""
+        features = LogMel()(synthesize(SENTENCE, speaker=SPEAKER).tensor())[0]
+        bits = TITLES.index(row)
+        coarse = self.bins.coarser(bits) if bits else None
+        sound = griffin_lim(coarse.decode(coarse.encode(features)) if coarse else features)
+        played = player(sound * GAIN)
+        return {
+            "mp3": base64.b64encode(played.mp3).decode("ascii"),
+            "seconds": played.seconds,
+            "rms_error_db": round(_error_db(torch.from_numpy(sound), features, self.bins.low_db), 3),
+        }
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """The sounds, from none to 8 bits."""
+        sounds = [found[0] for found in results.values()]
+        return {
+            "sentence": SENTENCE,
+            "speaker": SPEAKER,
+            "range": [self.bins.low_db, self.bins.high_db],
+            "gain": GAIN,
+            "seconds": sounds[0]["seconds"],
+            "rms_error_db": [sound["rms_error_db"] for sound in sounds],
+            "mp3": [sound["mp3"] for sound in sounds],
+        }

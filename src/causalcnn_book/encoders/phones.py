@@ -9,23 +9,19 @@ parameters is spread over the past. Nothing is chosen on the test speakers.
 
 from __future__ import annotations
 
-import argparse
+import functools
 import math
-import platform
 import statistics
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causalcnn._extras import require
-from causalcnn._files import write_json
 from causalcnn.field import Field
 from causalcnn.nn import (
     CausalConv1d,
@@ -36,8 +32,18 @@ from causalcnn.nn import (
     ResidualBlock2d,
 )
 from causalcnn.speech import MELS, PHONES, EmbeddedSpeech, LogMel, Utterance
+from causalcnn.training import minimize
+from causalcnn_book.experiment import (
+    OVER_SEEDS,
+    Experiment,
+    Results,
+    by_seed,
+    option,
+    refuse_shared,
+    summary,
+)
 
-__all__ = ["ROWS", "OverPicture", "PhoneData", "Row", "build", "fit", "run", "score", "widths"]
+__all__ = ["ROWS", "OverPicture", "PhoneData", "Phones", "Row", "build", "fit", "num_parameters", "score", "widths"]
 
 LEARNING_RATE = 1e-2
 """On the validation speakers, and with two rows, it was better than 4e-3; nothing else was tried."""
@@ -135,16 +141,17 @@ def build(row: Row, channels: int, out_channels: int) -> CausalModule:
     return CausalSequential(OverPicture(inner, MELS), nn.ReLU(), head)
 
 
-def parameters_of(network: nn.Module) -> int:
+def num_parameters(network: nn.Module) -> int:
     """How many numbers training sets."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@functools.cache
 def widths(row: Row, parameters: int) -> tuple[int, int]:
     """``channels`` and ``out_channels`` with which a row has as nearly as possible so many parameters."""
 
     def off(channels: int, out_channels: int) -> int:
-        return parameters_of(build(row, channels, out_channels)) - parameters
+        return num_parameters(build(row, channels, out_channels)) - parameters
 
     with torch.random.fork_rng(devices=[]):
         channels = 2
@@ -221,42 +228,17 @@ def fit(
         The loss of every step, in bits a frame.
     """
     draw = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    losses = []
-    network.train()
-    for _ in _counted(steps) if progress else range(steps):
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+
+    def loss(step: int) -> Tensor:
         x, y = data.crops(crops, frames, draw)
-        loss = functional.cross_entropy(network(x), y, ignore_index=IGNORED)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        plan.step()
-        losses.append(loss.item() / math.log(2))
+        return functional.cross_entropy(network(x), y, ignore_index=IGNORED)
+
+    network.train()
+    losses = minimize(loss, optimizer, steps, scheduler=scheduler, progress=progress)
     network.eval()
-    return losses
-
-
-def _counted(steps: int) -> Iterator[int]:
-    """The steps behind a progress bar: in a notebook one line that stays, elsewhere tqdm's."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not hasattr(shell, "kernel"):
-        yield from require("tqdm", extra="train").tqdm(range(steps), unit="step")
-        return
-    display = require("IPython.display", extra="figures").display
-    start, due, handle = time.perf_counter(), 0.0, None
-    for step in range(steps + 1):
-        passed = time.perf_counter() - start
-        if step == steps or passed >= due:
-            full = round(24 * step / steps)
-            line = f"{'█' * full}{'·' * (24 - full)} {step} of {steps} steps, {passed:.0f} s"
-            if handle is None:
-                handle = display({"text/plain": line}, raw=True, display_id=True)
-            else:
-                handle.update({"text/plain": line}, raw=True)
-            due = passed + 0.3
-        if step < steps:
-            yield step
+    return [nats / math.log(2) for nats in losses]
 
 
 @torch.no_grad()
@@ -270,121 +252,76 @@ def score(network: nn.Module, data: PhoneData) -> tuple[float, float]:
     return right / len(data), bits / len(data)
 
 
-# --------------------------------------------------------------------------------------------------- table
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
-"""Student's t for a two-sided interval of 95 %, by degrees of freedom."""
+# -------------------------------------------------------------------------------------------------- table
+@dataclass
+class Phones(Experiment):
+    """Phone classification: what stacks of causal convolutions buy."""
 
+    name = "phones"
+    spread = OVER_SEEDS
+    rows = tuple(ROWS)
+    seeds = (0, 1, 2, 3, 4)
 
-def summary(values: Sequence[float], digits: int = 4) -> dict[str, Any]:
-    """Mean, half of the 95 % interval of the mean (Student's t), and the values themselves."""
-    half = T_95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    rounded = [round(value, digits) for value in values]
-    return {
-        "mean": round(statistics.mean(values), digits),
-        "half_interval": None if half is None else round(half, digits),
-        "by_seed": rounded,
-    }
+    parameters: int = option(20_000, "of every network")
+    steps: int = option(400, "updates of every network")
 
+    @cached_property
+    def corpora(self) -> tuple[EmbeddedSpeech, EmbeddedSpeech]:
+        """Speech to train on, and speech of other speakers to test on."""
+        return EmbeddedSpeech("train", speakers=40, seconds=480), EmbeddedSpeech("test", speakers=20, seconds=120)
 
-def run(
-    names: Sequence[str] = tuple(ROWS),
-    *,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-    parameters: int = 20_000,
-    steps: int = 400,
-    train: EmbeddedSpeech | None = None,
-    test: EmbeddedSpeech | None = None,
-    out: Path | None = None,
-    say: bool = False,
-) -> dict[str, Any]:
-    """Train and score every row with every seed.
+    @cached_property
+    def data(self) -> tuple[PhoneData, PhoneData]:
+        """The frames of both corpora."""
+        refuse_shared(*self.corpora)
+        train = PhoneData.of(self.corpora[0])
+        return train, PhoneData.of(self.corpora[1], like=train)
 
-    Args:
-        names: which of ``ROWS``. seeds: of the weights and of the pieces of speech. parameters: of every network.
-        steps: updates of every network. train, test: corpora; their speakers must not meet.
-        out: a JSON file, written anew after each row, so that a stop loses nothing. say: print the rows.
+    def build(self, row: str) -> CausalModule:
+        """The untrained network of a row."""
+        return build(ROWS[row], *widths(ROWS[row], self.parameters))
 
-    Returns:
-        The table: settings, and for each row its widths, parameters, field, accuracy, bits and seconds.
-    """
-    train = train or EmbeddedSpeech("train", speakers=40, seconds=480)
-    test = test or EmbeddedSpeech("test", speakers=20, seconds=120)
-    if shared := set(train.speaker_names) & set(test.speaker_names):
-        raise ValueError(f"the speakers {sorted(shared)} are in both corpora; a test needs voices that are new")
-    known = PhoneData.of(train)
-    unheard = PhoneData.of(test, like=known)
-    table: dict[str, Any] = {
-        "what": "frame-wise phone classification of embedded speech, unheard speakers, no label delay",
-        "command": "run() of causalcnn_book.encoders.phones",
-        "device": f"CPU ({platform.machine()}), {torch.get_num_threads()} thread, torch {torch.__version__}",
-        "seeds": list(seeds),
-        "spread": "half of the 95 % interval of the mean over seeds, Student's t",
-        "settings": {
-            "parameters": parameters,
-            "steps": steps,
-            "crops": CROPS,
-            "crop_frames": CROP_FRAMES,
-            "learning_rate": LEARNING_RATE,
-            "learning_rate_chosen": "on validation speakers, of 0.004 and 0.01, with two rows",
-        },
-        "train": {"corpus": repr(train), "frames": len(known)},
-        "test": {"corpus": repr(test), "frames": len(unheard)},
-        "most_frequent_phone": round(float(torch.bincount(torch.cat(unheard.labels)).max()) / len(unheard), 4),
-        "rows": {},
-    }
-    for name in names:
-        table["rows"][name] = _row(ROWS[name], known, unheard, seeds, parameters, steps)
-        if say:
-            line = table["rows"][name]
-            print(f"{line['says']:36} {line['parameters']:6} {line['accuracy']} {line['seconds']}", flush=True)
-        if out is not None:
-            write_json(out, table)
-    return table
-
-
-def _row(
-    row: Row, known: PhoneData, unheard: PhoneData, seeds: Sequence[int], parameters: int, steps: int
-) -> dict[str, Any]:
-    channels, out_channels = widths(row, parameters)
-    results = []
-    for seed in seeds:
+    def measure(self, row: str, seed: int) -> dict[str, float]:
+        """Train one network; its score on the test speakers, its last losses, and the CPU's seconds."""
+        train, test = self.data
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build(row, channels, out_channels)
+            network = self.build(row)
         start = time.process_time()
-        losses = fit(network, known, steps=steps, seed=seed)
+        losses = fit(network, train, steps=self.steps, seed=seed)
         seconds = time.process_time() - start
-        results.append((*score(network, unheard), seconds, statistics.mean(losses[-20:])))
-    accuracy, bits, seconds_, train_bits = zip(*results, strict=True)
-    reads = network.field
-    return {
-        "says": row.says,
-        "channels": channels,
-        "out_channels": out_channels,
-        "parameters": parameters_of(network),
-        "field": {"size": int(reads.size), "taps": int(reads.taps), "holes": int(reads.holes)},
-        "accuracy": summary(accuracy),
-        "bits": summary(bits),
-        "train_bits": summary(train_bits),
-        "seconds": summary(seconds_, 1),
-    }
+        accuracy, bits = score(network, test)
+        return {"accuracy": accuracy, "bits": bits, "train_bits": statistics.mean(losses[-20:]), "seconds": seconds}
 
+    def table(self, results: Results) -> dict[str, Any]:
+        """Settings, and for each row its widths, parameters, field and scores."""
+        (train, test), corpora = self.data, self.corpora
+        labels = torch.cat(test.labels)
+        return {
+            "what": "frame-wise phone classification of embedded speech, unheard speakers, no label delay",
+            "settings": {
+                "parameters": self.parameters,
+                "steps": self.steps,
+                "crops": CROPS,
+                "crop_frames": CROP_FRAMES,
+                "learning_rate": LEARNING_RATE,
+                "learning_rate_chosen": "on validation speakers, of 0.004 and 0.01, with two rows",
+            },
+            "train": {"corpus": repr(corpora[0]), "frames": len(train)},
+            "test": {"corpus": repr(corpora[1]), "frames": len(test)},
+            "most_frequent_phone": round(float(torch.bincount(labels).max()) / len(test), 4),
+            "rows": {row: self._row(row, results[row]) for row in results},
+        }
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: measure the table and write it."""
-    parser = argparse.ArgumentParser(description="Phone classification: what stacks of causal convolutions buy.")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--parameters", type=int, default=20_000, help="of every network")
-    parser.add_argument("--steps", type=int, default=400, help="updates of every network")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    table = run(given.rows, seeds=given.seeds, parameters=given.parameters, steps=given.steps, out=given.out, say=True)
-    table["command"] = " ".join(["causalcnn experiment phones", *(arguments or sys.argv[1:])])
-    write_json(given.out, table)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    def _row(self, row: str, results: Mapping[int, Any]) -> dict[str, Any]:
+        network, (channels, out_channels) = self.build(row), widths(ROWS[row], self.parameters)
+        reads = network.field
+        return {
+            "says": ROWS[row].says,
+            "channels": channels,
+            "out_channels": out_channels,
+            "parameters": num_parameters(network),
+            "field": {"size": int(reads.size), "taps": int(reads.taps), "holes": int(reads.holes)},
+            **{key: summary(by_seed(results, key)) for key in ("accuracy", "bits", "train_bits")},
+            "seconds": summary(by_seed(results, "seconds"), 1),
+        }

@@ -1,4 +1,4 @@
-"""What the drift of generated speech is measured with: prompts, frames drawn one ahead, a judge, a distance, looks."""
+"""What the drift of generated speech is measured with: prompts, frames drawn one ahead, a judge, a distance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from causalcnn.models import AutoregressiveModel
 from causalcnn.speech import FeatureCorpus, frame_level_db
 
-__all__ = ["LinearJudge", "continuations", "distance_db", "looks", "one_frame_ahead"]
+__all__ = ["LinearJudge", "continuations", "distance_db", "frame_statistics", "one_frame_ahead"]
 
 SILENT_BELOW_DB = 40.0
 
@@ -135,7 +135,7 @@ def distance_db(one: Tensor, other: Tensor) -> float:
     return math.sqrt(float((a.mean(0) - b.mean(0)).square().sum() + spread.clamp(min=0)) / a.shape[1])
 
 
-def looks(frames: Tensor, before: Tensor, level_db: float) -> dict[str, Tensor]:
+def frame_statistics(frames: Tensor, before: Tensor, level_db: float) -> dict[str, Tensor]:
     """What frames are like, each ``(rows, time)``: ``level``, ``silent``, ``contrast``, ``step``.
 
     Args:

@@ -1,31 +1,27 @@
 """How many bits does a value of a spectrogram cost? Models of the next frame in one table, in one unit.
 
-    causalcnn experiment likelihood book/measurements/likelihood.json
+    causalcnn experiment likelihood --out book/measurements/likelihood.json
 
 Every model is trained on the same pieces of embedded speech, varied as by other microphones and rooms, for the same
 number of steps, and scored in bits per value of the same 8-bit grid, on speakers that nobody has trained on and
 nothing was tuned on. Real recordings are brought to the level of the training speech, one gain for each speaker;
-digits that were recorded at 8 kHz are scored below 4 kHz. A run that is there already is not run again, so that the
-table can be interrupted, and filled by several processes (``--rows``).
+digits that were recorded at 8 kHz are scored below 4 kHz. Several processes can fill the table: each
+with other ``--rows`` and the same ``--runs``, then one command with all rows writes it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn._files import write_json
 from causalcnn.field import Field
 from causalcnn.models import (
     MODELS,
@@ -52,10 +48,15 @@ from causalcnn.speech import (
     speech_mask,
 )
 from causalcnn.training import train
+from causalcnn_book.experiment import Experiment, Results, by_seed, option
 
-__all__ = ["Copy", "Histogram", "Task", "main", "models", "run", "score"]
+__all__ = ["Copy", "Histogram", "Likelihood", "Task", "models", "score", "train_and_score"]
 
-SEEDS = (0, 1, 2)
+ROWS = (
+    "histogram", "copy", "logistics", "gaussian", "gaussians", "categorical-4", "categorical-6", "categorical-8", "2d",
+    "dilation 3", "stacks", "no glimpse", "own samples", "pixelcnn", "melnet",
+)  # fmt: skip
+"""The names of :func:`models`, which takes a moment to make them."""
 STEPS, BATCH_ROWS, FRAMES = 400, 8, 64
 LEARNING_RATE = 3e-3
 
@@ -181,7 +182,7 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
     return {"bits": total / frames, "speaking": spoken / spoken_frames}
 
 
-def run(
+def train_and_score(
     name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
 ) -> tuple[dict[str, Any], AutoregressiveModel]:
     """Train one row with one seed, and score it on every set; also the model, in eval mode."""
@@ -227,72 +228,52 @@ def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
     return {name: round(statistics.median(values[1:]), 1) for name, values in taken.items()}
 
 
-def table(runs: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Any]:
-    """The runs as one table: for each row lists over seeds, and what a step of its training costs."""
-    cost = costs(task)
-    rows: dict[str, dict[str, Any]] = {}
-    for found in sorted(runs, key=lambda each: each["seed"]):
-        row = rows.setdefault(found["row"], {
-            **{key: found[key] for key in ("model", "config", "parameters", "steps")},
-            "milliseconds_a_step": cost[found["row"]],
-            "seeds": [], "loss": [],
-            "bits": {key: [] for key in found["bits"]}, "speaking": {key: [] for key in found["speaking"]},
-        })  # fmt: skip
-        for key, value in (("seeds", found["seed"]), ("loss", found["loss"])):
-            row[key].append(value)
-        for kind in ("bits", "speaking"):
-            for key, value in found[kind].items():
-                row[kind][key].append(value)
-    order = list(models(task.bins))
+@dataclass
+class Likelihood(Experiment):
+    """How many bits does a value of a spectrogram cost? Models of the next frame in one table, in one unit."""
+
+    name = "likelihood"
+    spread = "one value for each seed, of the weights and of the training batches"
+    rows = ROWS
+    seeds = (0, 1, 2)
+
+    steps: int = option(STEPS, "of every training")
+
+    @cached_property
+    def task(self) -> Task:
+        """What every row is trained and scored on."""
+        return Task.usual()
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """Train one model and score it. It is kept beside the finished rows, for those who want to hear it."""
+        found, model = train_and_score(row, seed, self.task, steps=self.steps, progress=True)
+        if model.name in MODELS:  # baselines are not worth a file
+            about = {"row": row, "seed": seed, "steps": self.steps}
+            save_model(self.folder / f"{row.replace(' ', '-')}-{seed}", model, about)
+        return found
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """For each row lists over seeds, and what a step of its training costs."""
+        task, cost = self.task, costs(self.task)
+        return {
+            "unit": "bits per value of the 8-bit grid, over all real frames; speaking: over frames that are no silence",
+            "cost": "milliseconds_a_step: forward and backward of a batch, CPU time, one thread, median of 5",
+            "bins": asdict(task.bins),
+            "trained_on": {"corpus": repr(task.corpus), "rows": BATCH_ROWS, "frames": FRAMES, "rate": LEARNING_RATE},
+            "sets": {key: {"frames": corpus.frames, "speakers": len(corpus.speaker_names),
+                           "bands": bands_below(EVALUATION_MAX_HZ[key])} for key, corpus in task.sets.items()},
+            "uniform": 8.0,
+            "rows": {row: _row(found, cost[row]) for row, found in results.items()},
+        }  # fmt: skip
+
+
+def _row(found: Mapping[int, Any], cost: float) -> dict[str, Any]:
+    first = next(iter(found.values()))
     return {
-        "command": "causalcnn experiment likelihood book/measurements/likelihood.json",
-        "device": f"CPU, {platform.machine()}, one thread, torch {torch.__version__.split('+')[0]}",
-        "unit": "bits per value of the 8-bit grid, over all real frames; speaking: over frames that are no silence",
-        "spread": "one value for each seed, of the weights and of the training batches",
-        "cost": "milliseconds_a_step: forward and backward of a batch, CPU time, one thread, median of 5",
-        "bins": asdict(task.bins),
-        "trained_on": {"corpus": repr(task.corpus), "rows": BATCH_ROWS, "frames": FRAMES, "rate": LEARNING_RATE},
-        "sets": {key: {"frames": corpus.frames, "speakers": len(corpus.speaker_names),
-                       "bands": bands_below(EVALUATION_MAX_HZ[key])} for key, corpus in task.sets.items()},
-        "uniform": 8.0,
-        "rows": {name: rows[name] for name in order if name in rows},
+        **{key: first[key] for key in ("model", "config", "parameters", "steps")},
+        "milliseconds_a_step": cost,
+        "seeds": list(found),
+        "loss": by_seed(found, "loss"),
+        **{kind: {key: [each[kind][key] for each in found.values()] for key in first[kind]}
+           for kind in ("bits", "speaking")},
     }  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, and write the table as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(
-        prog="causalcnn experiment likelihood", description=(__doc__ or "").split("\n")[0]
-    )  # fmt: skip
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; default: all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"of every training; default: {STEPS}")
-    parser.add_argument("--runs", type=Path, help="the folder of the single runs; default: beside the file")
-    asked = parser.parse_args(arguments)
-    task = Task.usual()
-    known = list(models(task.bins))
-    unknown = sorted(set(asked.rows or ()) - set(known))
-    if unknown:
-        parser.error(f"no row is called {', '.join(unknown)}; there are {', '.join(known)}")
-    folder = asked.runs or asked.to.with_suffix(".runs")
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in asked.seeds:
-        for name in asked.rows or known:
-            file = folder / f"{name.replace(' ', '-')}-{seed}-{asked.steps}.run.json"
-            if file.exists():
-                continue
-            found, model = run(name, seed, task, steps=asked.steps, progress=True)
-            if model.name in MODELS:  # for those who want to hear it; baselines are not worth a file
-                save_model(
-                    file.with_suffix("").with_suffix(""), model, {"row": name, "seed": seed, "steps": asked.steps}
-                )
-            write_json(file, found)
-            print(name, seed, found["bits"], flush=True)
-    runs = [json.loads(file.read_text("utf8")) for file in sorted(folder.glob(f"*-{asked.steps}.run.json"))]
-    write_json(asked.to, table(runs, task))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -10,24 +10,21 @@ mixture of four, and a histogram.
 
 from __future__ import annotations
 
-import argparse
 import math
-import platform
-import statistics
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.models import OutputDistribution, get_distribution
 from causalcnn.models.distributions import LEVELS
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
+from causalcnn.training import minimize
+from causalcnn_book.experiment import Experiment, Results, option, refuse_shared, summary
 
-__all__ = ["contexts", "fitted", "main", "neighbours", "run"]
+__all__ = ["Neighbors", "contexts", "fitted", "neighbor_values", "prices"]
 
 FINE, COARSE = 32, 8
 """Parts of the range in which a neighbour is told, for the first table and for the second."""
@@ -37,7 +34,7 @@ FITTED = ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4", "logistic-mixt
 """What is fitted to the contexts; the first has one spread for all of them."""
 
 
-def neighbours(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def neighbor_values(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every value that has both neighbours, the value of the frame before it, and that of the band below it.
 
     Shape: ``(mels, time)`` → three times ``(mels − 1)·(time − 1)``
@@ -51,7 +48,7 @@ def contexts(levels: Tensor, parts: int = COARSE) -> Tensor:
     Args:
         levels: 8-bit levels, ``(mels, time)``. parts: a power of two.
     """
-    here, before, below = neighbours(levels)
+    here, before, below = neighbor_values(levels)
     wide = 256 // parts
     context = (before // wide) * parts + below // wide
     return torch.bincount(context * LEVELS + here, minlength=parts**2 * LEVELS).view(-1, LEVELS)
@@ -63,7 +60,7 @@ def _smooth(counts: Tensor, prior: Tensor) -> Tensor:
 
 def _given(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
     """The context of every value and the number of contexts, by the name of what is told."""
-    here, before, below = neighbours(levels)
+    here, before, below = neighbor_values(levels)
     wide, eighth = 256 // FINE, 256 // COARSE
     return {
         "nothing": (torch.zeros_like(here), 1),
@@ -76,7 +73,7 @@ def _given(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
 
 
 def _tables(levels: Tensor) -> dict[str, Tensor]:
-    here = neighbours(levels)[0]
+    here = neighbor_values(levels)[0]
     return {
         name: torch.bincount(context * LEVELS + here, minlength=size * LEVELS).view(-1, LEVELS).double()
         for name, (context, size) in _given(levels).items()
@@ -94,19 +91,48 @@ def fitted(distribution: OutputDistribution, histograms: Tensor, shares: Tensor,
     """
     each = distribution.initial_bias().repeat(len(histograms), 1).requires_grad_()
     every = torch.arange(LEVELS).expand(len(histograms), -1)
-    optimiser = torch.optim.Adam([each, *distribution.parameters()], lr=0.05)
-    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    optimizer = torch.optim.Adam([each, *distribution.parameters()], lr=0.05)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     weights = (histograms * (shares[:, None] + 1e-4)).float()
-    for _ in range(steps):
-        optimiser.zero_grad()
-        (-(weights * distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every)).sum()).backward()
-        optimiser.step()
-        rate.step()
+
+    def price(step: int) -> Tensor:
+        return -(weights * distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every)).sum()
+
+    minimize(price, optimizer, steps, scheduler=scheduler)
     with torch.no_grad():
         return distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every).double()
 
 
-def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[str, Any]:
+@dataclass
+class Neighbors(Experiment):
+    """What a value's neighbors tell of it."""
+
+    name = "neighbors"
+    spread = "half of the 95 % interval of the mean over the 20 speakers, Student's t"
+
+    steps: int = option(600, "of gradient descent, each distribution")
+
+    @cached_property
+    def corpora(self) -> tuple[EmbeddedSpeech, EmbeddedSpeech]:
+        """Speech to count on, and speech of other speakers to price."""
+        return EmbeddedSpeech("train", speakers=40, seconds=480), EmbeddedSpeech("test", speakers=20, seconds=240)
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """See :func:`prices`."""
+        return prices(*(FeatureCorpus.of(corpus) for corpus in self.corpora), steps=self.steps)
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """The prices, and what they were counted on."""
+        train, test = self.corpora
+        return {
+            "what": "bits for a value of embedded speech given its neighbours, on unheard speakers",
+            "train": repr(train),
+            "test": repr(test),
+            **results["all"][0],
+        }
+
+
+def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[str, Any]:
     """Count on one corpus, price on the other.
 
     Args:
@@ -119,8 +145,7 @@ def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[
     Raises:
         ValueError: a speaker is in both corpora.
     """
-    if shared := set(train.speaker_names) & set(test.speaker_names):
-        raise ValueError(f"the speakers {sorted(shared)} are in both corpora; a test needs voices that are new")
+    refuse_shared(train, test)
     bins = UniformBins.fitted(train)
     tables = _tables(bins.encode(torch.cat(list(train), 1)))
     prior = (tables["nothing"][0] + 1) / (tables["nothing"].sum() + LEVELS)
@@ -135,46 +160,13 @@ def run(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> dict[
     priced: dict[str, list[float]] = {name: [] for name in distributions}
     for speaker in test.speaker_names:
         levels = bins.encode(torch.cat(list(test.only(speaker)), 1))
-        here, told = neighbours(levels)[0], _given(levels)
+        here, told = neighbor_values(levels)[0], _given(levels)
         for name, table in smooth.items():
             given[name].append(float(-table[told[name][0], here].log2().mean()))
         for name, logs in distributions.items():
             priced[name].append(float(-logs[told["eighths"][0], here].mean() / math.log(2)))
     return {
         "bins": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": bins.step_db},
-        "given": {name: _over_speakers(bits) for name, bits in given.items()},
-        "distributions": {name: _over_speakers(bits) for name, bits in priced.items()},
+        "given": {name: summary(bits, by="speaker") for name, bits in given.items()},
+        "distributions": {name: summary(bits, by="speaker") for name, bits in priced.items()},
     }
-
-
-def _over_speakers(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, half of its 95 % interval (normal), and the values."""
-    half = 1.96 * statistics.stdev(values) / math.sqrt(len(values))
-    rounded = [round(value, 4) for value in values]
-    return {"mean": round(statistics.mean(values), 4), "half_interval": round(half, 4), "by_speaker": rounded}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: measure and write."""
-    parser = argparse.ArgumentParser(description="What a value's neighbours tell of it.")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    given = parser.parse_args(arguments)
-    train, test = EmbeddedSpeech("train", speakers=40, seconds=480), EmbeddedSpeech("test", speakers=20, seconds=240)
-    found = {
-        "what": "bits for a value of embedded speech given its neighbours, on unheard speakers",
-        "command": " ".join(["causalcnn experiment neighbors", *(arguments or sys.argv[1:])]),
-        "device": f"CPU ({platform.machine()}), torch {torch.__version__}",
-        "seeds": [0],
-        "spread": "half of the 95 % interval of the mean over the 20 speakers",
-        "train": repr(train),
-        "test": repr(test),
-        **run(FeatureCorpus.of(train), FeatureCorpus.of(test)),
-    }
-    write_json(given.out, found)
-    for kind in ("given", "distributions"):
-        print(kind, {name: row["mean"] for name, row in found[kind].items()})
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

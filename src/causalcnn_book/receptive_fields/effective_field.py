@@ -1,6 +1,6 @@
 """How much of its receptive field does a network use? The gradient by lag, before and after training on speech.
 
-    causalcnn experiment effective-field book/measurements/effective-field.json
+    causalcnn experiment effective-field --out book/measurements/effective-field.json
 
 One stack of six causal layers reads 127 frames. It is trained to name the phone of a frame, or the speaker, and its
 gradient on held-out speech is averaged by how long ago the input was. Source: Luo et al., arXiv 1701.04128, for the
@@ -9,31 +9,27 @@ idea of an effective receptive field; there it is measured on random images, her
 
 from __future__ import annotations
 
-import argparse
-import platform
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn._files import write_json
-from causalcnn.speech import PHONES
-from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, load, stack, train
+from causalcnn.nn import CausalSequential
+from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, load, num_classes, stack, train
+from causalcnn_book.experiment import Experiment, Results, by_seed, option
 
-__all__ = ["DILATIONS", "ROWS", "effective_size", "influence", "load", "main", "measure", "network", "train"]
+__all__ = ["DILATIONS", "ROWS", "EffectiveField", "effective_size", "influence", "load", "network", "train"]
 
 DILATIONS = SETTINGS["doubling"]
-SEEDS = (0, 1, 2)
 ROWS = 4
 """Pieces of four seconds in a training step: few, so that a chapter can train while its reader waits."""
 
 
-def network(task: str, data: Recordings, *, seed: int = 0) -> nn.Module:
-    """The untrained network whose trained twin :func:`train` makes from the same seed."""
-    return stack(DILATIONS, len(PHONES) if task == "phone" else len(data.features), seed=seed).eval()
+def network(task: str, data: Recordings, *, seed: int = 0) -> CausalSequential:
+    """The untrained network that :func:`train` trains, given the same seed."""
+    return stack(DILATIONS, num_classes(task, data), seed=seed).eval()
 
 
 def influence(module: nn.Module, data: Recordings, *, rows: int = 64, lags: int = 140, seed: int = 0) -> Tensor:
@@ -68,44 +64,45 @@ def effective_size(shares: Tensor, held: float = 0.95) -> int:
     return int((shares.double().cumsum(0) < held * shares.double().sum() - 1e-9).sum()) + 1
 
 
-def measure(*, steps: int, seconds: float) -> dict[str, Any]:
-    """Each task over all seeds: how many frames hold 95 % of the influence, before and after training."""
-    data, held_out = load(seconds, seed=0), load(seconds / 3, seed=1)
-    table: dict[str, Any] = {}
-    for task in TASKS:
-        seen: dict[str, list[Tensor]] = {"before": [], "after": []}
-        for seed in SEEDS:
-            seen["before"].append(influence(network(task, data, seed=seed), held_out))
-            trained, _ = train(data, task, DILATIONS, steps=steps, seed=seed, rows=ROWS)
-            seen["after"].append(influence(trained, held_out))
-        table[task] = {"declared": int(trained.field.size)}
-        for when, shares in seen.items():
-            for name, held in (("95", 0.95), ("50", 0.5)):
-                each = [effective_size(share, held) for share in shares]
-                table[task] |= {f"{when}_{name}": round(statistics.mean(each)), f"{when}_{name}_each": each}
-        print(task, table[task], flush=True)
-    return table
+@dataclass
+class EffectiveField(Experiment):
+    """How much of its receptive field does a network use? The gradient by lag, before and after training on speech."""
 
+    name = "effective-field"
+    spread = "each seed's value stands beside the mean"
+    rows = TASKS
+    seeds = (0, 1, 2)
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table as JSON: whole, or not at all."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write")
-    parser.add_argument("--steps", type=int, default=80, help="of training, each network")
-    parser.add_argument("--seconds", type=float, default=60, help="of speech to train on")
-    asked = parser.parse_args(arguments)
-    tasks = measure(steps=asked.steps, seconds=asked.seconds)
-    sizes = f"--steps {asked.steps} --seconds {asked.seconds:g}"
-    table = {
-        "command": f"causalcnn experiment effective-field book/measurements/{asked.to.name} {sizes}",
-        "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-        "seeds": list(SEEDS),
-        "spread": "each seed's value stands beside the mean",
-        "unit": "latest frames of 10 ms that hold 95 or 50 % of the gradient on held-out speech",
-        "tasks": tasks,
-    }
-    write_json(asked.to, table)
+    steps: int = option(80, "of training, each network")
+    seconds: float = option(60.0, "of speech to train on")
 
+    @property
+    def recordings(self) -> tuple[Recordings, Recordings]:
+        """What is trained on, and what is held out."""
+        return load(self.seconds, seed=0), load(self.seconds / 3, seed=1)
 
-if __name__ == "__main__":
-    main()
+    def measure(self, row: str, seed: int) -> dict[str, int]:
+        """How many frames hold 95 and 50 % of the influence, before and after training."""
+        data, held_out = self.recordings
+        shares = {
+            "before": influence(network(row, data, seed=seed), held_out),
+            "after": influence(train(data, row, DILATIONS, steps=self.steps, seed=seed, rows=ROWS)[0], held_out),
+        }
+        return {
+            f"{when}_{percent}": effective_size(share, percent / 100)
+            for when, share in shares.items()
+            for percent in (95, 50)
+        }
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """For each task the declared size, the means over the seeds, and each."""
+        tasks: dict[str, Any] = {}
+        for task, found in results.items():
+            tasks[task] = {"declared": int(network(task, self.recordings[0]).field.size)}
+            for key in next(iter(found.values())):
+                each = by_seed(found, key)
+                tasks[task] |= {key: round(statistics.mean(each)), f"{key}_each": each}
+        return {
+            "unit": "latest frames of 10 ms that hold 95 or 50 % of the gradient on held-out speech",
+            "tasks": tasks,
+        }

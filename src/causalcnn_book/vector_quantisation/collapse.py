@@ -8,32 +8,40 @@ the training speakers; its error, its use and its perplexity are those on speake
 
 from __future__ import annotations
 
-import argparse
-import platform
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import write_json
 from causalcnn.nn import VectorQuantizer
 from causalcnn.speech import MELS, EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.encoders.phones import summary
+from causalcnn_book.experiment import (
+    OVER_SEEDS,
+    Experiment,
+    Results,
+    by_seed,
+    option,
+    refuse_shared,
+    summary,
+)
 
-__all__ = ["FLOOR_DB", "PLAN", "VARIANTS", "frames_of_speech", "learn", "main", "run", "score"]
+__all__ = ["FLOOR_DB", "ROWS", "VARIANTS", "Collapse", "frames_of_speech", "learn", "score"]
 
 FLOOR_DB = -70.0
 """Nobody hears what lies below: it counts as this much, or silence would be most of the variance."""
 FRAMES, STEPS, DECAY = 2_000, 100, 0.95
 """Frames of a batch, batches, and how much of its averages a codebook keeps in a step."""
-PLAN = (
-    ("kmeans_restart", 16),
-    ("kmeans_restart", 64),
-    *((name, 512) for name in ("random", "random_restart", "kmeans", "kmeans_restart")),
-)
+ROWS = {
+    f"{variant}_{size}": (variant, size)
+    for variant, size in (
+        ("kmeans_restart", 16),
+        ("kmeans_restart", 64),
+        *((name, 512) for name in ("random", "random_restart", "kmeans", "kmeans_restart")),
+    )
+}
 """Variant and size of the codebook of every row of the table."""
 
 
@@ -85,70 +93,52 @@ VARIANTS: dict[str, tuple[str, Callable[[int], VectorQuantizer]]] = {
 """What is compared, by name: what the page says, and how the quantiser is made."""
 
 
-def run(
-    *,
-    plan: Sequence[tuple[str, int]] = PLAN,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-    steps: int = STEPS,
-    train: EmbeddedSpeech | None = None,
-    test: EmbeddedSpeech | None = None,
-    out: Path | None = None,
-    say: bool = False,
-) -> dict[str, Any]:
-    """Train and score every row of the plan with each seed.
+@dataclass
+class Collapse(Experiment):
+    """Collapse and repair of a codebook of mel frames."""
 
-    Args:
-        plan: name and size of every row. seeds: of the codebook and of the batches. steps: batches.
-        train, test: corpora; their speakers must not meet.
-        out: a JSON file, written anew after each row, so that a stop loses nothing. say: print the rows.
-    """
-    train = train or EmbeddedSpeech("train", speakers=40, seconds=480)
-    test = test or EmbeddedSpeech("test", speakers=20, seconds=240)
-    if shared := set(train.speaker_names) & set(test.speaker_names):
-        raise ValueError(f"the speakers {sorted(shared)} are in both corpora; a test needs voices that are new")
-    known, unheard = (frames_of_speech(FeatureCorpus.of(corpus)) for corpus in (train, test))
-    mean, deviation = known.mean(), known.std()
-    known, unheard = (known - mean) / deviation, (unheard - mean) / deviation  # the scale of a random start
-    table: dict[str, Any] = {
-        "what": "one codeword for each log-mel frame of embedded speech, scored on unheard speakers",
-        "command": "run() of causalcnn_book.vector_quantisation.collapse",
-        "device": f"CPU ({platform.machine()}), {torch.get_num_threads()} thread, torch {torch.__version__}",
-        "seeds": list(seeds),
-        "spread": "half of the 95 % interval of the mean over seeds, Student's t",
-        "settings": {"frames": FRAMES, "steps": steps, "decay": DECAY, "floor_db": FLOOR_DB},
-        "train": {"corpus": repr(train), "frames": known.shape[2]},
-        "test": {"corpus": repr(test), "frames": unheard.shape[2]},
-        "rows": {},
-    }
-    for name, size in plan:
-        results = []
-        for seed in seeds:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                quantiser = VARIANTS[name][1](size)
-            results.append(score(learn(quantiser, known, steps=steps, seed=seed), unheard))
-        row = {key: summary([result[key] for result in results]) for key in results[0]}
-        table["rows"][f"{name}_{size}"] = {"says": VARIANTS[name][0], "codes": size, **row}
-        if say:
-            print(f"{size:4} {VARIANTS[name][0]:28}", *(f"{key} {row[key]['mean']}" for key in row), flush=True)
-        if out is not None:
-            write_json(out, table)
-    return table
+    name = "collapse"
+    spread = OVER_SEEDS
+    rows = tuple(ROWS)
+    seeds = (0, 1, 2, 3, 4)
 
+    steps: int = option(STEPS, "batches of every run")
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: measure the table and write it."""
-    parser = argparse.ArgumentParser(description="Collapse and repair of a codebook of mel frames.")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=STEPS, help="batches of every run")
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    table = run(seeds=given.seeds, steps=given.steps, out=given.out, say=True)
-    table["command"] = " ".join(["causalcnn experiment collapse", *(arguments or sys.argv[1:])])
-    write_json(given.out, table)
-    return 0
+    @cached_property
+    def corpora(self) -> tuple[EmbeddedSpeech, EmbeddedSpeech]:
+        """Speech to train on, and speech of other speakers to test on."""
+        return EmbeddedSpeech("train", speakers=40, seconds=480), EmbeddedSpeech("test", speakers=20, seconds=240)
 
+    @cached_property
+    def frames(self) -> tuple[Tensor, Tensor]:
+        """The frames of both, on the scale of a random start."""
+        refuse_shared(*self.corpora)
+        train, test = (frames_of_speech(FeatureCorpus.of(corpus)) for corpus in self.corpora)
+        mean, deviation = train.mean(), train.std()
+        return (train - mean) / deviation, (test - mean) / deviation
 
-if __name__ == "__main__":
-    sys.exit(main())
+    def measure(self, row: str, seed: int) -> dict[str, float]:
+        """Let one codebook learn; its score on the test speakers."""
+        variant, size = ROWS[row]
+        train, test = self.frames
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            quantizer = VARIANTS[variant][1](size)
+        return score(learn(quantizer, train, steps=self.steps, seed=seed), test)
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """Settings, and for each row its scores."""
+        return {
+            "what": "one codeword for each log-mel frame of embedded speech, scored on unheard speakers",
+            "settings": {"frames": FRAMES, "steps": self.steps, "decay": DECAY, "floor_db": FLOOR_DB},
+            **{
+                kind: {"corpus": repr(corpus), "frames": frames.shape[2]}
+                for kind, corpus, frames in zip(("train", "test"), self.corpora, self.frames, strict=True)
+            },
+            "rows": {row: self._row(row, results[row]) for row in results},
+        }
+
+    def _row(self, row: str, results: Mapping[int, Any]) -> dict[str, Any]:
+        variant, size = ROWS[row]
+        scores = {key: summary(by_seed(results, key)) for key in next(iter(results.values()))}
+        return {"says": VARIANTS[variant][0], "codes": size, **scores}

@@ -7,11 +7,13 @@ kept of an hour is one matrix. :class:`Moments` gathers it, piece by piece.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from causalcnn.training import minimize
 
 __all__ = ["LinearReader", "Moments", "TransformCode", "fit_linear", "fit_network"]
 
@@ -149,19 +151,25 @@ def fit_network(
         torch.manual_seed(seed)
         network = _Residual(linear.x_mean.float(), scale, unit, hidden, heard[1].shape[1])
     draw = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-    steps = epochs * math.ceil(len(heard[0]) / rows)
-    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
+    steps = math.ceil(len(heard[0]) / rows)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
     history = [_mean_square(linear, None, *choose)]
     best = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            yield from torch.randperm(len(heard[0]), generator=draw).split(rows)
+
+    batch = batches()
+
+    def loss(step: int) -> Tensor:
+        some = next(batch)
+        x, y = heard[0][some], heard[1][some]
+        return ((network(x) - (y - linear(x))) / unit).square().mean()
+
     for _ in range(epochs):
-        for some in torch.randperm(len(heard[0]), generator=draw).split(rows):
-            x, y = heard[0][some], heard[1][some]
-            loss = ((network(x) - (y - linear(x))) / unit).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            plan.step()
+        minimize(loss, optimizer, steps, scheduler=scheduler)
         history.append(_mean_square(linear, network, *choose))
         if history[-1] <= min(history):
             best = {name: value.clone() for name, value in network.state_dict().items()}

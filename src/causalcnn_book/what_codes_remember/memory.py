@@ -6,28 +6,24 @@ training speakers, are chosen on validation speakers, and are asked once about t
 in common with the present one is no memory, so everything is repeated with frames in random order, where they have
 nothing in common.
 
-    causalcnn experiment memory book/measurements/memory.json
+    causalcnn experiment memory --out book/measurements/memory.json
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import platform
-import statistics
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn._files import atomic_write
-from causalcnn.models import CausalVQVAE2
+from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.encoders.phones import T_95
+from causalcnn_book.causal_vqvae2.reconstruction import untrained
+from causalcnn_book.experiment import OVER_SEEDS, Experiment, Results, option, summary
 from causalcnn_book.what_codes_remember.linear_probe import LinearReader, Moments, fit_linear, fit_network
 from causalcnn_book.what_codes_remember.probe_inputs import (
     AHEAD,
@@ -46,7 +42,7 @@ from causalcnn_book.what_codes_remember.probe_inputs import (
     window,
 )
 
-__all__ = ["BACK", "horizon", "main", "pictures", "read_back", "run", "spread"]
+__all__ = ["BACK", "Memory", "horizon", "pictures", "read_back", "spread"]
 
 BACK: tuple[int, ...] = (-AHEAD, -2, -1, *range(FURTHEST + 1))
 """The frames that are asked for, counted back from the present one; −1 is the next frame."""
@@ -135,9 +131,7 @@ def _draw(seed: int, seconds: float, floor_db: float) -> list[Clips]:
     ]
 
 
-def _seed(
-    model: CausalVQVAE2, fresh: CausalVQVAE2, seed: int, seconds: float, network: bool, say: Callable[[str], None]
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, Any]]:
+def _measure_seed(model: CausalVQVAE2, fresh: CausalVQVAE2, seed: int, seconds: float, network: bool) -> dict[str, Any]:
     """All errors of one draw of sentences, and the pictures."""
     clips = _draw(seed, seconds, model.config.floor_db)
     found: dict[str, dict[str, list[float]]] = {"linear": {}, "network": {}, "shuffled": {}, "lost": {}}
@@ -152,7 +146,7 @@ def _seed(
             found["network"][name] = _network_errors(readers[name], told, clips, seed).tolist()
         if hasattr(source, "narrow"):
             found["lost"][name] = source.narrow.lost
-        say(f"{name}: now {errors[NOW]:.3f}, next {errors[NOW - 1]:.3f}, five back {errors[NOW + 5]:.3f}")
+        print(f"{name}: now {errors[NOW]:.3f}, next {errors[NOW - 1]:.3f}", flush=True)
     some = torch.cat([vectors(model, x)[0] for x in clips[0].features[: len(clips[0].features) // 4]])
     narrow = Narrow(some, top, SEVERAL_DIRECTIONS)
     told = [[window(narrow(vectors(model, x)[0]), SEVERAL) for x in c.features] for c in clips]
@@ -167,18 +161,17 @@ def _seed(
         found["shuffled"][name] = errors.tolist()
         if name == "codes":
             found["shuffled"] |= _by_level(moments, top * DIRECTIONS, len(SHUFFLED_BACK))
-        say(f"shuffled {name}: {[round(e, 3) for e in errors.tolist()]}")
-    return found, pictures(compared, readers, clips[2])
+        print(f"shuffled {name}", flush=True)
+    return {"errors": found, "pictures": pictures(compared, readers, clips[2])}
 
 
 def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Mean and half of the 95 % interval over seeds, for each frame that is asked, and the seeds themselves."""
-    columns = list(zip(*runs, strict=True))
-    half = [T_95[len(c) - 1] * statistics.stdev(c) / math.sqrt(len(c)) if len(c) > 1 else None for c in columns]
+    columns = [summary(column) for column in zip(*runs, strict=True)]
     return {
-        "mean": [round(statistics.mean(c), 4) for c in columns],
-        "half_interval": [None if h is None else round(h, 4) for h in half],
-        "by_seed": [[round(e, 4) for e in run] for run in runs],
+        "mean": [column["mean"] for column in columns],
+        "half_interval": [column["half_interval"] for column in columns],
+        "by_seed": [[round(error, 4) for error in run] for run in runs],
     }
 
 
@@ -188,42 +181,51 @@ def horizon(errors: Sequence[float], most: float) -> int:
     return (good.index(False) if False in good else len(good)) - 1
 
 
-def run(
-    model: CausalVQVAE2,
-    fresh: CausalVQVAE2,
-    *,
-    seeds: Sequence[int] = (0, 1, 2),
-    seconds: float = 300.0,
-    network: bool = True,
-    out: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure everything with every seed; a seed draws the sentences and the network's weights.
+@dataclass
+class Memory(Experiment):
+    """What do the codes of one frame remember, and what do they know of the next one?"""
 
-    Args:
-        model, fresh: trained and untrained, in eval mode. seconds: of training speech.
-        network: whether to train networks as well. out: the JSON file, written anew after each seed.
+    name = "memory"
+    spread = f"{OVER_SEEDS}; a seed draws other sentences"
+    seeds = (0, 1, 2)
 
-    Returns:
-        The table, and the pictures of :func:`pictures`, of the first seed.
-    """
-    results: list[dict[str, dict[str, list[float]]]] = []
-    drawn: dict[str, Any] = {}
-    top, bottom = field_frames(model)
-    for seed in seeds:
-        say(f"seed {seed}")
-        found, pictured = _seed(model, fresh, seed, seconds, network, say)
-        results.append(found)
-        drawn = drawn or pictured
-        table = {
+    checkpoint: Path = option(Path("book/checkpoints/vqvae2-tiny"), "the model")
+    seconds: float = option(300.0, "of training speech for the readers")
+    no_network: bool = option(False, "linear readers only")
+
+    @cached_property
+    def trained(self) -> tuple[CausalVQVAE2, dict[str, Any]]:
+        """The model, and its card."""
+        model, card = load_model(self.checkpoint)
+        if not isinstance(model, CausalVQVAE2):
+            raise TypeError(f"{self.checkpoint} holds a {card['model']!r}; this asks the causal model, 'vqvae2'")
+        return model, card
+
+    @cached_property
+    def untrained(self) -> CausalVQVAE2:
+        """The same architecture with fresh weights."""
+        return untrained(self.trained[0], FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120)))
+
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """The options, and which model it is."""
+        return super().settings(row, seed) | {"sha256": self.trained[1]["sha256"]}
+
+    def measure(self, row: str, seed: int) -> dict[str, Any]:
+        """All errors with one draw of sentences, which also draws the network's weights; and the pictures."""
+        return _measure_seed(self.trained[0], self.untrained, seed, self.seconds, not self.no_network)
+
+    def table(self, results: Results) -> dict[str, Any]:
+        """For each reader the errors frame by frame, and how far back it reads."""
+        (model, card), found = self.trained, [each["errors"] for each in results["all"].values()]
+        top, bottom = field_frames(model)
+        errors = {kind: {name: spread([each[kind][name] for each in found]) for name in found[0][kind]}
+                  for kind in found[0]}  # fmt: skip
+        past = {name: line["mean"][NOW:] for name, line in errors["linear"].items()}
+        return {
             "what": "squared error of the frame k frames back, read from what stands for one frame, as a share of the "
             "variance about the mean training frame; embedded speech, unheard speakers, speaking frames",
-            "command": "run() of causalcnn_book.what_codes_remember.memory",
-            "device": f"CPU, {platform.machine()}, torch {torch.__version__.split('+')[0]}",
-            "seeds": list(seeds[: len(results)]),
-            "spread": "half of the 95 % interval of the mean over seeds, Student's t; a seed draws other sentences",
             "settings": {
-                "seconds": seconds,
+                "seconds": self.seconds,
                 "numbers": 3 * model.config.mels // 8 * model.config.code_dim,
                 "bits": bits(model),
                 "directions": DIRECTIONS,
@@ -234,16 +236,19 @@ def run(
             "back": list(BACK),
             "network_back": list(NETWORK_BACK),
             "shuffled_back": list(SHUFFLED_BACK),
-            **{
-                kind: {name: spread([r[kind][name] for r in results]) for name in results[0][kind]}
-                for kind in results[0]
-            },
+            **errors,
+            "horizon": {name: {str(m): horizon(line, m) for m in (0.1, 0.25, 0.5)} for name, line in past.items()},
+            "model": _about(card),
         }
-        past = {name: line["mean"][NOW:] for name, line in table["linear"].items()}  # type: ignore[attr-defined]
-        table["horizon"] = {n: {str(m): horizon(line, m) for m in (0.1, 0.25, 0.5)} for n, line in past.items()}
-        if out is not None:
-            _write(out, table)
-    return table, drawn
+
+    def tables_beside(self, results: Results) -> dict[str, dict[str, Any]]:
+        """The pictures of :func:`pictures`, of the first seed."""
+        first = next(iter(results["all"].values()))
+        return {"pictures": {"model": _about(self.trained[1]), **first["pictures"]}}
+
+
+def _about(card: dict[str, Any]) -> dict[str, Any]:
+    return {key: card[key] for key in ("model", "config", "sha256")}
 
 
 # -------------------------------------------------------------------------------------------- the pictures
@@ -274,40 +279,3 @@ def pictures(compared: dict[str, Source], readers: dict[str, LinearReader], clip
         said[name] = [text(found[start + k : start + k + PICTURED, BACK.index(k)]) for k in range(LATEST + 1)]
     return {"frames": PICTURED, "bands": BANDS, "low_db": round(low, 1), "high_db": round(high, 1),
             "truth": text(truth), "said": said}  # fmt: skip
-
-
-def _write(path: Path, table: dict[str, Any]) -> None:
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(table, ensure_ascii=False) + "\n", "utf8")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: measure, and write the table and the pictures beside it."""
-    from causalcnn.models import load_model
-    from causalcnn_book.causal_vqvae2.reconstruction import untrained
-
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("to", type=Path, help="the JSON file to write; the pictures go beside it, NAME-pictures.json")
-    parser.add_argument("--checkpoint", type=Path, default=Path("book/checkpoints/vqvae2-tiny"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, default=300.0, help="of training speech for the readers")
-    parser.add_argument("--no-network", action="store_true", help="linear readers only")
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    model, card = load_model(asked.checkpoint)
-    seen = FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120))
-    fresh = untrained(model, seen)
-    if not isinstance(model, CausalVQVAE2) or not isinstance(fresh, CausalVQVAE2):
-        raise TypeError(f"{asked.checkpoint} holds a {card['model']!r}; this asks the causal model, 'vqvae2'")
-    chosen = {"seeds": asked.seeds, "seconds": asked.seconds, "network": not asked.no_network}
-    table, drawn = run(model, fresh, **chosen, out=asked.to, say=lambda line: print(line, flush=True))
-    command = " ".join(["causalcnn experiment memory", *(arguments or sys.argv[1:])])
-    table |= {"command": command, "model": {key: card[key] for key in ("model", "config", "sha256")}}
-    _write(asked.to, table)
-    same = {key: table[key] for key in ("command", "device", "seeds", "spread", "model")}
-    _write(asked.to.with_name(f"{asked.to.stem}-pictures.json"), same | drawn)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -76,7 +76,7 @@ def test_the_table_is_written(tmp_path, monkeypatch, corpus):
     torch.manual_seed(0)
     for name, model in (("vqvae2-tiny", CausalVQVAE2(SMALL)), ("vqvae2-noncausal-tiny", VQVAE2(SMALL))):
         save_model(tmp_path / name, model, {"steps": 0})
-    reconstruction.main([str(tmp_path / "table.json"), "--checkpoints", str(tmp_path)])
+    reconstruction.Reconstruction.main(["--out", str(tmp_path / "table.json"), "--checkpoints", str(tmp_path)])
     table = json.loads((tmp_path / "table.json").read_text("utf8"))
     assert [(row["set"], row["model"]) for row in table["rows"]] == [
         (name, model)
@@ -86,4 +86,4 @@ def test_the_table_is_written(tmp_path, monkeypatch, corpus):
     bands = {row["set"]: row["bands"] for row in table["rows"]}
     assert bands["embedded"] == 80
     assert 40 < bands["digits"] < 70
-    assert not list(tmp_path.glob("*.new"))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}

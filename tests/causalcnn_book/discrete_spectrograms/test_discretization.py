@@ -13,7 +13,8 @@ from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, RunningBins, Uniform
 from causalcnn_book.discrete_spectrograms import discretization as discretisation
 
 pytest.importorskip("espeakng_loader", reason="needs the extra 'speech'")
-TABLE = Path(__file__).parents[3] / "book" / "measurements" / "discretization.json"
+ROOT = Path(__file__).parents[3]
+TABLE = ROOT / "book" / "measurements" / "discretization.json"
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,23 @@ def test_the_entropy_is_at_most_that_of_one_histogram_and_of_the_bits(corpus: Fe
 
 
 def test_a_bang_moves_levels_before_it_under_its_own_range_only(corpus: FeatureCorpus) -> None:
-    found = discretisation.bang(corpus)
+    found = discretisation.moved_by_a_bang(corpus)
     assert found["minmax"]["share_moved"] > 0.5
     assert found["fixed"]["share_moved"] == found["running"]["share_moved"] == 0
 
 
 def test_catching_up_takes_the_jump_over_the_rise() -> None:
     running = RunningBins(UniformBins(-70, 20))
-    assert [discretisation.catching_up(running, jump) for jump in (10, 20, 40)] == [2, 4, 7]
+    assert [discretisation.frames_cut_off(running, jump) for jump in (10, 20, 40)] == [2, 4, 7]
 
 
-def test_the_measured_table_is_whole(corpus: FeatureCorpus) -> None:
-    table = discretisation.measure(corpus, {"embedded": corpus})
+def test_the_measured_table_is_whole(corpus: FeatureCorpus, tmp_path: Path) -> None:
+    experiment = discretisation.Discretization(model=ROOT / "book" / "checkpoints" / "vqvae2-tiny")
+    experiment.train, experiment.sets = corpus, {"embedded": corpus}
+    table = experiment.run(tmp_path / "table.json")
+    assert set(table) == set(json.loads(TABLE.read_text("utf8")))
     assert set(table["rms_error_db"]["embedded"]) == {"fixed", "running", "minmax"}
     assert all(len(errors) == 8 for errors in table["rms_error_db"]["embedded"].values())
-    json.dumps(table)
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the measurements are not here")

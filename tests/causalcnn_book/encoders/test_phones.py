@@ -1,4 +1,4 @@
-"""The table of phones: equal parameters, the fields that it prints, unheard speakers, and nothing lost by a stop."""
+"""The table of phones: equal parameters, the fields that it prints, unheard speakers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ pytest.importorskip("espeakng_loader")
 
 from causalcnn import check_contract
 from causalcnn.speech import PHONES, EmbeddedSpeech
-from causalcnn_book.encoders.phones import ROWS, PhoneData, build, fit, main, parameters_of, run, score, widths
+from causalcnn_book.encoders.phones import ROWS, PhoneData, Phones, build, fit, num_parameters, score, widths
+from causalcnn_book.experiment import refuse_shared
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +31,7 @@ def known():
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_has_nearly_the_same_number_of_parameters(name):
     network = build(ROWS[name], *widths(ROWS[name], 20_000))
-    assert abs(parameters_of(network) - 20_000) <= 0.02 * 20_000
+    assert abs(num_parameters(network) - 20_000) <= 0.02 * 20_000
 
 
 @pytest.mark.parametrize(
@@ -83,13 +84,14 @@ def test_training_learns_and_can_be_repeated(known):
     assert 0 < bits < torch.log2(torch.tensor(len(PHONES)))
 
 
-def test_the_table_is_written_after_each_row(tmp_path, known):
-    corpora = {
-        "train": EmbeddedSpeech("train", speakers=2, seconds=4),
-        "test": EmbeddedSpeech("test", speakers=2, seconds=4),
-    }
+def test_the_table_is_written(tmp_path):
+    experiment = Phones(parameters=4000, steps=2)
+    experiment.corpora = (
+        EmbeddedSpeech("train", speakers=2, seconds=4),
+        EmbeddedSpeech("test", speakers=2, seconds=4),
+    )
     out = tmp_path / "phones.json"
-    table = run(("dilation_1",), seeds=(0, 1), parameters=4000, steps=2, out=out, **corpora)
+    table = experiment.run(out, rows=("dilation_1",), seeds=(0, 1))
     assert json.loads(out.read_text("utf8")) == table
     row = table["rows"]["dilation_1"]
     assert len(row["accuracy"]["by_seed"]) == 2
@@ -100,9 +102,4 @@ def test_the_table_is_written_after_each_row(tmp_path, known):
 def test_a_speaker_in_both_corpora_is_refused():
     heard = EmbeddedSpeech("train", speakers=2, seconds=4)
     with pytest.raises(ValueError, match=r"s0000.*both corpora"):
-        run(("dilation_1",), train=heard, test=heard)
-
-
-def test_the_command_needs_a_file():
-    with pytest.raises(SystemExit):
-        main([])
+        refuse_shared(heard, heard)

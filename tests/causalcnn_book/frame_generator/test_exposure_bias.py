@@ -13,8 +13,14 @@ pytest.importorskip("espeakng_loader")
 
 from causalcnn.models import FrameGenerator, FrameGeneratorConfig, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.frame_generator.drift_metrics import LinearJudge, continuations, distance_db, looks, one_frame_ahead
-from causalcnn_book.frame_generator.exposure_bias import together
+from causalcnn_book.frame_generator.drift_metrics import (
+    LinearJudge,
+    continuations,
+    distance_db,
+    frame_statistics,
+    one_frame_ahead,
+)
+from causalcnn_book.frame_generator.exposure_bias import combine_seeds
 from causalcnn_book.likelihood.likelihood import score
 
 BOOK = Path(__file__).resolve().parents[3] / "book"
@@ -48,12 +54,12 @@ def test_frames_are_described_in_decibels() -> None:
     loud = torch.full((1, 3, 80), -20.0)
     loud[:, :, ::2] = -40.0
     before = loud - 5
-    found = looks(loud, before, level_db=25.0)
+    found = frame_statistics(loud, before, level_db=25.0)
     assert torch.allclose(found["step_db"], torch.tensor(5.0))
     assert torch.allclose(found["contrast_db"], loud[0, 0].std())
     assert torch.allclose(found["level_db"], torch.tensor(-22.967), atol=1e-3)  # the mean power, not the mean of dB
     assert found["silent"].all()
-    assert not looks(loud, before, level_db=10.0)["silent"].any()
+    assert not frame_statistics(loud, before, level_db=10.0)["silent"].any()
 
 
 def test_one_frame_ahead_reads_the_true_past_and_nothing_else() -> None:
@@ -92,7 +98,7 @@ def test_prompts_end_within_speech() -> None:
 
 
 def test_trainings_come_together_with_their_spread() -> None:
-    joined = together([{"a": [1.0, 2.0], "a_half": [0.1, 0.1]}, {"a": [3.0, 2.5], "a_half": [0.2, 0.2]}])
+    joined = combine_seeds([{"a": [1.0, 2.0], "a_half": [0.1, 0.1]}, {"a": [3.0, 2.5], "a_half": [0.2, 0.2]}])
     assert joined == {"a": [2.0, 2.25], "a_range": [[1.0, 3.0], [2.0, 2.5]]}
 
 

@@ -23,6 +23,10 @@ def task():
     return discrete.Task(corpus, UniformBins.fitted(corpus), {"embedded": other})
 
 
+def test_the_rows_of_the_command_are_the_models():
+    assert tuple(discrete.models(BINS)) == discrete.ROWS
+
+
 def test_what_is_compared_has_as_many_parameters():
     rows = discrete.models(BINS)
     counts = {name: sum(p.numel() for p in model.parameters()) for name, model in rows.items()}
@@ -89,7 +93,8 @@ def test_bands_that_hold_nothing_do_not_count(task):
 def test_it_goes_on_where_it_was_stopped(task, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(discrete.Task, "usual", classmethod(lambda cls: task))
     file = tmp_path / "table.json"
-    words = ["experiment", "likelihood", str(file), "--rows", "copy", "--steps", "2", "--seeds"]
+    words = ["experiment", "likelihood", "--out", str(file), "--rows", "copy", "--steps", "2"]
+    words += ["--runs", str(tmp_path / "runs"), "--seeds"]
     assert main([*words, "0"]) == 0
     first = json.loads(file.read_text())
     assert main([*words, "0", "1"]) == 0
@@ -97,9 +102,9 @@ def test_it_goes_on_where_it_was_stopped(task, tmp_path, monkeypatch, capsys):
     assert list(table["rows"]) == ["copy"]
     assert table["rows"]["copy"]["seeds"] == [0, 1]
     assert table["rows"]["copy"]["bits"]["embedded"][0] == first["rows"]["copy"]["bits"]["embedded"][0]
-    assert "copy 1" in capsys.readouterr().out
+    assert "copy, seed 1" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.part"))
-    again, _ = discrete.run("copy", 0, task, steps=2)
+    again, _ = discrete.train_and_score("copy", 0, task, steps=2)
     assert again["bits"]["embedded"] == first["rows"]["copy"]["bits"]["embedded"][0]
 
 
@@ -117,5 +122,5 @@ def test_the_command_knows_every_experiment(capsys):
 def test_an_unknown_row_is_refused(task, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(discrete.Task, "usual", classmethod(lambda cls: task))
     with pytest.raises(SystemExit):
-        main(["experiment", "likelihood", str(tmp_path / "t.json"), "--rows", "wavenet"])
-    assert "no row is called wavenet" in capsys.readouterr().err
+        main(["experiment", "likelihood", "--out", str(tmp_path / "t.json"), "--rows", "wavenet"])
+    assert "invalid choice: 'wavenet'" in capsys.readouterr().err

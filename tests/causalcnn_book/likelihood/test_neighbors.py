@@ -7,12 +7,12 @@ import torch
 
 from causalcnn.models import get_distribution
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.likelihood.neighbors import contexts, fitted, neighbours, run
+from causalcnn_book.likelihood.neighbors import contexts, fitted, neighbor_values, prices
 
 
 def test_neighbours_are_one_frame_before_and_one_band_below() -> None:
     levels = torch.arange(12).view(3, 4)  # (mels, time)
-    here, before, below = neighbours(levels)
+    here, before, below = neighbor_values(levels)
     assert here.tolist() == [5, 6, 7, 9, 10, 11]
     assert (here - before).unique().tolist() == [1]
     assert (here - below).unique().tolist() == [4]
@@ -54,7 +54,7 @@ def test_more_knowledge_costs_less_on_unheard_speakers() -> None:
     pytest.importorskip("espeakng_loader", reason="needs the extra 'speech'")
     train = FeatureCorpus.of(EmbeddedSpeech("train", speakers=2, seconds=12), cache=False)
     test = FeatureCorpus.of(EmbeddedSpeech("test", speakers=2, seconds=8), cache=False)
-    found = run(train, test, steps=40)
+    found = prices(train, test, steps=40)
     given = {name: row["mean"] for name, row in found["given"].items()}
     # So little speech fills neither the 1,024 contexts of both nor those of the bands.
     assert given["eighths"] < min(given["before"], given["below"])
@@ -62,4 +62,4 @@ def test_more_knowledge_costs_less_on_unheard_speakers() -> None:
     distributions = {name: row["mean"] for name, row in found["distributions"].items()}
     assert max(distributions.values()) < given["nothing"]
     with pytest.raises(ValueError, match="in both corpora"):
-        run(train, train)
+        prices(train, train)

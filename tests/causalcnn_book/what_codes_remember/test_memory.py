@@ -12,7 +12,7 @@ pytest.importorskip("espeakng_loader")
 from causalcnn.models import CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode, fit_linear, fit_network
-from causalcnn_book.what_codes_remember.memory import BACK, NOW, horizon, main, pictures, read_back, run, spread
+from causalcnn_book.what_codes_remember.memory import BACK, NOW, Memory, horizon, pictures, read_back, spread
 from causalcnn_book.what_codes_remember.probe_inputs import (
     Clips,
     Narrow,
@@ -196,7 +196,7 @@ def test_silence_is_not_asked():
 def test_the_spread_is_half_of_the_interval_of_the_mean():
     found = spread([[0.1, 0.5], [0.3, 0.5]])
     assert found["mean"] == [0.2, 0.5]
-    assert found["half_interval"] == [pytest.approx(12.706 * 0.1, abs=1e-4), 0.0]  # the deviation over √2 is 0.1
+    assert found["half_interval"] == [pytest.approx(12.7062 * 0.1, abs=1e-4), 0.0]  # the deviation over √2 is 0.1
     assert found["by_seed"] == [[0.1, 0.5], [0.3, 0.5]]
 
 
@@ -208,7 +208,11 @@ def test_the_horizon_is_the_last_frame_before_the_error_passes():
 
 def test_the_table_is_whole_and_repeats(tmp_path, model):
     out = tmp_path / "memory.json"
-    table, drawn = run(model, model, seeds=(0,), seconds=12, network=False, out=out)
+    experiment = Memory(seconds=12, no_network=True)
+    experiment.trained = model, {"model": "vqvae2", "config": {}, "sha256": ""}
+    experiment.untrained = model
+    table = experiment.run(out, seeds=(0,))
+    drawn = json.loads((tmp_path / "memory-pictures.json").read_text("utf8"))
     assert json.loads(out.read_text("utf8")) == table
     assert table["field"] == {"top": 9, "bottom": 13}
     codes = table["linear"]["codes"]
@@ -222,7 +226,7 @@ def test_the_table_is_whole_and_repeats(tmp_path, model):
     assert {name: {len(p) for p in said} for name, said in drawn["said"].items()} == {
         name: {2400} for name in ("codes", "untrained", "fixed")
     }
-    assert [path.name for path in tmp_path.iterdir()] == ["memory.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"memory.json", "memory-pictures.json"}
 
 
 def test_a_picture_needs_a_long_clip(clips, model):
@@ -231,8 +235,3 @@ def test_a_picture_needs_a_long_clip(clips, model):
     for name in ("codes", "untrained", "fixed"):
         _, readers[name], _ = read_back([[compared[name](x) for x in c.features] for c in clips], clips)
     assert pictures(compared, readers, clips[2])["frames"] == 60
-
-
-def test_the_command_needs_a_file():
-    with pytest.raises(SystemExit):
-        main([])

@@ -1,0 +1,296 @@
+"""One harness for every experiment of the book: rows and seeds, a command that can be stopped and resumed, a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import re
+import shlex
+import shutil
+import statistics
+import sys
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from causalcnn._extras import require
+from causalcnn._files import check_writable, write_json
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+
+__all__ = ["OVER_SEEDS", "Experiment", "Results", "ResumeError", "half_interval", "option", "refuse_shared", "summary"]
+
+Results = dict[str, dict[int, Any]]
+"""What was measured, by row and seed."""
+
+OVER_SEEDS = "half of the 95 % interval of the mean over seeds, Student's t"
+INTERRUPTED, USAGE = 130, 2
+"""Exit codes beside 0."""
+
+
+class ResumeError(ValueError):
+    """What is kept of an earlier run was measured with other settings."""
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of an experiment that becomes an option of its command, and a setting of its table.
+
+    Args:
+        default: its value where none is given; its type is the option's. ``False`` makes a switch.
+        help: what ``--help`` says.
+    """
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class Experiment(ABC):
+    """A table of the book: how each row is measured with each seed, and what is written of it.
+
+    A subclass is a dataclass whose fields are made by :func:`option`. Its method :meth:`main` is registered in
+    ``pyproject.toml`` under the entry point ``causalcnn.experiments``; ``causalcnn experiment NAME`` runs it. Its
+    docstring is the command's description. Corpora and models are cached properties, so that a command with a wrong
+    option does not make them.
+
+    Attributes:
+        name: of the command.
+        spread: what the table says about its uncertainty.
+        rows: what is measured, by name.
+        seeds: with which each row is measured.
+        prerequisite: a command whose result this one reads, if any; it becomes a part of ``command``.
+        folder: while it runs, where the finished rows are kept; what is put there beside them is kept with them.
+    """
+
+    name: ClassVar[str]
+    spread: ClassVar[str]
+    rows: ClassVar[Sequence[str]] = ("all",)
+    seeds: ClassVar[Sequence[int]] = (0,)
+    prerequisite: ClassVar[str] = ""
+    folder: Path = field(init=False, repr=False)
+
+    @abstractmethod
+    def measure(self, row: str, seed: int) -> Any:
+        """One row with one seed, as something that goes into JSON. It may not depend on what was measured before."""
+
+    @abstractmethod
+    def table(self, results: Results) -> dict[str, Any]:
+        """What is written, beside ``command``, ``device``, ``seeds`` and ``spread``."""
+
+    def tables_beside(self, results: Results) -> dict[str, dict[str, Any]]:
+        """More files, by what is added to the name of the first one."""
+        return {}
+
+    def seeds_of(self, row: str, seeds: Sequence[int]) -> Sequence[int]:
+        """Which of the seeds that were asked for a row is measured with."""
+        return seeds
+
+    def settings(self, row: str, seed: int) -> dict[str, Any]:
+        """What must be the same where a measured row is used again: the options, unless there is more."""
+        return {each.name: getattr(self, each.name) for each in _options(self)}
+
+    def run(
+        self,
+        out: str | Path,
+        *,
+        rows: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        runs: str | Path | None = None,
+        command: str = "",
+    ) -> dict[str, Any]:
+        """Measure what is not measured yet, on one thread, and write the table: whole, or not at all.
+
+        Every row and seed is kept in a folder as soon as it is done. After an interrupt the same call goes on from
+        there, to the same file as without the interrupt.
+
+        Args:
+            out: the JSON file to write.
+            rows: some of :attr:`rows`; default: all.
+            seeds: default: :attr:`seeds`.
+            runs: the folder of the finished rows. It stays, so that several processes can fill one table, and that
+                other experiments can read it. Default: beside ``out``, and removed when the table is written.
+            command: what the table says about how it was made.
+
+        Returns:
+            The table.
+
+        Raises:
+            OSError: ``out`` cannot be written; nothing was measured.
+            ResumeError: the folder holds rows of other settings; nothing was measured.
+        """
+        out, seeds = Path(out), list(self.seeds if seeds is None else seeds)
+        check_writable(out)
+        self.folder = Path(runs) if runs else out.with_suffix(".runs")
+        check_writable(self.folder / "row.run.json")
+        plan = [(row, seed) for row in rows or self.rows for seed in self.seeds_of(row, seeds)]
+        kept = [_Run(self, row, seed) for row, seed in plan]
+        results: Results = {}
+        with _one_thread():
+            for number, run in enumerate(kept, 1):
+                results.setdefault(run.row, {})[run.seed] = result = run.result()
+                where = f"[{number}/{len(kept)}] {self.name}: {run.row}, seed {run.seed}"
+                print(where, textwrap.shorten(json.dumps(result, ensure_ascii=False), 90), flush=True)
+            header = {"command": command, "device": device(), "seeds": seeds, "spread": self.spread}
+            table, beside = header | self.table(results), self.tables_beside(results)
+        write_json(out, table)
+        for suffix, more in beside.items():
+            write_json(out.with_name(f"{out.stem}-{suffix}.json"), header | more)
+        if not runs:
+            shutil.rmtree(self.folder)
+        return table
+
+    @classmethod
+    def parser(cls) -> argparse.ArgumentParser:
+        """The parser of the command's options."""
+        parser = argparse.ArgumentParser(
+            prog=f"causalcnn experiment {cls.name}",
+            description=(cls.__doc__ or "").split("\n")[0],
+            epilog="Interrupted? The same command goes on with what is missing.",
+        )
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file to write")
+        parser.add_argument(
+            "--runs", type=Path, metavar="FOLDER",
+            help="keep every finished row here, for good; default: beside FILE, until the table is written",
+        )  # fmt: skip
+        if len(cls.rows) > 1:
+            parser.add_argument(
+                "--rows", nargs="+", choices=cls.rows, metavar="ROW",
+                help=f"only these rows of {', '.join(cls.rows)}".replace("%", "%%"),
+            )  # fmt: skip
+        if len(cls.seeds) > 1:
+            parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"default: {_words(cls.seeds)}")
+        for each in _options(cls):
+            about, flag = each.metadata["help"].replace("%", "%%"), "--" + each.name.replace("_", "-")
+            if each.default is False:
+                parser.add_argument(flag, action="store_true", help=about)
+            else:
+                parser.add_argument(
+                    flag, type=type(each.default), default=each.default, help=f"{about}; default: {each.default}"
+                )
+        return parser
+
+    @classmethod
+    def from_options(cls, given: argparse.Namespace) -> Self:
+        """The experiment of a parsed command line."""
+        return cls(**{each.name: getattr(given, each.name) for each in _options(cls)})
+
+    @classmethod
+    def main(cls, arguments: Sequence[str]) -> int:
+        """The command; returns its exit code."""
+        parser = cls.parser()
+        given = parser.parse_args(arguments)
+        command = shlex.join(["causalcnn", "experiment", cls.name, *arguments])
+        if cls.prerequisite:
+            command = f"{cls.prerequisite}; {command}"
+        chosen = {key: getattr(given, key, None) for key in ("rows", "seeds", "runs")}
+        try:
+            experiment = cls.from_options(given)
+        except ValueError as problem:
+            parser.error(str(problem))
+        try:
+            experiment.run(given.out, **chosen, command=command)
+        except (OSError, ResumeError) as problem:
+            print(f"{parser.prog}: {problem}", file=sys.stderr)
+            return USAGE
+        except KeyboardInterrupt:
+            print(f"{parser.prog}: interrupted; the same command goes on with what is missing", file=sys.stderr)
+            return INTERRUPTED
+        return 0
+
+
+def _options(experiment: Experiment | type[Experiment]) -> list[Field[Any]]:
+    return [each for each in fields(experiment) if "help" in each.metadata]
+
+
+class _Run:
+    """One row with one seed, in a file of its own.
+
+    Raises:
+        ResumeError: the file holds a measurement with other settings.
+    """
+
+    def __init__(self, experiment: Experiment, row: str, seed: int) -> None:
+        self.experiment, self.row, self.seed = experiment, row, seed
+        stem = re.sub(r"[^\w.]+", "-", row)
+        self.file = experiment.folder / f"{stem}-{seed}.run.json"
+        of = {"experiment": experiment.name, "row": row, "seed": seed, **experiment.settings(row, seed)}
+        self.of = json.loads(json.dumps(of, default=str))
+        self.kept: dict[str, Any] = json.loads(self.file.read_text("utf8")) if self.file.exists() else {}
+        if self.kept and self.kept["of"] != self.of:
+            there, here = self.kept["of"], self.of
+            differences = "; ".join(
+                f"{key} is {there.get(key)} there and {here.get(key)} here"
+                for key in {**there, **here}
+                if there.get(key) != here.get(key)
+            )
+            raise ResumeError(
+                f"{str(self.file)!r} was measured with other settings: {differences}. "
+                "Give the same settings, or another --runs, or remove that folder."
+            )
+
+    def result(self) -> Any:
+        """What is kept, or what is measured now and then kept; either way as it comes back from JSON."""
+        if not self.kept:
+            self.kept = json.loads(json.dumps({"of": self.of, "result": self.experiment.measure(self.row, self.seed)}))
+            write_json(self.file, self.kept)
+        return self.kept["result"]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums are added in the same order on every machine, and small networks only wait for more threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def device() -> str:
+    """What a table says about the machine that it was measured on."""
+    threads = torch.get_num_threads()
+    return f"CPU ({platform.machine()}), {threads} thread{'s' * (threads > 1)}, torch {torch.__version__.split('+')[0]}"
+
+
+def _words(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+# ------------------------------------------------------------------------------------------- what many need
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of the mean by Student's t; none for one value."""
+    if len(values) < 2:
+        return None
+    quantile = float(require("scipy.stats", extra="book").t.ppf(0.975, len(values) - 1))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def summary(values: Sequence[float], digits: int = 4, *, by: str = "seed") -> dict[str, Any]:
+    """Mean, half of the 95 % interval of the mean, and the values themselves, rounded to ``digits``.
+
+    Args:
+        by: what there is one value of: ``"seed"``, ``"speaker"``.
+    """
+    half = half_interval(values)
+    return {
+        "mean": round(statistics.mean(values), digits),
+        "half_interval": None if half is None else round(half, digits),
+        f"by_{by}": [round(value, digits) for value in values],
+    }
+
+
+def refuse_shared(train: EmbeddedSpeech | FeatureCorpus, test: EmbeddedSpeech | FeatureCorpus) -> None:
+    """Raise ValueError if a speaker is in both corpora."""
+    if shared := set(train.speaker_names) & set(test.speaker_names):
+        raise ValueError(f"the speakers {sorted(shared)} are in both corpora; a test needs voices that are new")
+
+
+def by_seed(results: Mapping[int, Any], key: str) -> list[Any]:
+    """One number of a row, for every seed."""
+    return [result[key] for result in results.values()]

@@ -41,12 +41,12 @@ AT = 500
 # ------------------------------------------------------------------------------------- the same networks by hand
 def conv(layer: Any, x: Tensor) -> Tensor:
     """A convolution that is padded before time, and on both sides of frequency."""
-    before = (layer._kernel[0] - 1) * layer._dilation[0]
+    before = (layer.kernel_size[0] - 1) * layer.dilation[0]
     if isinstance(layer, CausalConv1d):
-        return F.conv1d(F.pad(x, (before, 0)), layer.weight, layer.bias, dilation=layer._dilation)
+        return F.conv1d(F.pad(x, (before, 0)), layer.weight, layer.bias, dilation=layer.dilation)
     assert isinstance(layer, CausalConv2d)
     x = F.pad(x, (*layer.frequency_padding, before, 0))
-    return F.conv2d(x, layer.weight, layer.bias, stride=layer._stride, dilation=layer._dilation)
+    return F.conv2d(x, layer.weight, layer.bias, stride=layer.stride, dilation=layer.dilation)
 
 
 def residual(block: Any, x: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ def pixelcnn(model: PixelCNN, x: Tensor, _: bool) -> Tensor:
     """The PixelCNN, its horizontal stack as convolutions over (time, frequency) that are 1 frame wide."""
 
     def along(layer: Any, h: Tensor) -> Tensor:
-        before = (layer._kernel[0] - 1) * layer._dilation[0]
-        dilation = (1, layer._dilation[0])
+        before = (layer.kernel_size[0] - 1) * layer.dilation[0]
+        dilation = (1, layer.dilation[0])
         return F.conv2d(F.pad(h, (before, 0)), layer.weight[:, :, None], layer.bias, dilation=dilation)
 
     v = conv(model.first_time, late_by_a_frame(x)) + model.where[0]

@@ -198,7 +198,7 @@ class _Taps:
     """A causal convolution along a frame, cell by cell. Zeros stand below the first cell and are never written."""
 
     def __init__(self, layer: CausalConv1d, rows: int, mels: int) -> None:
-        kernel, dilation = layer.weight.shape[2], layer._dilation[0]
+        kernel, dilation = layer.weight.shape[2], layer.dilation[0]
         self._reach, self._dilation = (kernel - 1) * dilation, dilation
         self._cells = layer.weight.new_zeros(rows, self._reach + mels, layer.in_channels)
         self._matrix, self._bias = _matrix(layer)

@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils import _pytree as pytree
 
 from causalcnn.field import Field
@@ -45,6 +48,17 @@ class Convention(enum.Enum):
 def empty_piece(x: Tensor) -> Tensor:
     """No frames of ``x``, in memory of its own: only batch, channels, frequency, dtype and device are left."""
     return x.narrow(min(2, x.dim() - 1), 0, 0).clone()
+
+
+_MAKES_A_WEIGHT = (WeightNorm, SpectralNorm, BasePruningMethod)
+"""Hooks of torch that make a weight from its parts in front of every ``forward``."""
+
+
+def renew_weight(layer: nn.Module) -> None:
+    """Run those hooks for a ``step`` or a stream; without them the weight would be that of the last forward."""
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, _MAKES_A_WEIGHT):
+            hook(layer, ())
 
 
 class CausalModule(nn.Module, abc.ABC):

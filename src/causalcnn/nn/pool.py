@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Convention, Stateless
 
@@ -13,25 +14,24 @@ __all__ = ["CausalAvgPool1d", "CausalMaxPool1d", "FrameNorm"]
 
 
 class _CausalPool(CausalModule):
-    def __init__(self, kernel_size: int, *, stride: int | None = None, convention: str | Convention = "strict") -> None:
+    """What the two poolings share: the window in time, placed as that of a convolution."""
+
+    def __init__(self, kernel_size: int, stride: int | None = None, *, convention: str | Convention = "strict") -> None:
         super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        for name, value in (("kernel_size", self.kernel_size), ("stride", self.stride)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
-        self._convention = Convention.of(convention)
+        self.kernel_size = at_least("kernel_size", kernel_size)
+        self.stride = at_least("stride", kernel_size if stride is None else stride)
+        self.left_padding = self.kernel_size - 1 - Convention.of(convention).lookahead(self.stride)
         self._window = max(self.kernel_size, self.stride)
 
     @property
     def field(self) -> Field:
         """The window: every frame of it, whichever of them a maximum takes."""
-        padding = self.kernel_size - 1 - self._convention.lookahead(self.stride)
-        return Field.conv(self.kernel_size, stride=self.stride, padding=padding)
+        return Field.conv(self.kernel_size, stride=self.stride, padding=self.left_padding)
 
     def initial_state(self, x: Tensor) -> Tensor:
         """Zeros ``(batch, channels, history)``."""
         self._check(x)
-        return x.new_zeros(*x.shape[:2], self._window - 1 - self._convention.lookahead(self.stride))
+        return x.new_zeros(*x.shape[:2], self.left_padding + self._window - self.kernel_size)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Continue from ``state``; history is zeros, as for a convolution."""
@@ -55,8 +55,10 @@ class CausalMaxPool1d(_CausalPool):
     """The largest of the last ``kernel_size`` frames, per channel. History counts as zeros.
 
     Args:
-        kernel_size: frames in the window. stride: input frames per output; default: ``kernel_size``.
-        convention: ``"strict"`` or ``"block"``.
+        kernel_size: frames in the window.
+        stride: input frames per output; default: ``kernel_size``.
+        convention: ``"strict"`` or ``"block"``; see :class:`Convention`.
+
     Shape: ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``, ``floor`` for ``"block"``
     """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from causalcnn.nn.base import Stream
+from causalcnn.nn.base import Stream, renew_weight
 
 if TYPE_CHECKING:
     from causalcnn.nn.conv import _CausalConv  # noqa: F401
@@ -27,7 +27,8 @@ class RingStream(Stream["_CausalConv"]):
 
     def _load(self, state: Tensor) -> None:
         layer = self.module
-        self._taps, self._spread = layer._kernel[0], layer._dilation[0]
+        renew_weight(layer)
+        self._taps, self._spread = layer.kernel_size[0], layer.dilation[0]
         batch, channels, history = state.shape
         self._shape = (batch, channels)
         weight = layer.weight.detach()
@@ -89,6 +90,7 @@ class ConvStream(Stream["_CausalConv"]):
     ROOM = 256
 
     def _load(self, state: Tensor) -> None:
+        renew_weight(self.module)
         self._end = state.shape[2]
         self._start = 0
         self._buffer = state.new_empty(*state.shape[:2], self.module._window - 1 + self.ROOM, *state.shape[3:])
@@ -116,5 +118,5 @@ class ConvStream(Stream["_CausalConv"]):
         self._buffer[:, :, self._end : self._end + x.shape[2]] = x
         self._end += x.shape[2]
         y = layer._outputs(self._save())
-        self._start += y.shape[2] * layer._stride[0]
+        self._start += y.shape[2] * layer.stride[0]
         return y

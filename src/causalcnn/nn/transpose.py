@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import conv_transpose1d, conv_transpose2d
+from torch.nn.modules.conv import _ConvNd
 
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule
-from causalcnn.nn.conv import Pair, _pair
+from causalcnn.nn.base import CausalModule, renew_weight
+from causalcnn.nn.conv import Pair, as_pair, check_sizes, refuse_padding
 
 __all__ = ["CausalConvTranspose1d", "CausalConvTranspose2d"]
 
 
-class _CausalTranspose(CausalModule):
-    """What the two share: everything along time. ``weight`` is (in, out, kernel…), as torch has it."""
+class _CausalTranspose(CausalModule, _ConvNd):
+    """What the two share: everything along time. ``weight`` is (in, out / groups, kernel…), as torch has it."""
 
-    def _build(self, channels: Pair, kernel: tuple[int, ...], stride: tuple[int, ...], bias: bool) -> None:
-        named: dict[str, tuple[int, ...]] = {"in_channels": channels[:1], "out_channels": channels[1:]}
-        for name, values in (named | {"kernel_size": kernel, "stride": stride}).items():
-            for value in values:
-                if not isinstance(value, int) or value < 1:
-                    raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
-        self.in_channels, self.out_channels = channels
-        self._kernel, self._stride = kernel, stride
-        self._history = -(-kernel[0] // stride[0]) - 1
-        self.weight = nn.Parameter(torch.empty(*channels, *kernel))
-        self.bias = nn.Parameter(torch.empty(channels[1])) if bias else None
-        self.reset_parameters()
+    @property
+    def _history(self) -> int:
+        """Earlier inputs that an output reads besides the present one."""
+        return (self.kernel_size[0] - 1) * self.dilation[0] // self.stride[0]
 
     def reset_parameters(self) -> None:
-        """Uniform within 1/√fan-in, where an output meets ``kernel / stride`` taps of each channel."""
-        taps = self.weight[:, 0].numel()
-        for step in self._stride:
+        """Uniform within 1/√fan-in, where an output meets ``kernel / stride`` taps of each channel of its group."""
+        taps = self.weight[:, 0].numel() // self.groups
+        for step in self.stride:
             taps = max(1, taps // step)
         nn.init.uniform_(self.weight, -(taps**-0.5), taps**-0.5)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(taps**-0.5), taps**-0.5)
 
     def initial_state(self, x: Tensor) -> Tensor:
-        """Zeros ``(batch, in_channels, ⌈kernel_size/stride⌉ − 1[, frequency])``."""
+        """Zeros ``(batch, in_channels, (kernel_size−1)·dilation // stride[, frequency])``."""
         self._check(x)
         return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
     def _time_field(self) -> Field:
-        return Field.transposed(self._kernel[0], stride=self._stride[0])
+        return Field.transposed(self.kernel_size[0], stride=self.stride[0], dilation=self.dilation[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """A whole sequence. The same as a step from the initial state: zeros in front of it would add nothing."""
@@ -54,14 +47,15 @@ class _CausalTranspose(CausalModule):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Each input frame completes ``stride`` output frames; see :meth:`CausalModule.step`."""
         self._check(x)
-        if state.shape != (*x.shape[:2], self._history, *x.shape[3:]):
-            wanted = (*x.shape[:2], self._history, *x.shape[3:])
+        wanted = (*x.shape[:2], self._history, *x.shape[3:])
+        if state.shape != wanted:
             raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
+        renew_weight(self)
         frames = torch.cat([state, x], dim=2)
         return self._completed(frames, self._history), frames[:, :, x.shape[2] :].clone()
 
     def _check(self, x: Tensor) -> None:
-        axes = len(self._kernel) + 2
+        axes = len(self.kernel_size) + 2
         if x.dim() != axes or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"input has shape {tuple(x.shape)}; this layer takes {axes} axes and {self.in_channels} channels"
@@ -69,12 +63,12 @@ class _CausalTranspose(CausalModule):
 
     def _completed(self, frames: Tensor, known: int) -> Tensor:
         """The outputs that ``frames`` complete, of which the first ``known`` were there before."""
-        new = (frames.shape[2] - known) * self._stride[0]
+        new = (frames.shape[2] - known) * self.stride[0]
         if new == 0:
             return frames.new_zeros(frames.shape[0], self.out_channels, 0, *self._frequencies_out(frames.shape[3:]))
-        first = known * self._stride[0]
+        first = known * self.stride[0]
         y = self._spread(frames)[:, :, first : first + new]
-        if y.shape[2] < new:  # kernel < stride: the last phases have no tap, only the bias
+        if y.shape[2] < new:  # the window is shorter than the stride: the last phases have no tap, only the bias
             fill = y.new_zeros(*y.shape[:2], new - y.shape[2], *y.shape[3:])
             if self.bias is not None:
                 fill = fill + self.bias.view(-1, *(1,) * (y.dim() - 2))
@@ -82,52 +76,97 @@ class _CausalTranspose(CausalModule):
         return y
 
     def _spread(self, frames: Tensor) -> Tensor:
-        raise NotImplementedError
+        function = conv_transpose1d if len(self.kernel_size) == 1 else conv_transpose2d
+        return function(frames, self.weight, self.bias, self.stride, self.padding, 0, self.groups, self.dilation)  # type: ignore[arg-type]
 
     def _frequencies_out(self, frequency: tuple[int, ...]) -> tuple[int, ...]:
         return ()
 
 
-class CausalConvTranspose1d(_CausalTranspose):
+class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: ignore[misc]  # no output_size
     """Transposed convolution over time, trimmed on the right, so that it never reads the future.
 
-    Output ``t`` reads the inputs ``⌈(t−kernel_size+1)/stride⌉ … ⌊t/stride⌋``: the window depends on the phase
-    ``t mod stride``. With ``kernel_size < stride`` some phases hold the bias only; unless ``kernel_size`` is a
-    multiple of ``stride``, phases meet unequal numbers of taps (a checkerboard).
+    Output ``t`` reads the inputs ``i`` with ``stride·i + j·dilation = t`` for a tap ``j``: the window depends on the
+    phase ``t mod stride``. With a window shorter than the stride some phases hold the bias only; unless
+    ``kernel_size`` is a multiple of ``stride``, phases meet unequal numbers of taps (a checkerboard). It takes the
+    place of :class:`torch.nn.ConvTranspose1d`.
 
     Args:
-        in_channels, out_channels: features of a frame. kernel_size: taps, ≥ 1. stride: output frames per input
-            frame, ≥ 1. bias: whether a constant is added.
+        in_channels: features of an input frame.
+        out_channels: features of an output frame.
+        kernel_size: taps, ≥ 1.
+        stride: output frames per input frame, ≥ 1.
+        padding: only 0: nothing is cut off at the start.
+        output_padding: only 0: an input frame completes ``stride`` output frames.
+        groups: blocks of channels that do not mix.
+        bias: whether a constant is added.
+        dilation: output frames from one tap to the next, ≥ 1.
+        padding_mode: only ``"zeros"``.
+        device: of the weights.
+        dtype: of the weights.
+
     Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time · stride)``
-    Raises: ValueError: a size below 1, an input or state of another shape.
+
+    Raises:
+        ValueError: a size below 1, channels that ``groups`` does not divide, an input or state of another shape.
+
     Source: the transpose of WaveNet's causal convolution, arXiv 1609.03499, §2.1.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self._build((in_channels, out_channels), (kernel_size,), (stride,), bias)
+        check_sizes(in_channels, out_channels, groups, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        refuse_padding(padding, padding_mode, 0)
+        refuse_output_padding(output_padding)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, 0, 0, groups, bias, dilation, device=device, dtype=dtype
+        )
 
     @property
     def field(self) -> Field:
         """Which input frames an output frame reads, for every phase."""
         return self._time_field()
 
-    def _spread(self, frames: Tensor) -> Tensor:
-        return F.conv_transpose1d(frames, self.weight, self.bias, self._stride)
 
-
-class CausalConvTranspose2d(_CausalTranspose):
+class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: ignore[misc]  # no output_size
     """Transposed convolution over (time, frequency): causal along time, free along frequency.
 
+    Along time as :class:`CausalConvTranspose1d`. It takes the place of :class:`torch.nn.ConvTranspose2d`.
+
     Args:
-        kernel_size, stride: an int for both axes, or ``(time, frequency)``.
+        in_channels: features of an input cell.
+        out_channels: features of an output cell.
+        kernel_size: taps, an int for both axes, or ``(time, frequency)``.
+        stride: likewise, output cells per input cell.
+        padding: only 0: nothing is cut off at the start.
+        output_padding: only 0: an input frame completes ``stride`` output frames.
+        groups: blocks of channels that do not mix.
+        bias: whether a constant is added.
+        dilation: likewise, output cells from one tap to the next.
+        padding_mode: only ``"zeros"``.
+        device: of the weights.
+        dtype: of the weights.
         frequency_padding: cells trimmed from both ends of the frequency axis, as ``padding`` in torch.
-        Others as for :class:`CausalConvTranspose1d`.
+
     Shape:
         ``(batch, in_channels, time, frequency)`` → ``(batch, out_channels, time · stride, frequency')`` with
-        ``frequency' = (frequency − 1) · stride − 2 · frequency_padding + kernel``.
+        ``frequency' = (frequency − 1) · stride − 2 · frequency_padding + (kernel − 1) · dilation + 1``.
+
+    Raises:
+        ValueError: as :class:`CausalConvTranspose1d`.
     """
 
     def __init__(
@@ -135,27 +174,53 @@ class CausalConvTranspose2d(_CausalTranspose):
         in_channels: int,
         out_channels: int,
         kernel_size: int | Pair,
-        *,
         stride: int | Pair = 1,
-        frequency_padding: int = 0,
+        padding: int | Pair = 0,
+        output_padding: int | Pair = 0,
+        groups: int = 1,
         bias: bool = True,
+        dilation: int | Pair = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        frequency_padding: int = 0,
     ) -> None:
-        super().__init__()
+        kernel, step, spread = (
+            as_pair(n, v) for n, v in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
+        )
+        check_sizes(in_channels, out_channels, groups, kernel_size=kernel, stride=step, dilation=spread)
+        refuse_padding(padding, padding_mode, 0)
+        refuse_output_padding(output_padding)
         if frequency_padding < 0:
             raise ValueError(f"frequency_padding is {frequency_padding}; it must not be negative")
+        trim = (0, frequency_padding)
+        super().__init__(
+            in_channels, out_channels, kernel, step, trim, 0, groups, bias, spread, device=device, dtype=dtype
+        )
         self.frequency_padding = frequency_padding
-        self._build((in_channels, out_channels), _pair("kernel_size", kernel_size), _pair("stride", stride), bias)
 
     @property
     def field(self) -> Field:
         """Which input cells an output cell reads, for every phase of time and frequency."""
         frequency = Field.transposed(
-            self._kernel[1], stride=self._stride[1], trim=self.frequency_padding, axis="frequency"
+            self.kernel_size[1],
+            stride=self.stride[1],
+            dilation=self.dilation[1],
+            trim=self.frequency_padding,
+            axis="frequency",
         )
         return Field.product(self._time_field(), frequency)
 
-    def _spread(self, frames: Tensor) -> Tensor:
-        return F.conv_transpose2d(frames, self.weight, self.bias, self._stride, (0, self.frequency_padding))
-
     def _frequencies_out(self, frequency: tuple[int, ...]) -> tuple[int, ...]:
-        return ((frequency[0] - 1) * self._stride[1] - 2 * self.frequency_padding + self._kernel[1],)
+        spread = (self.kernel_size[1] - 1) * self.dilation[1] + 1
+        return ((frequency[0] - 1) * self.stride[1] - 2 * self.frequency_padding + spread,)
+
+
+def refuse_output_padding(output_padding: int | Pair) -> None:
+    """An output frame that only a later input frame completes would come too early."""
+    if output_padding not in (0, (0,), (0, 0)):
+        raise ValueError(
+            f"output_padding is {output_padding!r}; an input frame completes stride output frames, no more. "
+            "Leave output_padding at 0."
+        )

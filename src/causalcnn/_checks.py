@@ -1,0 +1,23 @@
+"""Checks of arguments that every part of the library makes alike."""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex
+
+__all__ = ["at_least"]
+
+
+def at_least(name: str, value: SupportsIndex, least: int = 1) -> int:
+    """``value``, if it is an integer of at least ``least``.
+
+    Raises:
+        ValueError: it is not; the message names the argument, its value and the rule.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
+    return number

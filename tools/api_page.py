@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PACKAGES = tuple(
-    f"causalcnn{part}" for part in ("", ".nn", ".causality", ".models", ".training", ".speech", ".figures")
-)
+LIBRARY = tuple(f"causalcnn{part}" for part in ("", ".nn", ".causality", ".models", ".training", ".speech"))
+BOOK = importlib.import_module("causalcnn_book")
+CHAPTERS = tuple(f"{BOOK.__name__}.{m.name}" for m in pkgutil.iter_modules(BOOK.__path__) if m.ispkg)
+PACKAGES = (*LIBRARY, BOOK.__name__, *CHAPTERS)
 SECTION = re.compile(r"^([A-Z][A-Za-z ]{2,24}):\s*(.*)$")
 ENTRY = re.compile(r"^(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*)(?:\s\(([^)]*)\))?:\s+(.*)$")
 """A name, or several with commas between them, and what they are; a sentence with a colon in it is none."""
@@ -30,21 +32,21 @@ def public_names(package: str) -> list[str]:
 
 
 def homes() -> dict[str, list[tuple[str, Any]]]:
-    """Return for each package its public objects, each object only once: in the most specific package."""
-    where: dict[str, tuple[str, Any]] = {}
-    for package in PACKAGES:
-        for name in public_names(package):
-            where[name] = (package, getattr(importlib.import_module(package), name))
-    pages: dict[str, list[tuple[str, Any]]] = {package: [] for package in PACKAGES}
-    for name, (package, value) in where.items():
-        pages[package].append((name, value))
+    """Return for each package its public objects; what the library offers at its top, too, stands where it is at home."""
+    pages = {
+        package: [(name, getattr(importlib.import_module(package), name)) for name in public_names(package)]
+        for package in PACKAGES
+    }
+    below = {name for package in LIBRARY[1:] for name, _ in pages[package]}
+    pages[LIBRARY[0]] = [(name, value) for name, value in pages[LIBRARY[0]] if name not in below]
     return pages
 
 
 def sources() -> Iterator[Path]:
-    """Yield the files of the library, on which the page depends."""
-    package = importlib.import_module("causalcnn")
-    yield from sorted(Path(str(package.__file__)).parent.rglob("*.py"))
+    """Yield the files of both packages, on which the page depends."""
+    for package in (LIBRARY[0], BOOK.__name__):
+        folder = Path(str(importlib.import_module(package).__file__)).parent
+        yield from sorted((*folder.rglob("*.py"), *folder.rglob("*.pyi")))
 
 
 def _without_roles(text: str) -> str:

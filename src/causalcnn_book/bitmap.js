@@ -40,7 +40,7 @@ function base64(bytes) {
 }
 
 /** A bitmap as an address: `at(row, column)` is the number of a colour, rows go from the bottom up. */
-export function bmp(colours, width, height, at) {
+export function encodeBmp(colours, width, height, at) {
   const wide = Math.ceil(width / 4) * 4, many = colours.length, start = 54 + 4 * many, bytes = [66, 77];
   const word = (...values) => { for (const v of values) bytes.push(v & 255, (v >> 8) & 255, (v >> 16) & 255, (v >> 24) & 255); };
   word(start + wide * height, 0, start, 40, width, height, 1 | (8 << 16), 0, wide * height, 2835, 2835, many, many);
@@ -50,7 +50,7 @@ export function bmp(colours, width, height, at) {
 }
 
 /** 8-bit levels as the address of a bitmap that shows them in 2^bits bins. */
-export function bitmap(levels, frames, bits) {
+export function spectrogramBmp(levels, frames, bits) {
   const shift = 8 - bits;
-  return bmp(shades(), frames, BANDS, (band, t) => ((levels[t * BANDS + band] >> shift) << shift) + ((1 << shift) >> 1));
+  return encodeBmp(shades(), frames, BANDS, (band, t) => ((levels[t * BANDS + band] >> shift) << shift) + ((1 << shift) >> 1));
 }

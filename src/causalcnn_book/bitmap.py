@@ -10,13 +10,13 @@ from functools import cache
 
 from causalcnn_book.palette import energy
 
-__all__ = ["Colour", "bitmap", "bmp", "colours", "shades"]
+__all__ = ["Colour", "colours", "encode_bmp", "shades", "spectrogram_bmp"]
 
 BANDS = 80
 Colour = tuple[int, int, int]
 
 
-def bmp(table: Sequence[Colour], width: int, height: int, at: Callable[[int, int], int]) -> str:
+def encode_bmp(table: Sequence[Colour], width: int, height: int, at: Callable[[int, int], int]) -> str:
     """A bitmap as an address: ``at(row, column)`` is the number of a colour, rows go from the bottom up."""
     wide, start = math.ceil(width / 4) * 4, 54 + 4 * len(table)
     head = b"BM" + struct.pack("<3I", start + wide * height, 0, start)
@@ -44,8 +44,8 @@ def shades() -> tuple[Colour, ...]:
     return tuple(out)  # type: ignore[arg-type]
 
 
-def bitmap(levels: bytes, frames: int, bits: int) -> str:
+def spectrogram_bmp(levels: bytes, frames: int, bits: int) -> str:
     """8-bit levels, frame after frame, as the address of a bitmap that shows them in ``2**bits`` bins."""
     shift = 8 - bits
     centre = bytes((level >> shift << shift) + (1 << shift >> 1) for level in range(256))
-    return bmp(shades(), frames, BANDS, lambda band, t: centre[levels[t * BANDS + band]])
+    return encode_bmp(shades(), frames, BANDS, lambda band, t: centre[levels[t * BANDS + band]])

@@ -31,9 +31,12 @@ export function timeAxis({ a, b, x, dx, now, right, left, y, rateHz }) {
   return out;
 }
 
-/** Whole numbers inside their limits, whatever an address or a notebook asks for. */
+/** A whole number inside its limits, whatever an address or a notebook asks for. */
+export const clamp = (value, low, high) => Math.min(high, Math.max(low, Math.round(value) || 0));
+
+/** Every number of a state that has limits, inside them. */
 export function settle(s, limits) {
-  for (const [key, [low, high]] of Object.entries(limits)) s[key] = Math.min(high, Math.max(low, Math.round(s[key]) || 0));
+  for (const [key, [low, high]] of Object.entries(limits)) s[key] = clamp(s[key], low, high);
 }
 
 export function make(tag, attributes = {}, ...children) {

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-py_mini_racer = pytest.importorskip("py_mini_racer", reason="needs mini-racer (the extra 'dev')")
-pytest.importorskip("anywidget", reason="needs anywidget (the extra 'figures')")
-
 
 class Engine:
     """The shipped ES module of a figure inside an embedded V8: a script, so only the `export` is left out."""
 
     def __init__(self, name: str) -> None:
+        py_mini_racer = pytest.importorskip("py_mini_racer", reason="needs mini-racer (the extra 'dev')")
+        pytest.importorskip("anywidget", reason="needs anywidget (the extra 'figures')")
         from causalcnn_book.explorer import HERE, module
 
         (path,) = HERE.rglob(f"{name}.js")

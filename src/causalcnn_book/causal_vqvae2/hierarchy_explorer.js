@@ -21,7 +21,7 @@ export const cellOf = (s) => Math.floor(s.band / BANDS[s.level]);
 export function hierarchyRead(s) {
   const c = cellOf(s), half = ((s.kernel - 1) / 2) * (s.blocks + 1), once = (s.kernel - 1) * (s.blocks + 1);
   const wide = (cells) => same(cells, half), bands = (cells) => down(down(wide(cells)));
-  const clip = ([a, b], most) => [Math.max(0, a), Math.min(most, b)];
+  const clip = ([a, b], limit) => [Math.max(0, a), Math.min(limit, b)];
   let bottoms = null, tops, direct = null, back;
   if (s.level === "top") [tops, back] = [[c, c], 2 * once];
   if (s.level === "bottom") [bottoms, tops, back] = [[c, c], wide(up([c, c])), 3 * once];

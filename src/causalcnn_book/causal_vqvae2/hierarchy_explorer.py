@@ -43,8 +43,8 @@ def _up(cells: Interval) -> Interval:
     return (cells[0] - 1) // 2, (cells[1] + 1) // 2
 
 
-def _clip(cells: Interval, most: int) -> Interval:
-    return max(0, cells[0]), min(most, cells[1])
+def _clip(cells: Interval, limit: int) -> Interval:
+    return max(0, cells[0]), min(limit, cells[1])
 
 
 class HierarchyExplorer(Explorer):

@@ -133,8 +133,8 @@ def speech_codes(
     Args:
         log_mel: ``(mels, frames)`` in dB. top, bottom: codes, ``(frames, codes a frame)``.
         phones: spans with ``label``, ``start`` and ``end`` in samples.
-        codebooks: of top and bottom, ``(codes, dim)``: codes are shaded in the order of their words along the
-            codebook's first principal component, so that like words look alike.
+        codebooks: of top and bottom, ``(codes, dim)``: codes are shaded in the order of their codewords along the
+            codebook's first principal component, so that like codewords look alike.
         rate_hz, hop_samples: of the samples and the frames.
         alt, caption, height: see :func:`show`.
 
@@ -146,7 +146,7 @@ def speech_codes(
     for name, codes in rows.items():
         if codes.shape[1] != picture.shape[1]:
             raise ValueError(f"there are {picture.shape[1]} frames, and {name} codes for {codes.shape[1]}")
-    orders = {name: _order(as_matrix(words)) for name, words in zip(rows, codebooks, strict=True)}
+    orders = {name: _order(as_matrix(codewords)) for name, codewords in zip(rows, codebooks, strict=True)}
     frame_ms = 1000 * hop_samples / rate_hz
     end_ms = picture.shape[1] * frame_ms
 
@@ -176,8 +176,8 @@ def speech_codes(
     return show(draw, alt=alt, caption=caption, height=height)
 
 
-def _order(words: NDArray[np.float64]) -> NDArray[np.int64]:
+def _order(codewords: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each codeword its place along the first principal component."""
-    centred = words - words.mean(0)
-    along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    centered = codewords - codewords.mean(0)
+    along = centered @ np.linalg.svd(centered, full_matrices=False)[2][0]
     return np.argsort(np.argsort(along))

@@ -70,8 +70,8 @@ function field(s) {
 
 /** First and last frame on the stage; frame 0 lies two thirds to the right, so that the future has room. */
 export function frameWindow(s, width) {
-  const most = Math.floor((width - GUTTER - EDGE) / 3);
-  const frames = Math.min(Math.max(24, Math.ceil(field(s).size * 1.6)), most);
+  const maxFrames = Math.floor((width - GUTTER - EDGE) / 3);
+  const frames = Math.min(Math.max(24, Math.ceil(field(s).size * 1.6)), maxFrames);
   const after = Math.round((frames - 1) * 0.34);
   return [after + 1 - frames, after];
 }
@@ -210,8 +210,8 @@ function render({ model, el }) {
   const rates = [...new Set([10, 20, 25, 50, 80, 100, 200, 16000, model.get("rate_hz")])].sort((p, q) => p - q);
   let width = 720;
   const move = (by) => {
-    const s = state(), [least, most] = choosable(s, width, s.pick), at = s.at + by;
-    return { at: at > most ? least : at < least ? most : at };
+    const s = state(), [min, max] = choosable(s, width, s.pick), at = s.at + by;
+    return { at: at > max ? min : at < min ? max : at };
   };
   const controls = [
     { type: "slider", key: "kernel_size", label: "Kernel size", stops: upTo(1, 7), say: (v) => plural(v, "tap") },
@@ -225,10 +225,10 @@ function render({ model, el }) {
   ];
   const draw = (w) => {
     width = w;
-    const s = state(), [least, most] = choosable(s, w, s.pick);
-    if (s.at < least || s.at > most) s.at = Math.min(most, Math.max(least, 0));
+    const s = state(), [min, max] = choosable(s, w, s.pick);
+    if (s.at < min || s.at > max) s.at = Math.min(max, Math.max(min, 0));
     return {
-      picture: conePicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), range: [least, s.at, most],
+      picture: conePicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), range: [min, s.at, max],
       spoken: `${s.pick} ${s.at}. ${sentence(s)}`
     };
   };
@@ -237,9 +237,9 @@ function render({ model, el }) {
       const s = state(), box = svg.getBoundingClientRect(), unit = width / box.width, [a, b] = frameWindow(s, width);
       const dx = (width - GUTTER - EDGE) / (b - a + 1), t = Math.floor(((event.clientX - box.left) * unit - GUTTER) / dx) + a;
       const pick = (event.clientY - box.top) * unit > BOTTOM - (BOTTOM - TOP) / s.layers / 2 ? "input" : "output";
-      const [least, most] = choosable(s, width, pick), late = timeOf(s, s.layers, 0);
+      const [min, max] = choosable(s, width, pick), late = timeOf(s, s.layers, 0);
       const at = pick === "input" ? t : Math.round((t - late) / s.stride ** s.layers);
-      return { pick, at: Math.min(most, Math.max(least, at)) };
+      return { pick, at: Math.min(max, Math.max(min, at)) };
     };
     stage.addEventListener("pointermove", (event) => {
       if (event.pointerType === "mouse") hover = under(event);
@@ -249,10 +249,10 @@ function render({ model, el }) {
     stage.addEventListener("pointerleave", () => { hover = null; schedule(); });
     stage.addEventListener("click", (event) => { hover = null; keep(under(event)); });
     stage.addEventListener("keydown", (event) => {
-      const s = state(), [least, most] = choosable(s, width, s.pick);
+      const s = state(), [min, max] = choosable(s, width, s.pick);
       const moves = {
-        ArrowLeft: () => ({ at: Math.max(least, s.at - 1) }), ArrowRight: () => ({ at: Math.min(most, s.at + 1) }),
-        Home: () => ({ at: least }), End: () => ({ at: most }),
+        ArrowLeft: () => ({ at: Math.max(min, s.at - 1) }), ArrowRight: () => ({ at: Math.min(max, s.at + 1) }),
+        Home: () => ({ at: min }), End: () => ({ at: max }),
         ArrowDown: () => ({ pick: "input", at: s.pick === "input" ? s.at : timeOf(s, s.layers, s.at) }),
         ArrowUp: () => ({ pick: "output", at: s.pick === "output" ? s.at : Math.floor(s.at / s.stride ** s.layers) }),
       };

@@ -107,8 +107,8 @@ class ConeExplorer(Explorer):
         return rows
 
     def _window(self, width: int) -> tuple[int, int]:
-        most = (width - GUTTER - EDGE) // 3
-        frames = min(max(24, math.ceil(self.field.size * 1.6)), most)
+        max_frames = (width - GUTTER - EDGE) // 3
+        frames = min(max(24, math.ceil(self.field.size * 1.6)), max_frames)
         after = math.floor((frames - 1) * 0.34 + 0.5)
         return after + 1 - frames, after
 

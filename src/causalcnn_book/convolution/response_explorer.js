@@ -104,13 +104,13 @@ function computed(s) {
     const touched = panel.times.filter((_, t) => panel.values.some((row) => row[t] !== 0));
     panel.reached = touched.length;
     panel.leaked = touched.filter(panel.early).length;
-    panel.most = panel.values.reduce((a, row) => row.reduce((m, v) => Math.max(m, v), a), 0);
+    panel.largest = panel.values.reduce((a, row) => row.reduce((m, v) => Math.max(m, v), a), 0);
   }
   return shown;
 }
 
 /** Cells of a panel, as one path for each colour: equal neighbours in a column are one rectangle. */
-function cells({ values, times, hold, early, most }, s, x, top) {
+function cells({ values, times, hold, early, largest }, s, x, top) {
   const paths = new Map(), high = PANEL / s.features, limit = x(s.steps);
   times.forEach((time, t) => {
     const table = early(time) ? "ALARM" : "ENERGY", from = x(time), to = Math.min(limit, x(time + hold));
@@ -119,7 +119,7 @@ function cells({ values, times, hold, early, most }, s, x, top) {
       const v = values[f][t];
       for (end = f + 1; end < s.features && values[end][t] === v; ) end++;
       if (v === 0) continue;
-      const share = s.nonzero ? 1 : v / most, level = Math.floor((table === "ALARM" ? share : 0.12 + 0.88 * share) * 32 + 0.5);
+      const share = s.nonzero ? 1 : v / largest, level = Math.floor((table === "ALARM" ? share : 0.12 + 0.88 * share) * 32 + 0.5);
       const key = (table === "ALARM" ? ALARM : ENERGY)[level];
       const box = `M${tidy(from)} ${tidy(top + PANEL - end * high)}H${tidy(to)}V${tidy(top + PANEL - f * high)}H${tidy(from)}z`;
       paths.set(key, (paths.get(key) ?? "") + box);
@@ -133,8 +133,8 @@ export function responsePicture(s, width, id) {
   const dx = (width - LEFT - MARGIN) / s.steps, x = (t) => LEFT + t * dx, right = x(s.steps), shown = panels(s);
   const forward = s.view === "response", wide = width >= 560, now = shown[0].now;
   const source = forward
-    ? { title: s.impulse === "frame" ? "in: one frame" : "in: one cell", values: outer(cause(s), [1]), times: [s.step], hold: 1, early: () => false, most: 1 }
-    : { title: "out: the chosen step", values: outer(new Array(s.features).fill(1), [1]), times: [now], hold: s.stride ** s.layers, early: () => false, most: 1 };
+    ? { title: s.impulse === "frame" ? "in: one frame" : "in: one cell", values: outer(cause(s), [1]), times: [s.step], hold: 1, early: () => false, largest: 1 }
+    : { title: "out: the chosen step", values: outer(new Array(s.features).fill(1), [1]), times: [now], hold: s.stride ** s.layers, early: () => false, largest: 1 };
   const effects = shown.map((p) => ({
     ...p, title: (forward ? "out, " : wide ? "its gradient at the input, " : "gradient, ") + KINDS[p.convention],
     verdict: !p.leaked ? "no leak" : `${wide ? plural(p.leaked, forward ? "output" : "input") : p.leaked} ${forward ? "too early" : wide ? "of the future" : "leak"}`,
@@ -180,7 +180,7 @@ export function readouts(s) {
     return [
       { key: `reached-${key}`, label: `${name}: reached`, value: p.reached, text: plural(p.reached, forward ? "output" : "input") },
       { key: `leaked-${key}`, label: `${name}: ${forward ? "too early" : "from the future"}`, value: p.leaked, text: count(p.leaked), leak: p.leaked > 0 },
-      { key: `most-${key}`, label: `${name}: largest value`, value: p.most, text: count(p.most) },
+      { key: `largest-${key}`, label: `${name}: largest value`, value: p.largest, text: count(p.largest) },
     ];
   });
 }

@@ -17,7 +17,7 @@ KINDS = {"strict": "causal", "block": "block-causal", "regular": "regular"}
 CONTROLS = dict.fromkeys(("view", "convention", "dims", "impulse"), "choice")
 CONTROLS |= dict.fromkeys(("layers", "kernel_size", "dilation", "stride", "step"), "slider")
 CONTROLS |= {"nonzero": "switch", "play": "buttons"}
-READOUTS = ("reached", "leaked", "most")
+READOUTS = ("reached", "leaked", "largest")
 
 
 class ResponseExplorer(Explorer):
@@ -39,7 +39,7 @@ class ResponseExplorer(Explorer):
         rate_hz: frames a second.
         controls: which controls to show, any of ``view, convention, dims, impulse, layers, kernel_size,
             dilation, stride, step, nonzero, play``; default: all.
-        readouts: which numbers to show, any of ``reached, leaked, most``; default: all.
+        readouts: which numbers to show, any of ``reached, leaked, largest``; default: all.
         name, caption, alt: see :class:`Explorer`.
 
     Example:
@@ -161,7 +161,7 @@ class ResponseExplorer(Explorer):
                 while last < self.features and panel.values[last][t] == v:
                     last += 1
                 if v:
-                    share = 1 if self.nonzero else v / panel.most
+                    share = 1 if self.nonzero else v / panel.largest
                     level = math.floor((share if early else 0.12 + 0.88 * share) * 32 + 0.5)
                     colour = (alarm(33) if early else energy(33))[level]
                     y = (tidy(top + PANEL - last * high), tidy(top + PANEL - f * high))
@@ -196,7 +196,7 @@ class ResponseExplorer(Explorer):
             early = "too early" if forward else "from the future"
             rows.append(("reached", f"{name}: reached", plural(panel.reached, "output" if forward else "input"), ""))
             rows.append(("leaked", f"{name}: {early}", count(panel.leaked), ""))
-            rows.append(("most", f"{name}: largest value", count(int(panel.most)), ""))
+            rows.append(("largest", f"{name}: largest value", count(int(panel.largest)), ""))
         return rows
 
 
@@ -237,6 +237,6 @@ class Panel:
         return sum(self.early(time) for time in self._touched())
 
     @property
-    def most(self) -> float:
+    def largest(self) -> float:
         """The largest value."""
         return max((v for row in self.values for v in row), default=0.0)

@@ -1,6 +1,6 @@
 // The bins explorer: a spectrogram as it is and in 2^b bins, one frame as 80 categories, and its sound.
 import { assemble, count, duration, niceStep, settle, tidy } from "../explorer.js";
-import { bitmap, bytesOf } from "../bitmap.js";
+import { bytesOf, spectrogramBmp } from "../bitmap.js";
 import { playerOf } from "../player.js";
 
 const LEFT = 58, MARGIN = 10, HEAD = 26, PANEL = 96, GAP = 34, FRAME = 190, FOOT = 46;
@@ -37,7 +37,7 @@ export const read = (s) => ({
 let kept = { levels: null, table: [], drawn: {} };
 function drawn(s, bits) {
   if (kept.levels !== s.levels) kept = { levels: s.levels, table: bytesOf(s.levels), drawn: {} };
-  return (kept.drawn[bits] ??= bitmap(kept.table, s.frames, bits));
+  return (kept.drawn[bits] ??= spectrogramBmp(kept.table, s.frames, bits));
 }
 
 export const HEIGHT = HEAD + PANEL + GAP + PANEL + GAP + GAP + FRAME + FOOT;

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from causalcnn_book.bitmap import bitmap
+from causalcnn_book.bitmap import spectrogram_bmp
 from causalcnn_book.explorer import Explorer, count, duration, nice_step, plural, tidy, traitlets
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class BinsExplorer(Explorer):
             out += (
                 f'<text class="cc-title" x="{LEFT}" y="{y - 8}">{title}</text>'
                 f'<image x="{LEFT}" y="{y}" width="{tidy(right - LEFT)}" height="{PANEL}" preserveAspectRatio="none" '
-                f'style="image-rendering:pixelated" href="{bitmap(table, self.frames, bits)}"/>'
+                f'style="image-rendering:pixelated" href="{spectrogram_bmp(table, self.frames, bits)}"/>'
                 f'<text class="cc-quiet" x="{LEFT - 8}" y="{y + PANEL // 2 + 4}" text-anchor="end">bands</text>'
                 f'<path class="cc-now cc-bright" d="M{tidy(LEFT + (at + 0.5) * dx)} {y}v{PANEL}"/>'
             )

@@ -1,6 +1,6 @@
 // The temperature explorer: how speech went on, how a model lets it go on at each temperature, and how that sounds.
 import { assemble, count, duration, niceStep, tidy } from "../explorer.js";
-import { bitmap, bytesOf } from "../bitmap.js";
+import { bytesOf, spectrogramBmp } from "../bitmap.js";
 import { playerOf } from "../player.js";
 
 const LEFT = 58, MARGIN = 10, HEAD = 26, PANEL = 118, GAP = 36, FOOT = 44;
@@ -51,7 +51,7 @@ export function known(s) {
   kept = {
     levels: s.levels, frames: (prompt.length + next[0].length) / MELS,
     looks: next.map((levels) => looks(levels, prompt, s.step_db)),
-    drawn: next.map((levels) => bitmap([...prompt, ...levels], (prompt.length + levels.length) / MELS, 8)),
+    drawn: next.map((levels) => spectrogramBmp([...prompt, ...levels], (prompt.length + levels.length) / MELS, 8)),
   };
   return kept;
 }

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from causalcnn_book.bitmap import bitmap
+from causalcnn_book.bitmap import spectrogram_bmp
 from causalcnn_book.explorer import Explorer, count, duration, nice_step, tidy, traitlets
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class TemperatureExplorer(Explorer):
                 f'<text class="cc-title" x="{edge}" y="{y - 8}">{title}</text>'
                 f'<text class="cc-quiet" x="{LEFT}" y="{y - 8}">given</text>'
                 f'<image x="{LEFT}" y="{y}" width="{tidy(right - LEFT)}" height="{PANEL}" preserveAspectRatio="none" '
-                f'style="image-rendering:pixelated" href="{bitmap(prompt + pieces[i], frames, 8)}"/>'
+                f'style="image-rendering:pixelated" href="{spectrogram_bmp(prompt + pieces[i], frames, 8)}"/>'
                 f'<text class="cc-quiet" x="{LEFT - 8}" y="{y + PANEL // 2 + 4}" text-anchor="end">bands</text>'
                 f'<path class="cc-now cc-bright" d="M{edge} {y}v{PANEL}"/>'
             )

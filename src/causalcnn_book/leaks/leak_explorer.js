@@ -1,5 +1,5 @@
 // The leak figure: an impulse in the future, six layers, and what moves before it. Faults are planted or hidden.
-import { assemble, newId, plural, tidy } from "../explorer.js";
+import { assemble, clamp, newId, plural, tidy } from "../explorer.js";
 
 const FRAMES = 24, EDGE = 14, TOP = 40, ROW = 42, HEIGHT = 372;
 const LAYERS = [
@@ -88,22 +88,21 @@ export function sentence(s) {
 
 export function readouts(s) {
   const rows = moved(s), top = early(s, rows[6]), first = rows.findIndex((row) => early(s, row).length);
-  const shown = !s.hunt || s.reveal || s.probe === 6, told = !s.hunt || s.reveal, ahead = top.length ? s.at - top[0] : 0;
+  const shown = !s.hunt || s.reveal || s.probe === 6, known = !s.hunt || s.reveal, ahead = top.length ? s.at - top[0] : 0;
   return [
     { key: "moved", label: "Output moves too early", value: top.length, text: shown ? plural(top.length, "frame") : "?", note: "", leak: shown && top.length > 0 },
     { key: "ahead", label: "By at most", value: ahead, text: shown ? plural(ahead, "frame") : "?", note: "" },
-    { key: "first", label: "First leaking layer", value: first, text: told ? (first > 0 ? String(first) : "none") : "?", note: "" },
+    { key: "first", label: "First leaking layer", value: first, text: known ? (first > 0 ? String(first) : "none") : "?", note: "" },
   ];
 }
 
 const KEYS = ["at", "hunt", "case", "probe", "reveal", ...LAYERS.map(([key]) => key)];
-const whole = (v, low, high) => Math.min(high, Math.max(low, Math.round(v) || 0));
 
 /** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {
-  s.at = whole(s.at, 0, FRAMES - 1);
-  s.case = whole(s.case, 1, CASES.length);
-  s.probe = whole(s.probe, 1, 6);
+  s.at = clamp(s.at, 0, FRAMES - 1);
+  s.case = clamp(s.case, 1, CASES.length);
+  s.probe = clamp(s.probe, 1, 6);
   return s;
 }
 
@@ -130,7 +129,7 @@ function render({ model, el }) {
     const under = (event) => {
       const box = svg.getBoundingClientRect();
       const at = Math.floor((((event.clientX - box.left) / box.width) * width - EDGE) / ((width - 2 * EDGE) / FRAMES));
-      keep({ at: whole(at, 0, FRAMES - 1) });
+      keep({ at: clamp(at, 0, FRAMES - 1) });
     };
     stage.addEventListener("pointerdown", under);
     stage.addEventListener("pointermove", (event) => { if (event.buttons) under(event); });
@@ -138,7 +137,7 @@ function render({ model, el }) {
       const at = state().at, to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: FRAMES - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
-      keep({ at: whole(to, 0, FRAMES - 1) });
+      keep({ at: clamp(to, 0, FRAMES - 1) });
     });
   };
   return assemble({ model, el }, { controls, draw, react });

@@ -145,12 +145,12 @@ class LeakExplorer(Explorer):
         """See :meth:`Explorer.readout_rows`."""
         rows = self.moved()
         top, first = self._early(rows[-1]), next((i for i, row in enumerate(rows) if self._early(row)), 0)
-        shown, told = not self.hunt or self.reveal or self.probe == 6, not self.hunt or self.reveal
+        shown, known = not self.hunt or self.reveal or self.probe == 6, not self.hunt or self.reveal
         ahead = self.at - top[0] if top else 0
         return [
             ("moved", "Output moves too early", plural(len(top), "frame") if shown else "?", ""),
             ("ahead", "By at most", plural(ahead, "frame") if shown else "?", ""),
-            ("first", "First leaking layer", (str(first) if first else "none") if told else "?", ""),
+            ("first", "First leaking layer", (str(first) if first else "none") if known else "?", ""),
         ]
 
 

@@ -70,13 +70,13 @@ export function mixtureFit(h, components, each) {
     const moments = fit.map(() => [0, 0, 0]), start = fit.map(([weight, , deviation]) => Math.log(weight) - Math.log(deviation));
     for (let k = 0; k < p.length; k++) {
       if (p[k] === 0) continue;
-      let most = -Infinity, total = 0;
+      let largest = -Infinity, total = 0;
       for (let i = 0; i < components; i++) {
         const z = (x[k] - fit[i][1]) / fit[i][2];
         shares[i] = start[i] - (z * z) / 2;
-        if (shares[i] > most) most = shares[i];
+        if (shares[i] > largest) largest = shares[i];
       }
-      for (let i = 0; i < components; i++) total += shares[i] = Math.exp(shares[i] - most);
+      for (let i = 0; i < components; i++) total += shares[i] = Math.exp(shares[i] - largest);
       for (let i = 0; i < components; i++) {
         const part = (p[k] * shares[i]) / total;
         moments[i][0] += part;
@@ -91,15 +91,15 @@ export function mixtureFit(h, components, each) {
       return [weight, mean, Math.sqrt(Math.max(LEAST, second / weight - mean * mean + own))];
     });
   }
-  const whole = fit.reduce((a, [weight]) => a + weight, 0);
-  return fit.map(([weight, mean, deviation]) => [weight / whole, mean, deviation]);
+  const total = fit.reduce((a, [weight]) => a + weight, 0);
+  return fit.map(([weight, mean, deviation]) => [weight / total, mean, deviation]);
 }
 
 /** The log-probability of every level under a mixture of Gaussians. */
 export function logMixture(fit) {
   return Array.from({ length: LEVELS }, (_, k) => {
-    const logs = fit.map(([weight, mean, deviation]) => Math.log(weight) + logMass(k, mean, deviation)), most = Math.max(...logs);
-    return most + Math.log(logs.reduce((a, l) => a + Math.exp(l - most), 0));
+    const logs = fit.map(([weight, mean, deviation]) => Math.log(weight) + logMass(k, mean, deviation)), largest = Math.max(...logs);
+    return largest + Math.log(logs.reduce((a, l) => a + Math.exp(l - largest), 0));
   });
 }
 
@@ -143,8 +143,8 @@ function scale(s) {
 const names = (s) => ({ gaussian: "one Gaussian", mixture: s.components === 1 ? "mixture of one" : `mixture of ${s.components}`, categorical: `${2 ** s.bits} bins` });
 
 export function drawPicture(s, width) {
-  const f = readState(s), { beside, top, bottom, dx } = layout(width), most = scale(s);
-  const x = (level) => tidy(EDGE + level * dx), y = (p) => tidy(bottom - Math.min(1.04, p / most) * HIGH);
+  const f = readState(s), { beside, top, bottom, dx } = layout(width), highest = scale(s);
+  const x = (level) => tidy(EDGE + level * dx), y = (p) => tidy(bottom - Math.min(1.04, p / highest) * HIGH);
   const each = LEVELS / bars(s).length;
   let data = "", out = "";
   for (let k = 0; k < LEVELS; k += each) if (f.h[k] > 0) data += `M${x(k)} ${bottom}V${y(f.h[k])}H${x(k + each)}V${bottom}z`;

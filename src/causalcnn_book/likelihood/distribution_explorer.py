@@ -121,15 +121,15 @@ class DistributionExplorer(Explorer):
         heights: list[int] = self.heights()
         top = 34 if beside else 70
         bottom, dx, each = top + HIGH, (width - 2 * EDGE) / LEVELS, LEVELS // len(heights)
-        most = max(f["h"]) * 1.1
+        highest = max(f["h"]) * 1.1
         if not self.contexts and any(heights):
-            most = TALL * 1.05 / sum(heights) * (BARS / LEVELS)
+            highest = TALL * 1.05 / sum(heights) * (BARS / LEVELS)
 
         def x(level: float) -> str:
             return tidy(EDGE + level * dx)
 
         def y(p: float) -> str:
-            return tidy(bottom - min(1.04, p / most) * HIGH)
+            return tidy(bottom - min(1.04, p / highest) * HIGH)
 
         data = "".join(
             f"M{x(k)} {bottom}V{y(f['h'][k])}H{x(k + each)}V{bottom}z" for k in range(0, LEVELS, each) if f["h"][k] > 0

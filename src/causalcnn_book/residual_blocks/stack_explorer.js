@@ -48,8 +48,8 @@ function read(s) {
 
 /** First and last frame on the stage; the present of output 0 is frame 0. */
 export function stackWindow(s, width) {
-  const most = Math.floor((width - GUTTER - EDGE) / 2);
-  const frames = Math.min(most, Math.max(24, Math.ceil(read(s).size * 1.18) + 2)), after = Math.ceil(frames * 0.12);
+  const maxFrames = Math.floor((width - GUTTER - EDGE) / 2);
+  const frames = Math.min(maxFrames, Math.max(24, Math.ceil(read(s).size * 1.18) + 2)), after = Math.ceil(frames * 0.12);
   return [after + 1 - frames, after];
 }
 
@@ -80,12 +80,12 @@ export function stackPicture(s, width, id) {
     if (part.skip) out += `<path class="cc-skip" d="${part.skip}"/>`;
     if (now - paths.length + 1 < a) out += `<path class="cc-span cc-past" d="M${GUTTER - 1} ${y - 5}l-5 5l5 5"/>`;
   });
-  const most = f.together.reduce((m, n) => Math.max(m, n));
+  const largest = f.together.reduce((m, n) => Math.max(m, n));
   let bars = "", here = "";
   for (let t = a; t <= b; t++) {
     const n = f.together[now - t];
     if (!n) continue;
-    const bar = `M${tidy(x(t))} ${bottom}V${tidy(bottom - Math.max(2, ((BARS - 6) * n) / most))}`;
+    const bar = `M${tidy(x(t))} ${bottom}V${tidy(bottom - Math.max(2, ((BARS - 6) * n) / largest))}`;
     if (t === now) here = bar;
     else bars += bar;
   }

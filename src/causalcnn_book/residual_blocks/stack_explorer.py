@@ -184,11 +184,11 @@ class StackExplorer(Explorer):
         )
         for n, (name, paths) in enumerate(rows):
             out += _strip(name, paths, TOP + n * (CELL + GAP) + CELL // 2, now, (a, b), x, half)
-        bars, here, most = "", "", max(f.together)
+        bars, here, largest = "", "", max(f.together)
         for t in range(a, min(now, b) + 1):
             paths_here = f.together[now - t] if now - t < f.size else 0
             if paths_here:
-                bar = f"M{tidy(x(t))} {bottom}V{tidy(bottom - max(2, ((BARS - 6) * paths_here) / most))}"
+                bar = f"M{tidy(x(t))} {bottom}V{tidy(bottom - max(2, ((BARS - 6) * paths_here) / largest))}"
                 here, bars = (bar, bars) if t == now else (here, bars + bar)
         for kind, path in (("past", bars), ("present", here)):
             if path:

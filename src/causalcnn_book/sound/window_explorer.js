@@ -144,11 +144,11 @@ function render({ model, el }) {
     stage.addEventListener("pointermove", (event) => { if (event.buttons) under(event); });
     stage.addEventListener("click", under);
     stage.addEventListener("keydown", (event) => {
-      const s = state(), most = lastFrame(s);
-      const moves = { ArrowLeft: s.frame - 1, ArrowRight: s.frame + 1, ArrowDown: s.frame - 1, ArrowUp: s.frame + 1, Home: 0, End: most };
+      const s = state(), last = lastFrame(s);
+      const moves = { ArrowLeft: s.frame - 1, ArrowRight: s.frame + 1, ArrowDown: s.frame - 1, ArrowUp: s.frame + 1, Home: 0, End: last };
       if (!(event.key in moves)) return;
       event.preventDefault();
-      keep({ frame: Math.min(most, Math.max(0, moves[event.key])) });
+      keep({ frame: Math.min(last, Math.max(0, moves[event.key])) });
     });
   };
   return assemble({ model, el }, { controls, draw, react });

@@ -24,8 +24,8 @@ def envelope(samples: Sequence[float], rate_hz: int = RATE_HZ) -> list[list[floa
     each = rate_hz // 1000
     pieces = [samples[ms * each : (ms + 1) * each] for ms in range(LAST_MS)]
     pairs = [[float(min(piece)), float(max(piece))] for piece in pieces if len(piece)]
-    most = max((max(abs(low), abs(high)) for low, high in pairs), default=0.0) or 1.0
-    return [[round(low / most, 2), round(high / most, 2)] for low, high in pairs]
+    loudest = max((max(abs(low), abs(high)) for low, high in pairs), default=0.0) or 1.0
+    return [[round(low / loudest, 2), round(high / loudest, 2)] for low, high in pairs]
 
 
 def _tone() -> list[list[float]]:
@@ -42,7 +42,7 @@ class WindowExplorer(Explorer):
         convention: ``"causal"`` or ``"centered"``, as in :class:`causalcnn.speech.LogMel`.
         window_samples: 160, 320, 400, 512, 640 or 1024.
         hop_samples: 80, 160 or 320.
-        wave: least and greatest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
+        wave: smallest and largest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
         controls: any of ``frame, convention, window_samples, hop_samples, play``; default: all.
         readouts: any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
         name, caption, alt: see :class:`Explorer`.

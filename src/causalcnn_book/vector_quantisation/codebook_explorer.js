@@ -1,5 +1,5 @@
 // The codebook explorer: points on a plane, codewords with their cells, running means that move them.
-import { assemble, make, newId, plural, tidy } from "../explorer.js";
+import { assemble, clamp, make, newId, plural, settle, tidy } from "../explorer.js";
 
 const WIDTH = 10, HEIGHT = 7, EDGE = 10, TOP = 12, DECAYS = [20, 50, 80, 90, 95, 99], LAST = 100, MOST = 12;
 const BELOW = 0.1, SMALLEST = 1e-20, ROUNDS = 10; // of VectorQuantizer
@@ -30,17 +30,17 @@ export function pointsOf(s) {
 const square = (a, b) => (a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]);
 
 /** The number of the nearest codeword; of equally near ones the first. */
-export function nearest(point, words) {
+export function nearest(point, codewords) {
   let best = 0;
-  for (let j = 1; j < words.length; j++) if (square(point, words[j]) < square(point, words[best])) best = j;
+  for (let j = 1; j < codewords.length; j++) if (square(point, codewords[j]) < square(point, codewords[best])) best = j;
   return best;
 }
 
 /** Points won by each codeword, and their sums. */
-export function won(points, words) {
-  const wins = words.map(() => 0), sums = words.map(() => [0, 0]);
+export function countWins(points, codewords) {
+  const wins = codewords.map(() => 0), sums = codewords.map(() => [0, 0]);
   for (const p of points) {
-    const j = nearest(p, words);
+    const j = nearest(p, codewords);
     wins[j] += 1;
     sums[j][0] += p[0];
     sums[j][1] += p[1];
@@ -49,15 +49,15 @@ export function won(points, words) {
 }
 
 /** Where the codewords begin, and their counts: crowded in a corner, on points of the data, or where k-means puts them. */
-export function begin(s, points) {
+export function initialCodewords(s, points) {
   const at = (j) => (s.start === "corner" ? [(12 + 26 * (j % 4) + 5 * (j >> 2)) / 100, (10 + 24 * (j >> 2) + 7 * (j % 4)) / 100] : points[picked(j, 0, points.length)]);
-  let words = Array.from({ length: s.codes }, (_, j) => at(j)), count = words.map(() => points.length / s.codes);
+  let codewords = Array.from({ length: s.codes }, (_, j) => at(j)), count = codewords.map(() => points.length / s.codes);
   for (let round = 0; s.start === "kmeans" && round < ROUNDS; round++) {
-    const { wins, sums } = won(points, words);
-    words = words.map((word, j) => (wins[j] ? [sums[j][0] / wins[j], sums[j][1] / wins[j]] : word));
+    const { wins, sums } = countWins(points, codewords);
+    codewords = codewords.map((codeword, j) => (wins[j] ? [sums[j][0] / wins[j], sums[j][1] / wins[j]] : codeword));
     count = wins.map((n) => Math.max(n, SMALLEST));
   }
-  return { words, count };
+  return { codewords, count };
 }
 
 /** The point for codeword `j` to start at: a walk by the golden ratio, begun at `turn`. */
@@ -66,31 +66,31 @@ const picked = (j, turn, all) => (turn + j * Math.floor((all * 618034) / 1000000
 /** The state before the first step: count and sum, as the quantiser keeps them. */
 export function first(s, points) {
   const placed = rows(s.placed, 3), given = placed.length === s.codes && placed.every((row) => row[2] > 0);
-  const { words, count } = given ? { words: placed.map(([x, y]) => [x / 1000, y / 1000]), count: placed.map((row) => row[2] / 1000) } : begin(s, points);
-  return { count, sum: words.map((word, j) => [word[0] * count[j], word[1] * count[j]]), fresh: words.map(() => false), restarts: 0 };
+  const { codewords, count } = given ? { codewords: placed.map(([x, y]) => [x / 1000, y / 1000]), count: placed.map((row) => row[2] / 1000) } : initialCodewords(s, points);
+  return { count, sum: codewords.map((codeword, j) => [codeword[0] * count[j], codeword[1] * count[j]]), fresh: codewords.map(() => false), restarts: 0 };
 }
 
-export const wordsOf = (book) => book.sum.map((sum, j) => [sum[0] / book.count[j], sum[1] / book.count[j]]);
+export const codewordsOf = (codebook) => codebook.sum.map((sum, j) => [sum[0] / codebook.count[j], sum[1] / codebook.count[j]]);
 
 /** One step: look up, then let count and sum run after what was won; last, restart what is hardly used. */
-export function advance(book, points, decay, restart) {
-  const { wins, sums } = won(points, wordsOf(book)), keep = decay / 100, all = points.length;
+export function emaStep(codebook, points, decay, restart) {
+  const { wins, sums } = countWins(points, codewordsOf(codebook)), keep = decay / 100, all = points.length;
   const after = wins.map((n, j) => {
-    if (book.count[j] < SMALLEST && n === 0) return [book.count[j], ...book.sum[j]];
-    return [[book.count[j], n], [book.sum[j][0], sums[j][0]], [book.sum[j][1], sums[j][1]]].map(([old, now]) => keep * old + (1 - keep) * now);
+    if (codebook.count[j] < SMALLEST && n === 0) return [codebook.count[j], ...codebook.sum[j]];
+    return [[codebook.count[j], n], [codebook.sum[j][0], sums[j][0]], [codebook.sum[j][1], sums[j][1]]].map(([old, now]) => keep * old + (1 - keep) * now);
   });
   const share = after.reduce((a, [count]) => a + count, 0) / wins.length;
   const turn = wins.reduce((a, n, j) => a + n * (j + 1) * 2654435761, 0) % 2147483648;
   const fresh = after.map(([count]) => restart && count < BELOW * share);
   const moved = after.map((row, j) => { const p = points[picked(j, turn, all)]; return fresh[j] ? [share, p[0] * share, p[1] * share] : row; });
-  return { count: moved.map((row) => row[0]), sum: moved.map((row) => [row[1], row[2]]), fresh, restarts: book.restarts + fresh.filter(Boolean).length };
+  return { count: moved.map((row) => row[0]), sum: moved.map((row) => [row[1], row[2]]), fresh, restarts: codebook.restarts + fresh.filter(Boolean).length };
 }
 
 /** Every state from the start to the present step. */
 export function history(s) {
-  const points = pointsOf(s), books = [first(s, points)];
-  for (let t = 0; t < s.steps; t++) books.push(advance(books[t], points, s.decay, s.restart));
-  return books;
+  const points = pointsOf(s), codebooks = [first(s, points)];
+  for (let t = 0; t < s.steps; t++) codebooks.push(emaStep(codebooks[t], points, s.decay, s.restart));
+  return codebooks;
 }
 
 let memory = ["", null];
@@ -98,23 +98,23 @@ let memory = ["", null];
 export function read(s) {
   const key = [s.codes, s.decay, s.restart, s.start, s.steps, s.placed, s.moved].join();
   if (memory[0] === key) return memory[1];
-  const points = pointsOf(s), books = history(s), words = wordsOf(books.at(-1)), { wins } = won(points, words);
+  const points = pointsOf(s), codebooks = history(s), codewords = codewordsOf(codebooks.at(-1)), { wins } = countWins(points, codewords);
   const all = points.length, mean = [0, 1].map((axis) => points.reduce((a, p) => a + p[axis], 0) / all);
-  const error = points.reduce((a, p) => a + square(p, words[nearest(p, words)]), 0) / all;
+  const error = points.reduce((a, p) => a + square(p, codewords[nearest(p, codewords)]), 0) / all;
   const variance = points.reduce((a, p) => a + square(p, mean), 0) / all;
   const entropy = wins.reduce((a, n) => (n ? a - (n / all) * Math.log(n / all) : a), 0);
-  const value = { points, books, words, wins, error, variance, used: wins.filter((n) => n).length, perplexity: Math.exp(entropy), bits: entropy / Math.log(2), restarts: books.at(-1).restarts };
+  const value = { points, codebooks, codewords, wins, error, variance, used: wins.filter((n) => n).length, perplexity: Math.exp(entropy), bits: entropy / Math.log(2), restarts: codebooks.at(-1).restarts };
   memory = [key, value];
   return value;
 }
 
 /** The cell of codeword `i`: the plane, cut by the halfway line to every other codeword. */
-export function cell(i, words) {
+export function voronoiCell(i, codewords) {
   let shape = [[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]];
-  words.forEach((other, j) => {
-    const dx = other[0] - words[i][0], dy = other[1] - words[i][1];
+  codewords.forEach((other, j) => {
+    const dx = other[0] - codewords[i][0], dy = other[1] - codewords[i][1];
     if (j === i || (dx === 0 && dy === 0)) return;
-    const mx = (other[0] + words[i][0]) / 2, my = (other[1] + words[i][1]) / 2;
+    const mx = (other[0] + codewords[i][0]) / 2, my = (other[1] + codewords[i][1]) / 2;
     const beyond = shape.map((p) => (p[0] - mx) * dx + (p[1] - my) * dy), cut = [];
     shape.forEach((p, k) => {
       const n = (k + 1) % shape.length, q = shape[n];
@@ -139,22 +139,22 @@ export function layout(width) {
 }
 
 export function codebookPicture(s, width) {
-  const f = read(s), { beside, unit, bottom } = layout(width), book = f.books.at(-1);
+  const f = read(s), { beside, unit, bottom } = layout(width), codebook = f.codebooks.at(-1);
   const x = (v) => tidy(EDGE + v * unit), y = (v) => tidy(bottom - v * unit), at = (p) => `${x(p[0])} ${y(p[1])}`;
   const path = (shape) => (shape.length ? `M${shape.map(at).join("L")}Z` : "");
   let out = `<rect x="${EDGE}" y="${TOP}" width="${tidy(WIDTH * unit)}" height="${tidy(HEIGHT * unit)}" style="fill:none;stroke:var(--cc-grid)"/>`;
-  const cells = f.words.map((_, j) => path(cell(j, f.words)));
+  const cells = f.codewords.map((_, j) => path(voronoiCell(j, f.codewords)));
   if (s.chosen < s.codes) out += `<path style="fill:var(--cc-raised);stroke:none" d="${cells[s.chosen]}"/>`;
   out += `<path style="fill:none;stroke:var(--cc-future)" d="${cells.join("")}"/>`;
   let spokes = "", trails = "", dots = "";
   for (const p of f.points) {
-    spokes += `M${at(p)}L${at(f.words[nearest(p, f.words)])}`;
+    spokes += `M${at(p)}L${at(f.codewords[nearest(p, f.codewords)])}`;
     dots += `M${at(p)}h.01`;
   }
-  const path_of = f.books.map(wordsOf);
-  f.words.forEach((_, j) => {
+  const path_of = f.codebooks.map(codewordsOf);
+  f.codewords.forEach((_, j) => {
     let line = "";
-    for (let t = Math.max(0, s.steps - 40); t <= s.steps; t++) line += `${line && !f.books[t].fresh[j] ? "L" : "M"}${at(path_of[t][j])}`;
+    for (let t = Math.max(0, s.steps - 40); t <= s.steps; t++) line += `${line && !f.codebooks[t].fresh[j] ? "L" : "M"}${at(path_of[t][j])}`;
     if (line.includes("L")) trails += line;
   });
   out += `<path style="fill:none;stroke:var(--cc-past);opacity:.38" d="${spokes}"/>`;
@@ -164,11 +164,11 @@ export function codebookPicture(s, width) {
     const p = f.points[s.chosen - s.codes];
     out += `<circle cx="${x(p[0])}" cy="${y(p[1])}" r="8" style="fill:none;stroke:var(--cc-past);stroke-width:2"/>`;
   }
-  f.words.forEach((word, j) => {
-    const spot = `cx="${x(word[0])}" cy="${y(word[1])}"`;
-    if (book.fresh[j]) out += `<circle ${spot} r="18" style="fill:none;stroke:var(--cc-present);stroke-width:2"/>`;
+  f.codewords.forEach((codeword, j) => {
+    const spot = `cx="${x(codeword[0])}" cy="${y(codeword[1])}"`;
+    if (codebook.fresh[j]) out += `<circle ${spot} r="18" style="fill:none;stroke:var(--cc-present);stroke-width:2"/>`;
     if (j === s.chosen) out += `<circle ${spot} r="13.5" style="fill:none;stroke:var(--cc-bottom);stroke-width:2"/>`;
-    out += token(j, f.wins[j] > 0, x(word[0]), y(word[1]));
+    out += token(j, f.wins[j] > 0, x(codeword[0]), y(codeword[1]));
   });
   return out + bars(s, f, width, beside, bottom);
 }
@@ -181,18 +181,18 @@ function token(j, alive, x, y) {
 
 /** How many points each codeword wins. */
 function bars(s, f, width, beside, bottom) {
-  const most = Math.max(...f.wins), left = tidy(EDGE + WIDTH * layout(width).unit + 26);
+  const largest = Math.max(...f.wins), left = tidy(EDGE + WIDTH * layout(width).unit + 26);
   let out = "", bar = "";
   if (beside) out += `<text class="cc-quiet" x="${left}" y="${TOP + 11}">points won</text>`;
   else out += `<text class="cc-quiet" x="${EDGE}" y="${tidy(bottom + 20)}">points won by each codeword</text>`;
   f.wins.forEach((n, j) => {
     if (beside) {
-      const y = TOP + 36 + j * Math.min(30, (bottom - TOP - 40) / s.codes), from = +left + 20, long = (n / most) * (width - EDGE - from - 30);
+      const y = TOP + 36 + j * Math.min(30, (bottom - TOP - 40) / s.codes), from = +left + 20, long = (n / largest) * (width - EDGE - from - 30);
       out += token(j, n > 0, left, tidy(y));
       if (n) bar += `M${tidy(from)} ${tidy(y)}h${tidy(long)}`;
       out += `<text class="cc-digits" x="${tidy(from + long + 8)}" y="${tidy(y + 4)}">${n}</text>`;
     } else {
-      const x = EDGE + ((j + 0.5) * (width - 2 * EDGE)) / s.codes, y = bottom + 86, tall = (n / most) * 34;
+      const x = EDGE + ((j + 0.5) * (width - 2 * EDGE)) / s.codes, y = bottom + 86, tall = (n / largest) * 34;
       out += token(j, n > 0, tidy(x), tidy(y + 12));
       if (n) bar += `M${tidy(x)} ${tidy(y - 2)}v${tidy(-tall)}`;
       out += `<text class="cc-digits" x="${tidy(x)}" y="${tidy(y - tall - 8)}" text-anchor="middle">${n}</text>`;
@@ -205,8 +205,8 @@ function bars(s, f, width, beside, bottom) {
 
 /** What a key or a finger has hold of: a codeword or a point, and where it is. */
 export function chosen(s) {
-  const f = read(s), j = s.chosen, p = j < s.codes ? f.words[j] : f.points[j - s.codes], spot = `${p[0].toFixed(1)}, ${p[1].toFixed(1)}`;
-  return j < s.codes ? `Codeword ${j + 1} at (${spot}) wins ${f.wins[j]}.` : `Point ${j - s.codes + 1} at (${spot}) goes to codeword ${nearest(p, f.words) + 1}.`;
+  const f = read(s), j = s.chosen, p = j < s.codes ? f.codewords[j] : f.points[j - s.codes], spot = `${p[0].toFixed(1)}, ${p[1].toFixed(1)}`;
+  return j < s.codes ? `Codeword ${j + 1} at (${spot}) wins ${f.wins[j]}.` : `Point ${j - s.codes + 1} at (${spot}) goes to codeword ${nearest(p, f.codewords) + 1}.`;
 }
 
 export function sentence(s) {
@@ -224,11 +224,10 @@ export function readouts(s) {
 }
 
 const KEYS = ["codes", "decay", "restart", "start", "steps", "placed", "moved", "chosen"];
-const whole = (v, low, high) => Math.min(high, Math.max(low, Math.round(v) || 0));
 
 /** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {
-  for (const [key, [low, high]] of Object.entries(LIMITS)) s[key] = whole(s[key], low, high);
+  settle(s, LIMITS);
   if (!["corner", "points", "kmeans"].includes(s.start)) s.start = "corner";
   s.chosen = Math.min(s.chosen, s.codes + DATA.length - 1);
   return s;
@@ -236,10 +235,10 @@ export function settled(s) {
 
 /** The changes that put what is chosen at `to` and go on from here: the present codebook becomes the start. */
 export function drop(s, to) {
-  const f = read(s), book = f.books.at(-1), [x, y] = [whole(to[0] * 1000, 0, WIDTH * 1000), whole(to[1] * 1000, 0, HEIGHT * 1000)];
-  const words = f.words.map((word, j) => [Math.max(0, Math.round(word[0] * 1000)), Math.max(0, Math.round(word[1] * 1000)), Math.max(1, Math.round(book.count[j] * 1000))]);
-  if (s.chosen < s.codes) words[s.chosen].splice(0, 2, x, y);
-  const changes = { placed: words.map((word) => word.join(".")).join("_"), steps: 0 };
+  const f = read(s), codebook = f.codebooks.at(-1), [x, y] = [clamp(to[0] * 1000, 0, WIDTH * 1000), clamp(to[1] * 1000, 0, HEIGHT * 1000)];
+  const codewords = f.codewords.map((codeword, j) => [Math.max(0, Math.round(codeword[0] * 1000)), Math.max(0, Math.round(codeword[1] * 1000)), Math.max(1, Math.round(codebook.count[j] * 1000))]);
+  if (s.chosen < s.codes) codewords[s.chosen].splice(0, 2, x, y);
+  const changes = { placed: codewords.map((codeword) => codeword.join(".")).join("_"), steps: 0 };
   if (s.chosen < s.codes) return changes;
   const others = rows(s.moved, 3).filter(([i]) => i !== s.chosen - s.codes);
   return { ...changes, moved: [...others, [s.chosen - s.codes, x, y]].map((row) => row.join(".")).join("_") };
@@ -269,7 +268,7 @@ function render({ model, el }) {
   const handles = (s) => {
     const f = read(s), { unit, bottom } = layout(width);
     const discs = (list, r) => list.map(([x, y]) => `<circle cx="${tidy(EDGE + x * unit)}" cy="${tidy(bottom - y * unit)}" r="${r}"/>`).join("");
-    return `<g style="fill:transparent;touch-action:none;cursor:grab">${discs(f.points, 9)}${discs(f.words, 20)}</g>`;
+    return `<g style="fill:transparent;touch-action:none;cursor:grab">${discs(f.points, 9)}${discs(f.codewords, 20)}</g>`;
   };
   const react = ({ stage, svg, keep }) => {
     let held = false;
@@ -280,8 +279,8 @@ function render({ model, el }) {
     const put = (to) => keep(drop(state(), [Math.min(WIDTH, Math.max(0, to[0])), Math.min(HEIGHT, Math.max(0, to[1]))]));
     stage.addEventListener("pointerdown", (event) => {
       const s = state(), f = read(s), to = place(event), { unit } = layout(width), far = (p) => Math.sqrt(square(p, to)) * unit;
-      const words = f.words.map((p, j) => [far(p), j]), points = f.points.map((p, i) => [far(p) + 6, s.codes + i]);
-      const [near, which] = [...words, ...points].reduce((a, b) => (b[0] < a[0] ? b : a));
+      const codewords = f.codewords.map((p, j) => [far(p), j]), points = f.points.map((p, i) => [far(p) + 6, s.codes + i]);
+      const [near, which] = [...codewords, ...points].reduce((a, b) => (b[0] < a[0] ? b : a));
       if (near > 22) return;
       held = true;
       stage.setPointerCapture(event.pointerId);
@@ -296,7 +295,7 @@ function render({ model, el }) {
       if (to === undefined && !by) return;
       event.preventDefault();
       if (to !== undefined) return keep({ chosen: (to + all) % all });
-      const p = s.chosen < s.codes ? f.words[s.chosen] : f.points[s.chosen - s.codes];
+      const p = s.chosen < s.codes ? f.codewords[s.chosen] : f.points[s.chosen - s.codes];
       put([p[0] + by[0], p[1] + by[1]]);
     });
   };

@@ -12,16 +12,16 @@ from causalcnn_book.vector_quantisation.codebook_learning import (
     HEIGHT,
     POINTS,
     WIDTH,
-    Book,
+    Codebook,
     Point,
     added,
-    advance,
-    begin,
-    cell,
+    count_wins,
+    ema_step,
+    initial_codewords,
     nearest,
     rows,
     square,
-    won,
+    voronoi_cell,
 )
 
 __all__ = ["CodebookExplorer"]
@@ -90,37 +90,37 @@ class CodebookExplorer(Explorer):
         """The data, with those that the reader has dragged away."""
         return _points(self.moved)
 
-    def history(self) -> tuple[Book, ...]:
+    def history(self) -> tuple[Codebook, ...]:
         """Every codebook from the start to the present step."""
         return _history(self.codes, self.decay, self.restart, self.start, self.steps, self.placed, self.moved)
 
     def read(self) -> dict[str, Any]:
-        """All that the figure shows: ``words``, ``wins``, ``error``, ``variance``, ``used``, ``perplexity``, …"""
-        points, books = self.points(), self.history()
-        words, every = books[-1].words, len(points)
-        wins, _ = won(points, words)
+        """All that the figure shows: ``codewords``, ``wins``, ``error``, ``variance``, ``used``, ``perplexity``, …"""
+        points, codebooks = self.points(), self.history()
+        codewords, every = codebooks[-1].codewords, len(points)
+        wins, _ = count_wins(points, codewords)
         mean = (added(p[0] for p in points) / every, added(p[1] for p in points) / every)
         entropy = 0.0
         for n in wins:
             entropy = entropy - (n / every) * math.log(n / every) if n else entropy
         return {
             "points": points,
-            "books": books,
-            "words": words,
+            "codebooks": codebooks,
+            "codewords": codewords,
             "wins": wins,
-            "error": added(square(p, words[nearest(p, words)]) for p in points) / every,
+            "error": added(square(p, codewords[nearest(p, codewords)]) for p in points) / every,
             "variance": added(square(p, mean) for p in points) / every,
             "used": sum(n > 0 for n in wins),
             "perplexity": math.exp(entropy),
             "bits": entropy / math.log(2),
-            "restarts": books[-1].restarts,
+            "restarts": codebooks[-1].restarts,
         }
 
     # ----------------------------------------------------------- the static picture, as codebook_explorer.js draws it
     def picture(self, width: int, unique: str) -> tuple[str, int]:
         """See :meth:`Explorer.picture`."""
         f, beside, unit, bottom, height = self.read(), *_layout(width)
-        words, wins, points, books = f["words"], f["wins"], f["points"], f["books"]
+        codewords, wins, points, codebooks = f["codewords"], f["wins"], f["points"], f["codebooks"]
 
         def at(p: Point) -> str:
             return f"{tidy(EDGE + p[0] * unit)} {tidy(bottom - p[1] * unit)}"
@@ -130,18 +130,18 @@ class CodebookExplorer(Explorer):
 
         frame = f'width="{tidy(WIDTH * unit)}" height="{tidy(HEIGHT * unit)}"'
         out = f'<rect x="{EDGE}" y="{TOP}" {frame} style="fill:none;stroke:var(--cc-grid)"/>'
-        shapes = [cell(j, words) for j in range(self.codes)]
+        shapes = [voronoi_cell(j, codewords) for j in range(self.codes)]
         cells = [f"M{'L'.join(map(at, shape))}Z" if shape else "" for shape in shapes]
         if self.chosen < self.codes:
             out += f'<path style="fill:var(--cc-raised);stroke:none" d="{cells[self.chosen]}"/>'
         out += f'<path style="fill:none;stroke:var(--cc-future)" d="{"".join(cells)}"/>'
-        spokes = "".join(f"M{at(p)}L{at(words[nearest(p, words)])}" for p in points)
+        spokes = "".join(f"M{at(p)}L{at(codewords[nearest(p, codewords)])}" for p in points)
         dots, trails = "".join(f"M{at(p)}h.01" for p in points), ""
-        paths = [book.words for book in books]
+        paths = [codebook.codewords for codebook in codebooks]
         for j in range(self.codes):
             line = ""
             for t in range(max(0, self.steps - 40), self.steps + 1):
-                line += f"{'L' if line and not books[t].fresh[j] else 'M'}{at(paths[t][j])}"
+                line += f"{'L' if line and not codebooks[t].fresh[j] else 'M'}{at(paths[t][j])}"
             trails += line if "L" in line else ""
         out += f'<path style="fill:none;stroke:var(--cc-past);opacity:.38" d="{spokes}"/>'
         if trails:
@@ -150,12 +150,12 @@ class CodebookExplorer(Explorer):
         if self.chosen >= self.codes:
             held = spot(points[min(self.chosen - self.codes, len(points) - 1)])
             out += f'<circle {held} r="8" style="fill:none;stroke:var(--cc-past);stroke-width:2"/>'
-        for j, word in enumerate(words):
-            if books[-1].fresh[j]:
-                out += f'<circle {spot(word)} r="18" style="fill:none;stroke:var(--cc-present);stroke-width:2"/>'
+        for j, codeword in enumerate(codewords):
+            if codebooks[-1].fresh[j]:
+                out += f'<circle {spot(codeword)} r="18" style="fill:none;stroke:var(--cc-present);stroke-width:2"/>'
             if j == self.chosen:
-                out += f'<circle {spot(word)} r="13.5" style="fill:none;stroke:var(--cc-bottom);stroke-width:2"/>'
-            out += _token(j, wins[j] > 0, tidy(EDGE + word[0] * unit), tidy(bottom - word[1] * unit))
+                out += f'<circle {spot(codeword)} r="13.5" style="fill:none;stroke:var(--cc-bottom);stroke-width:2"/>'
+            out += _token(j, wins[j] > 0, tidy(EDGE + codeword[0] * unit), tidy(bottom - codeword[1] * unit))
         return out + _bars(wins, width, beside, unit, bottom), height
 
     def sentence(self) -> str:
@@ -169,10 +169,10 @@ class CodebookExplorer(Explorer):
     def _chosen(self, f: dict[str, Any]) -> str:
         j = self.chosen
         if j < self.codes:
-            x, y = f["words"][j]
+            x, y = f["codewords"][j]
             return f"Codeword {j + 1} at ({_fixed(x, 1)}, {_fixed(y, 1)}) wins {f['wins'][j]}."
         i = min(j - self.codes, len(f["points"]) - 1)
-        (x, y), owner = f["points"][i], nearest(f["points"][i], f["words"]) + 1
+        (x, y), owner = f["points"][i], nearest(f["points"][i], f["codewords"]) + 1
         return f"Point {i + 1} at ({_fixed(x, 1)}, {_fixed(y, 1)}) goes to codeword {owner}."
 
     def readout_rows(self) -> list[tuple[str, str, str, str]]:
@@ -198,17 +198,17 @@ def _points(moved: str) -> list[Point]:
 @lru_cache(maxsize=64)
 def _history(
     codes: int, decay: int, restart: bool, start: str, steps: int, placed: str, moved: str
-) -> tuple[Book, ...]:
+) -> tuple[Codebook, ...]:
     points, given = _points(moved), rows(placed)
     if len(given) == codes and all(n > 0 for _, _, n in given):
-        words, count = [(x / 1000, y / 1000) for x, y, _ in given], [n / 1000 for _, _, n in given]
+        codewords, count = [(x / 1000, y / 1000) for x, y, _ in given], [n / 1000 for _, _, n in given]
     else:
-        words, count = begin(codes, start, points)
-    sums = tuple((x * n, y * n) for (x, y), n in zip(words, count, strict=True))
-    books = [Book(tuple(count), sums, (False,) * codes)]
+        codewords, count = initial_codewords(codes, start, points)
+    sums = tuple((x * n, y * n) for (x, y), n in zip(codewords, count, strict=True))
+    codebooks = [Codebook(tuple(count), sums, (False,) * codes)]
     for _ in range(steps):
-        books.append(advance(books[-1], points, decay, restart))
-    return tuple(books)
+        codebooks.append(ema_step(codebooks[-1], points, decay, restart))
+    return tuple(codebooks)
 
 
 # ------------------------------------------------------------------------------------------------- the drawing
@@ -237,20 +237,20 @@ def _token(j: int, alive: bool, x: str, y: str) -> str:
 
 def _bars(wins: list[int], width: int, beside: bool, unit: float, bottom: float) -> str:
     """How many points each codeword wins."""
-    most, codes, left, out, bar = max(wins), len(wins), tidy(EDGE + WIDTH * unit + 26), "", ""
+    largest, codes, left, out, bar = max(wins), len(wins), tidy(EDGE + WIDTH * unit + 26), "", ""
     if beside:
-        out += f'<text class="cc-quiet" x="{left}" y="{TOP + 11}">points won</text>'
+        out += f'<text class="cc-quiet" x="{left}" y="{TOP + 11}">points count_wins</text>'
     else:
         out += f'<text class="cc-quiet" x="{EDGE}" y="{tidy(bottom + 20)}">points won by each codeword</text>'
     for j, n in enumerate(wins):
         if beside:
             y, start = TOP + 36 + j * min(30, (bottom - TOP - 40) / codes), float(left) + 20
-            long = (n / most) * (width - EDGE - start - 30)
+            long = (n / largest) * (width - EDGE - start - 30)
             out += _token(j, n > 0, left, tidy(y))
             bar += f"M{tidy(start)} {tidy(y)}h{tidy(long)}" if n else ""
             out += f'<text class="cc-digits" x="{tidy(start + long + 8)}" y="{tidy(y + 4)}">{n}</text>'
         else:
-            x, y, tall = EDGE + ((j + 0.5) * (width - 2 * EDGE)) / codes, bottom + 86, (n / most) * 34
+            x, y, tall = EDGE + ((j + 0.5) * (width - 2 * EDGE)) / codes, bottom + 86, (n / largest) * 34
             out += _token(j, n > 0, tidy(x), tidy(y + 12))
             bar += f"M{tidy(x)} {tidy(y - 2)}v{tidy(-tall)}" if n else ""
             out += f'<text class="cc-digits" x="{tidy(x)}" y="{tidy(y - tall - 8)}" text-anchor="middle">{n}</text>'

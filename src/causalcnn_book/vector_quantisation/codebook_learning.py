@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["POINTS", "Book", "advance", "begin", "cell", "nearest", "won"]
+__all__ = ["POINTS", "Codebook", "count_wins", "ema_step", "initial_codewords", "nearest", "voronoi_cell"]
 
 WIDTH, HEIGHT = 10, 7
 """Of the plane."""
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Book:
+class Codebook:
     """A codebook as the quantiser keeps it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Book:
     restarts: int = 0
 
     @property
-    def words(self) -> list[Point]:
+    def codewords(self) -> list[Point]:
         """The codewords: sum over count."""
         return [(x / n, y / n) for (x, y), n in zip(self.sum, self.count, strict=True)]
 
@@ -66,21 +66,21 @@ def square(a: Point, b: Point) -> float:
     return (a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1])
 
 
-def nearest(point: Point, words: list[Point]) -> int:
+def nearest(point: Point, codewords: list[Point]) -> int:
     """The number of the nearest codeword; of equally near ones the first."""
-    best, least = 0, math.inf
-    for j, word in enumerate(words):
-        far = (point[0] - word[0]) * (point[0] - word[0]) + (point[1] - word[1]) * (point[1] - word[1])
-        if far < least:
-            best, least = j, far
+    best, shortest = 0, math.inf
+    for j, codeword in enumerate(codewords):
+        far = (point[0] - codeword[0]) * (point[0] - codeword[0]) + (point[1] - codeword[1]) * (point[1] - codeword[1])
+        if far < shortest:
+            best, shortest = j, far
     return best
 
 
-def won(points: list[Point], words: list[Point]) -> tuple[list[int], list[Point]]:
+def count_wins(points: list[Point], codewords: list[Point]) -> tuple[list[int], list[Point]]:
     """Points won by each codeword, and their sums."""
-    wins, sums = [0] * len(words), [(0.0, 0.0)] * len(words)
+    wins, sums = [0] * len(codewords), [(0.0, 0.0)] * len(codewords)
     for p in points:
-        j = nearest(p, words)
+        j = nearest(p, codewords)
         wins[j], sums[j] = wins[j] + 1, (sums[j][0] + p[0], sums[j][1] + p[1])
     return wins, sums
 
@@ -90,25 +90,25 @@ def _picked(j: int, turn: int, every: int) -> int:
     return (turn + j * (every * 618_034 // 1_000_000)) % every
 
 
-def begin(codes: int, start: str, points: list[Point]) -> tuple[list[Point], list[float]]:
+def initial_codewords(codes: int, start: str, points: list[Point]) -> tuple[list[Point], list[float]]:
     """Where the codewords begin, and their counts."""
-    every, words = len(points), []
+    every, codewords = len(points), []
     for j in range(codes):
         crowded = ((12 + 26 * (j % 4) + 5 * (j >> 2)) / 100, (10 + 24 * (j >> 2) + 7 * (j % 4)) / 100)
-        words.append(crowded if start == "corner" else points[_picked(j, 0, every)])
+        codewords.append(crowded if start == "corner" else points[_picked(j, 0, every)])
     count = [every / codes] * codes
     for _ in range(ROUNDS if start == "kmeans" else 0):
-        wins, sums = won(points, words)
-        words = [(x / n, y / n) if n else old for (x, y), n, old in zip(sums, wins, words, strict=True)]
+        wins, sums = count_wins(points, codewords)
+        codewords = [(x / n, y / n) if n else old for (x, y), n, old in zip(sums, wins, codewords, strict=True)]
         count = [max(float(n), SMALLEST) for n in wins]
-    return words, count
+    return codewords, count
 
 
-def advance(book: Book, points: list[Point], decay: int, restart: bool) -> Book:
+def ema_step(codebook: Codebook, points: list[Point], decay: int, restart: bool) -> Codebook:
     """One step: look up, then let count and sum run after what was won; last, restart what is hardly used."""
-    wins, sums = won(points, book.words)
+    wins, sums = count_wins(points, codebook.codewords)
     keep, every, after = decay / 100, len(points), []
-    for n, now, count, old in zip(wins, sums, book.count, book.sum, strict=True):
+    for n, now, count, old in zip(wins, sums, codebook.count, codebook.sum, strict=True):
         moves = count >= SMALLEST or n > 0
         pairs = ((count, n), (old[0], now[0]), (old[1], now[1]))
         after.append([keep * a + (1 - keep) * b if moves else a for a, b in pairs])
@@ -120,17 +120,17 @@ def advance(book: Book, points: list[Point], decay: int, restart: bool) -> Book:
             p = points[_picked(j, turn, every)]
             after[j] = [share, p[0] * share, p[1] * share]
     sums_ = tuple((row[1], row[2]) for row in after)
-    return Book(tuple(row[0] for row in after), sums_, fresh, book.restarts + sum(fresh))
+    return Codebook(tuple(row[0] for row in after), sums_, fresh, codebook.restarts + sum(fresh))
 
 
-def cell(i: int, words: list[Point]) -> list[Point]:
+def voronoi_cell(i: int, codewords: list[Point]) -> list[Point]:
     """The cell of codeword ``i``: the plane, cut by the halfway line to every other codeword."""
     shape: list[Point] = [(0, 0), (WIDTH, 0), (WIDTH, HEIGHT), (0, HEIGHT)]
-    for j, other in enumerate(words):
-        dx, dy = other[0] - words[i][0], other[1] - words[i][1]
+    for j, other in enumerate(codewords):
+        dx, dy = other[0] - codewords[i][0], other[1] - codewords[i][1]
         if j == i or (dx == 0 and dy == 0):
             continue
-        mx, my = (other[0] + words[i][0]) / 2, (other[1] + words[i][1]) / 2
+        mx, my = (other[0] + codewords[i][0]) / 2, (other[1] + codewords[i][1]) / 2
         beyond, cut = [(p[0] - mx) * dx + (p[1] - my) * dy for p in shape], []
         for k, p in enumerate(shape):
             n = (k + 1) % len(shape)

@@ -1,6 +1,6 @@
 // The memory explorer: a spectrogram, and what stands for the frame k frames later still tells of it.
 import { assemble, count, duration, newId, plural, settle, tidy } from "../explorer.js";
-import { bmp, COLOURS, LETTERS } from "../bitmap.js";
+import { COLOURS, encodeBmp, LETTERS } from "../bitmap.js";
 
 const LEFT = 58, MARGIN = 10, HEAD = 30, PANEL = 104, TITLE = 26, GAP = 46, CURVE = 150, FOOT = 92;
 const FURTHEST = 18, NOW = 45, RATE = 100;
@@ -9,7 +9,7 @@ const NAMES = { codes: "trained codes", untrained: "untrained codes", fixed: "fi
 // --- what is looked up. Proved equal to the measured table for every setting.
 
 /** The error of the chosen code at the chosen frame, and half of its interval, in thousandths of the variance. */
-export const errorAt = (s) => [s.errors[s.source][s.back], s.halves[s.source][s.back]];
+export const errorAt = (s) => [s.errors[s.source][s.back], s.half_widths[s.source][s.back]];
 
 /** Which codes read the frame so far back: "top and bottom", "bottom only" or "none". */
 export const readBy = (s) => (s.back < s.top ? "top and bottom" : s.back < s.bottom ? "bottom only" : "none");
@@ -20,7 +20,7 @@ const thousandths = (n) => `${Math.floor(n / 1000)}.${String(n % 1000).padStart(
 
 /** A picture written as letters, column by column, as the address of a bitmap: rows from the low bands up. */
 export const lettersAsBitmap = (text, frames, bands) =>
-  bmp(COLOURS, frames, bands, (band, t) => Math.floor((LETTERS.indexOf(text[t * bands + band]) * (COLOURS.length - 1)) / 63 + 0.5));
+  encodeBmp(COLOURS, frames, bands, (band, t) => Math.floor((LETTERS.indexOf(text[t * bands + band]) * (COLOURS.length - 1)) / 63 + 0.5));
 
 const places = (width) => {
   const right = width - MARGIN, dx = (right - LEFT) / 60, step = (right - LEFT - 24) / FURTHEST;
@@ -35,13 +35,13 @@ export function memoryPicture(s, width, id) {
   const who = `${wide ? "told by the " : ""}${NAMES[s.source]}`, later = k ? `${who} ${plural(k, "frame")} later` : `${who} of each frame`;
   let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
   out += `<text class="cc-title" x="${LEFT}" y="${first - 8}">what was said</text>`;
-  out += image(s.truth, first) + image(s.said[s.source][k], second);
+  out += image(s.truth, first) + image(s.readings[s.source][k], second);
   for (const from of [first, second]) out += `<text class="cc-quiet" x="${LEFT - 8}" y="${from + PANEL / 2 + 4}" text-anchor="end">bands</text>`;
-  const now = x(NOW + 0.5), told = x(NOW - k + 0.5);
+  const now = x(NOW + 0.5), earlier = x(NOW - k + 0.5);
   out += `<text class="cc-here" x="${tidy(now)}" y="${HEAD - 8}" text-anchor="middle">now</text>`;
   out += `<path class="cc-now cc-bright" d="M${tidy(now)} ${first}v${PANEL}"/><path class="cc-now" d="M${tidy(now)} ${HEAD - 4}V${first}"/>`;
-  out += `<path class="cc-now cc-bright" d="M${tidy(told - dx / 2)} ${second}v${PANEL}h${tidy(dx)}v-${PANEL}z"/>`;
-  out += `<path class="cc-now" d="M${tidy(now)} ${first + PANEL}L${tidy(told)} ${second}"/>`;
+  out += `<path class="cc-now cc-bright" d="M${tidy(earlier - dx / 2)} ${second}v${PANEL}h${tidy(dx)}v-${PANEL}z"/>`;
+  out += `<path class="cc-now" d="M${tidy(now)} ${first + PANEL}L${tidy(earlier)} ${second}"/>`;
   out += `<text class="cc-title" style="paint-order:stroke;stroke:var(--cc-paper);stroke-width:5px" x="${LEFT}" y="${second - 8}">${later}</text>`;
   for (let t = 0; t < s.frames; t += wide ? 10 : 20) {
     out += `<path class="cc-tick" d="M${tidy(x(t))} ${second + PANEL}v5"/>`;
@@ -94,7 +94,7 @@ export function readouts(s) {
   ];
 }
 
-const KEYS = ["back", "source", "frames", "bands", "truth", "said", "errors", "halves", "top", "bottom"];
+const KEYS = ["back", "source", "frames", "bands", "truth", "readings", "errors", "half_widths", "top", "bottom"];
 
 /** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
-from causalcnn_book.bitmap import bmp, colours
+from causalcnn_book.bitmap import colours, encode_bmp
 from causalcnn_book.explorer import Explorer, count, duration, plural, tidy, traitlets
 
 __all__ = ["MemoryExplorer"]
@@ -30,8 +30,8 @@ class MemoryExplorer(Explorer):
         back: how many frames later, 0 … 18.
         source: who tells: ``"codes"`` (trained), ``"untrained"``, or ``"fixed"``, a code made for remembering.
         frames, bands: size of the pictures. truth: the picture of what was said, a letter for each cell.
-        said: source → its pictures, one for each ``back``.
-        errors, halves: source → error and half of its interval for each ``back``, in thousandths of the variance.
+        readings: source → its pictures, one for each ``back``.
+        errors, half_widths: source → error and half of its interval for each ``back``, in thousandths of the variance.
         top, bottom: frames that a top code and a bottom code read.
         controls: any of ``back, source``; default: both. readouts: any of ``error, age, read``; default: all.
         name, caption, alt: see :class:`Explorer`.
@@ -50,9 +50,9 @@ class MemoryExplorer(Explorer):
     frames = traitlets.Int(60, min=1).tag(sync=True)
     bands = traitlets.Int(40, min=1).tag(sync=True)
     truth = traitlets.Unicode("A" * 2400).tag(sync=True)
-    said = traitlets.Dict(default_value={name: ["A" * 2400] * (FURTHEST + 1) for name in NAMES}).tag(sync=True)
+    readings = traitlets.Dict(default_value={name: ["A" * 2400] * (FURTHEST + 1) for name in NAMES}).tag(sync=True)
     errors = traitlets.Dict(default_value={name: [1000] * (FURTHEST + 1) for name in NAMES}).tag(sync=True)
-    halves = traitlets.Dict(default_value={name: [0] * (FURTHEST + 1) for name in NAMES}).tag(sync=True)
+    half_widths = traitlets.Dict(default_value={name: [0] * (FURTHEST + 1) for name in NAMES}).tag(sync=True)
     top = traitlets.Int(9, min=1).tag(sync=True)
     bottom = traitlets.Int(13, min=1).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
@@ -68,7 +68,7 @@ class MemoryExplorer(Explorer):
 
     def error(self) -> tuple[int, int]:
         """The error of the chosen frame and half of its interval, in thousandths of the variance."""
-        return self.errors[self.source][self.back], self.halves[self.source][self.back]
+        return self.errors[self.source][self.back], self.half_widths[self.source][self.back]
 
     def read_by(self) -> str:
         """Which codes read the chosen frame: ``"top and bottom"``, ``"bottom only"`` or ``"none"``."""
@@ -89,23 +89,23 @@ class MemoryExplorer(Explorer):
         )
 
     def _pictures(self, right: int, first: int, second: int, wide: bool) -> str:
-        dx, k, said = (right - LEFT) / 60, self.back, self.said[self.source][self.back]
+        dx, k, reading = (right - LEFT) / 60, self.back, self.readings[self.source][self.back]
         when = f"{plural(k, 'frame')} later" if k else "of each frame"
         out = f'<text class="cc-title" x="{LEFT}" y="{first - 8}">what was said</text>'
-        for text, y in ((self.truth, first), (said, second)):
+        for text, y in ((self.truth, first), (reading, second)):
             out += (
                 f'<image x="{LEFT}" y="{y}" width="{tidy(right - LEFT)}" height="{PANEL}" preserveAspectRatio="none" '
                 f'style="image-rendering:pixelated" href="{letters_as_bitmap(text, self.frames, self.bands)}"/>'
             )
         for y in (first, second):
             out += f'<text class="cc-quiet" x="{LEFT - 8}" y="{_half(y)}" text-anchor="end">bands</text>'
-        now, told = LEFT + (NOW + 0.5) * dx, LEFT + (NOW - k + 0.5) * dx
+        now, earlier = LEFT + (NOW + 0.5) * dx, LEFT + (NOW - k + 0.5) * dx
         out += (
             f'<text class="cc-here" x="{tidy(now)}" y="{HEAD - 8}" text-anchor="middle">now</text>'
             f'<path class="cc-now cc-bright" d="M{tidy(now)} {first}v{PANEL}"/>'
             f'<path class="cc-now" d="M{tidy(now)} {HEAD - 4}V{first}"/>'
-            f'<path class="cc-now cc-bright" d="M{tidy(told - dx / 2)} {second}v{PANEL}h{tidy(dx)}v-{PANEL}z"/>'
-            f'<path class="cc-now" d="M{tidy(now)} {first + PANEL}L{tidy(told)} {second}"/>'
+            f'<path class="cc-now cc-bright" d="M{tidy(earlier - dx / 2)} {second}v{PANEL}h{tidy(dx)}v-{PANEL}z"/>'
+            f'<path class="cc-now" d="M{tidy(now)} {first + PANEL}L{tidy(earlier)} {second}"/>'
             '<text class="cc-title" style="paint-order:stroke;stroke:var(--cc-paper);stroke-width:5px" '
             f'x="{LEFT}" y="{second - 8}">{"told by the " if wide else ""}{NAMES[self.source]} {when}</text>'
         )
@@ -208,9 +208,10 @@ def _measured(table: Path) -> dict[str, Any]:
             name: [round(1000 * (v or 0.0)) for v in measured["linear"][name][part][start : start + FURTHEST + 1]]
             for name in NAMES
         }
-        for key, part in (("errors", "mean"), ("halves", "half_interval"))
+        for key, part in (("errors", "mean"), ("half_widths", "half_interval"))
     }
-    return {key: drawn[key] for key in ("frames", "bands", "truth", "said")} | lines | measured["field"]
+    pictures = {key: drawn[key] for key in ("frames", "bands", "truth")}
+    return pictures | {"readings": drawn["said"]} | lines | measured["field"]
 
 
 def _half(y: int) -> str:
@@ -225,4 +226,4 @@ def letters_as_bitmap(text: str, frames: int, bands: int) -> str:
     """A picture written as letters, column by column from the low bands up, as the address of a bitmap."""
     table = colours()
     index = {letter: math.floor(i * (len(table) - 1) / 63 + 0.5) for i, letter in enumerate(LETTERS)}
-    return bmp(table, frames, bands, lambda band, t: index[text[t * bands + band]])
+    return encode_bmp(table, frames, bands, lambda band, t: index[text[t * bands + band]])

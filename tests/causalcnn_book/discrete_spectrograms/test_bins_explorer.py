@@ -13,7 +13,7 @@ pytest.importorskip("anywidget")
 
 from causalcnn.speech import UniformBins
 from causalcnn.speech.playback import Player
-from causalcnn_book.bitmap import bitmap, shades
+from causalcnn_book.bitmap import shades, spectrogram_bmp
 from causalcnn_book.discrete_spectrograms.bins_explorer import KEYS, MELS, BinsExplorer, hundredths, states
 from causalcnn_book.palette import energy
 
@@ -70,9 +70,9 @@ def test_states_are_counted_exactly(engine: Any) -> None:
 @pytest.mark.parametrize(("frames", "bits"), [(7, 8), (4, 3), (1, 1)])
 def test_the_bitmap_holds_the_centres_of_the_bins(engine: Any, frames: int, bits: int) -> None:
     figure, _ = drawn(frames)
-    table, address = figure.table, bitmap(figure.table, frames, bits)
+    table, address = figure.table, spectrogram_bmp(figure.table, frames, bits)
     assert (
-        engine("bins_explorer")("bitmap(bytesOf(t), frames, bits)", t=figure.levels, frames=frames, bits=bits)
+        engine("bins_explorer")("spectrogramBmp(bytesOf(t), frames, bits)", t=figure.levels, frames=frames, bits=bits)
         == address
     )
     data = base64.b64decode(address.partition(",")[2])

@@ -14,7 +14,7 @@ pytest.importorskip("anywidget")
 
 from causalcnn.nn import VectorQuantizer
 from causalcnn_book.vector_quantisation.codebook_explorer import LAST, CodebookExplorer
-from causalcnn_book.vector_quantisation.codebook_learning import POINTS, begin, cell, nearest
+from causalcnn_book.vector_quantisation.codebook_learning import POINTS, initial_codewords, nearest, voronoi_cell
 
 KEYS = ("codes", "decay", "restart", "start", "steps", "placed", "moved", "chosen")
 DECAYS, STARTS, CODES = (20, 50, 80, 90, 95, 99), ("corner", "points", "kmeans"), range(2, 13)
@@ -60,12 +60,12 @@ def test_the_quantiser_moves_the_same_codewords(start: str) -> None:
         steps = LAST if codes in (2, 8, 12) else 30  # later steps are more of the same, and take time
         figure = CodebookExplorer(start=start, codes=codes, decay=decay, restart=restart, steps=steps)
         layer = quantiser(figure)
-        for book in figure.history()[:-1]:
-            torch.testing.assert_close(layer.codebook, exact(book.words), rtol=1e-9, atol=1e-9)
+        for codebook in figure.history()[:-1]:
+            torch.testing.assert_close(layer.codebook, exact(codebook.codewords), rtol=1e-9, atol=1e-9)
             layer.quantise(DATA)
         shown, found = figure.read(), layer.eval().quantise(DATA)
-        torch.testing.assert_close(layer.codebook, exact(shown["words"]), rtol=1e-9, atol=1e-9)
-        assert found.codes[0].tolist() == [nearest(p, shown["words"]) for p in POINTS]
+        torch.testing.assert_close(layer.codebook, exact(shown["codewords"]), rtol=1e-9, atol=1e-9)
+        assert found.codes[0].tolist() == [nearest(p, shown["codewords"]) for p in POINTS]
         assert found.counts.tolist() == shown["wins"]
         assert float(found.usage) * codes == pytest.approx(shown["used"])
         assert float(found.perplexity) == pytest.approx(shown["perplexity"], rel=1e-6)
@@ -75,12 +75,12 @@ def test_the_quantiser_moves_the_same_codewords(start: str) -> None:
 @pytest.mark.parametrize("codes", CODES)
 def test_the_quantiser_starts_by_the_same_k_means(codes: int) -> None:
     layer = VectorQuantizer(codes, 2, decay=0.5, restart_below=0).double().train()
-    words, count = begin(codes, "kmeans", list(POINTS))
+    codewords, count = initial_codewords(codes, "kmeans", list(POINTS))
     figure = CodebookExplorer(codes=codes, start="kmeans", decay=50, steps=1)
     layer.quantise(DATA)
-    torch.testing.assert_close(layer.codebook, exact(figure.history()[1].words), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(layer.codebook, exact(figure.history()[1].codewords), rtol=1e-9, atol=1e-9)
     assert sum(count) == pytest.approx(len(POINTS))
-    assert len(words) == codes
+    assert len(codewords) == codes
 
 
 def test_javascript_walks_the_same_way_over_the_whole_grid(engine: Any) -> None:
@@ -112,8 +112,8 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
 
 
 def test_a_cell_holds_what_is_nearest_to_its_codeword() -> None:
-    words = CodebookExplorer(codes=9, start="points", steps=3).read()["words"]
-    cells = [cell(j, words) for j in range(9)]
+    codewords = CodebookExplorer(codes=9, start="points", steps=3).read()["codewords"]
+    cells = [voronoi_cell(j, codewords) for j in range(9)]
 
     def inside(p: tuple[float, float], shape: list[tuple[float, float]]) -> bool:
         turns = [
@@ -123,7 +123,7 @@ def test_a_cell_holds_what_is_nearest_to_its_codeword() -> None:
         return min(turns) > -1e-9
 
     for p in itertools.product((0.31 + 0.47 * i for i in range(20)), (0.17 + 0.41 * i for i in range(16))):
-        assert inside(p, cells[nearest(p, words)])
+        assert inside(p, cells[nearest(p, codewords)])
     areas = [sum(a[0] * b[1] - a[1] * b[0] for a, b in zip(s, s[1:] + s[:1], strict=True)) / 2 for s in cells]
     assert math.isclose(sum(areas), 70)
 
@@ -135,14 +135,14 @@ def test_what_is_dropped_goes_on_from_where_it_was(engine: Any) -> None:
     dropped = CodebookExplorer(**state(figure) | script("drop(s, [4.5, 3.25])", s=state(figure)))
     after = dropped.read()
     assert dropped.steps == 0
-    assert after["words"][2] == (4.5, 3.25)
+    assert after["codewords"][2] == (4.5, 3.25)
     for j in set(range(8)) - {2}:
-        assert after["words"][j] == pytest.approx(before["words"][j], abs=6e-4)
-        assert after["books"][0].count[j] == pytest.approx(before["books"][-1].count[j], abs=6e-4)
+        assert after["codewords"][j] == pytest.approx(before["codewords"][j], abs=6e-4)
+        assert after["codebooks"][0].count[j] == pytest.approx(before["codebooks"][-1].count[j], abs=6e-4)
     dropped.chosen = 8 + 3
     moved = CodebookExplorer(**state(dropped) | script("drop(s, [99, -1])", s=state(dropped)))
     assert moved.read()["points"][3] == (10, 0)
-    assert moved.read()["words"] == after["words"]
+    assert moved.read()["codewords"] == after["codewords"]
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:

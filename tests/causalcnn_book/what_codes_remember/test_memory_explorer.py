@@ -24,7 +24,7 @@ from causalcnn_book.what_codes_remember.memory_explorer import (
 )
 
 TABLE = Path(__file__).parents[3] / "book" / "measurements" / "memory.json"
-KEYS = ("back", "source", "frames", "bands", "truth", "said", "errors", "halves", "top", "bottom")
+KEYS = ("back", "source", "frames", "bands", "truth", "readings", "errors", "half_widths", "top", "bottom")
 
 
 def state(figure: MemoryExplorer) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def drawn(seed: int, **more: Any) -> MemoryExplorer:
 
     return MemoryExplorer(
         truth=picture(),
-        said={name: [picture() for _ in range(FURTHEST + 1)] for name in NAMES},
+        readings={name: [picture() for _ in range(FURTHEST + 1)] for name in NAMES},
         errors={name: [draw.randrange(0, 1300) for _ in range(FURTHEST + 1)] for name in NAMES},
         half_widths={name: [draw.randrange(0, 60) for _ in range(FURTHEST + 1)] for name in NAMES},
         **more,
@@ -129,5 +129,5 @@ def test_the_books_figure_shows_the_measured_numbers() -> None:
             mean = table["linear"][figure.source]["mean"][at]
             assert abs(figure.error()[0] / 1000 - mean) <= 0.0005 + 1e-9
             assert figure.readout_rows()[0][2] == f"{figure.error()[0] // 1000}.{figure.error()[0] % 1000:03}"
-    assert len(json.dumps(figure.said)) <= 150_000
+    assert len(json.dumps(figure.readings)) <= 150_000
     assert (figure.top, figure.bottom) == (table["field"]["top"], table["field"]["bottom"])

@@ -32,7 +32,7 @@ def public_names(package: str) -> list[str]:
 
 
 def homes() -> dict[str, list[tuple[str, Any]]]:
-    """Return for each package its public objects; what the library offers at its top, too, stands where it is at home."""
+    """Return each package's public objects; what the library offers at its top, too, stands where it is at home."""
     pages = {
         package: [(name, getattr(importlib.import_module(package), name)) for name in public_names(package)]
         for package in PACKAGES

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,34 @@ def test_a_changed_setup_cell_is_refused() -> None:
         publish.fill_notebook(notebook, "causalcnn")
 
 
-def test_the_setup_cell_installs_a_wheel_where_the_library_is_missing(tmp_path: Path) -> None:
-    """The published cell runs in a fresh environment that has everything but causalcnn, with no network."""
-    wheels = tmp_path / "wheels"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the distribution."""
+    wheels = tmp_path_factory.mktemp("wheels")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q"]
     subprocess.run([*pip, "--no-build-isolation", "--no-deps", "-w", str(wheels), str(build_book.ROOT)], check=True)
-    [wheel] = wheels.glob("causalcnn-*.whl")
+    [built] = wheels.glob("causalcnn-*.whl")
+    return built
+
+
+def test_the_wheel_carries_all_of_both_packages(wheel: Path) -> None:
+    source = build_book.ROOT / "src"
+    kept = {
+        path.relative_to(source).as_posix()
+        for package in ("causalcnn", "causalcnn_book")
+        for path in (source / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path.rpartition(".")[2] for path in kept} >= {"py", "js", "css", "pyi", "typed"}
+    with zipfile.ZipFile(wheel) as file:
+        missing = sorted(kept - set(file.namelist()))
+    assert not missing, f"the wheel lacks {missing}"
+    for package in ("causalcnn", "causalcnn_book"):
+        assert f"{package}/py.typed" in kept
+
+
+def test_the_setup_cell_installs_a_wheel_where_the_library_is_missing(wheel: Path, tmp_path: Path) -> None:
+    """The published cell runs in a fresh environment that has everything but causalcnn, with no network."""
     notebook = chapter.pack(chapter.skeleton("Trial"))
     assert publish.fill_notebook(notebook, f"causalcnn @ {wheel.as_uri()}")
 

@@ -239,7 +239,7 @@ def _bars(wins: list[int], width: int, beside: bool, unit: float, bottom: float)
     """How many points each codeword wins."""
     largest, codes, left, out, bar = max(wins), len(wins), tidy(EDGE + WIDTH * unit + 26), "", ""
     if beside:
-        out += f'<text class="cc-quiet" x="{left}" y="{TOP + 11}">points count_wins</text>'
+        out += f'<text class="cc-quiet" x="{left}" y="{TOP + 11}">points won</text>'
     else:
         out += f'<text class="cc-quiet" x="{EDGE}" y="{tidy(bottom + 20)}">points won by each codeword</text>'
     for j, n in enumerate(wins):

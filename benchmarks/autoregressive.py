@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from causalcnn._files import write_json
+from causalcnn._files import check_writable, write_json
 from causalcnn.models import AutoregressiveModel, FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.frame_sampling import FrameSampler
@@ -237,6 +237,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.out:
+        check_writable(asked.out)
     device = torch.device(asked.device)
     random.seed(0)
     torch.set_num_threads(1)

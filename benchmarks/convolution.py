@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from causalcnn._files import write_json
+from causalcnn._files import check_writable, write_json
 from causalcnn.nn import CausalConv1d, CausalSequential
 
 CHANNELS, KERNEL, DILATIONS, STEPS = 64, 3, (1, 2, 4, 8, 16) * 2, 16_000
@@ -145,6 +145,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.out:
+        check_writable(arguments.out)
     tables: dict[str, dict[str, float]] = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from causalcnn import CausalConv1d, CausalConv2d
-from causalcnn._files import write_json
+from causalcnn._files import check_writable, write_json
 
 # name, batch, channels, kernel, dilation, frames, mels (None: over time alone)
 LAYERS: list[tuple[str, int, int, Any, Any, int, int | None]] = [
@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--out", type=Path, help="write the table there as JSON")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_writable(arguments.out)
     rows = run(arguments.device)
     cuda = arguments.device == "cuda"
     name = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()

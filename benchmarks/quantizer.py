@@ -32,7 +32,7 @@ from convolution import in_turn
 from torch import Tensor, nn
 
 from causalcnn import VectorQuantizer
-from causalcnn._files import write_json
+from causalcnn._files import check_writable, write_json
 
 DIM, CODES, VECTORS = 64, 512, 64_000
 CELLS = (32, DIM, 100, 20)
@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", nargs=3, metavar=("NAME", "LAYOUT", "MODE"), help="print the peak of one call, MB")
     arguments = parser.parse_args()
+    if arguments.out:
+        check_writable(arguments.out)
     if arguments.peak:
         torch.set_num_threads(1)
         print(megabytes(arguments.peak[0], arguments.peak[1], arguments.peak[2] == "training"))

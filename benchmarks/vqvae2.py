@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn import audit
-from causalcnn._files import write_json
+from causalcnn._files import check_writable, write_json
 from causalcnn.models import VQVAE2, CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import Batch
 from causalcnn.training.device import cpu_has_bf16
@@ -204,6 +204,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="fp32 beside its twin only, two minutes")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    if asked.out:
+        check_writable(asked.out)
     device, config = torch.device(asked.device), getattr(VQVAE2Config, asked.preset)()
     random.seed(0)
     result: dict[str, Any] = {

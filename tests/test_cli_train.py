@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from causalcnn.cli import main
+from causalcnn import cli_train
+from causalcnn.cli import main, make_parser
 from causalcnn.models import load_model
 from causalcnn.training import Interrupted, loop
 
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "book" / "checkpoints"
 SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]
 SPEECH = ["--seconds-of-speech", "6", "--speakers", "2"]
 
@@ -144,3 +148,15 @@ def test_a_model_of_levels_learns_its_range() -> None:
     assert (given.low_db, given.high_db) == (-90, 20)
     assert learned.high_db != 20
     assert learned.high_db - learned.low_db == pytest.approx(90)
+
+
+@pytest.mark.parametrize("card_file", sorted(CHECKPOINTS.glob("*.json")), ids=lambda file: file.stem)
+def test_the_command_of_a_shipped_card_makes_a_model_of_its_config(card_file: Path) -> None:
+    card = json.loads(card_file.read_text("utf8"))
+    program, *words = shlex.split(card["command"])
+    options = make_parser().parse_args(words)
+    assert (program, options.command) == ("causalcnn", "train")
+    assert (options.preset, options.seed, options.rows) == (card["preset"], card["seed"], card["rows"])
+    config = json.loads(json.dumps(dataclasses.asdict(cli_train._configure(options)[1])))
+    learned = {"low_db", "high_db"} & set(config)
+    assert config | {name: card["config"][name] for name in learned} == card["config"]

@@ -23,19 +23,31 @@ class _UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code. 0: it went well. 2: a usage error. Others: see each command."""
-    parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    _add_audit(commands)
-    add_train(commands)
-    _add_experiment(commands)
-    options = parser.parse_args(arguments)
+    """Run one subcommand.
+
+    Args:
+        arguments: what follows ``causalcnn``; default: the arguments of this process.
+
+    Returns:
+        The exit code. 0: it went well. 2: it could not be carried out. Others: see each subcommand.
+    """
+    options = make_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return options.run(options)
     except _UsageError as problem:
         print(f"causalcnn {options.command}: {problem}", file=sys.stderr)
         return USAGE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; ``run`` of what it parses carries the subcommand out."""
+    parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _add_audit(commands)
+    add_train(commands)
+    _add_experiment(commands)
+    return parser
 
 
 # ---------------------------------------------------------------------- audit

@@ -1,4 +1,4 @@
-"""``audit``: does this network look into the future? Structure, behaviour and rounding, told apart."""
+"""``audit``: does this network look into the future? Structure, behaviour and rounding are judged separately."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _declared(module: nn.Module) -> Convention:
 
 
 def _two_rows(x: Tensor) -> Tensor:
-    """The example with two rows at least, so that one of them could read the other."""
+    """The example with at least two rows, so that one of them could read the other."""
     if not x.is_floating_point():
         raise ValueError(f"the example is {x.dtype}; an audit changes its numbers and needs floating point")
     return x if x.shape[0] >= 2 else torch.cat([x, x.flip(-1) * 0.5])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from causalcnn.causality.copies import deepcopy_module
+from causalcnn.causality.periods import preview
 from causalcnn.causality.probes import measure_field
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule
@@ -264,8 +265,8 @@ class _Check:
             # At the edges of the frequency axis a deep network reads its own padding: there a subset is right.
             if missed or (unread and inside == declared):
                 self.fail(
-                    f"output {output} reads {_some(found)}, its field says {_some(inside)}: "
-                    f"undeclared {_some(missed)}, unread {_some(unread)}"
+                    f"output {output} reads {preview(found)}, its field says {preview(inside)}: "
+                    f"undeclared {preview(missed)}, unread {preview(unread)}"
                 )
         self.articles.append(f"the declared field equals the measured one ({len(measured)} outputs, as sets)")
 
@@ -277,8 +278,3 @@ class _Check:
             if not torch.equal(after[key], value):
                 self.fail(f"eval() use changed {key!r}")
         self.articles.append("use in eval() changes nothing; no stream is left in state_dict")
-
-
-def _some(indices: frozenset, most: int = 8) -> str:
-    shown = ", ".join(map(str, sorted(indices)[:most]))
-    return "{" + shown + (f", … {len(indices)} in all" if len(indices) > most else "") + "}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -67,33 +67,43 @@ def _run_without_gates(rnn: nn.GRU | nn.LSTM, x: Any, state: Any = None) -> tupl
         state = None if state is None else pytree.tree_map(lambda part: part.unsqueeze(1), state)
         y, state = _run_without_gates(rnn, x.unsqueeze(rows), state)
         return y.squeeze(rows), pytree.tree_map(lambda part: part.squeeze(1), state)
-    steps = x.transpose(0, 1) if rnn.batch_first else x
-    is_lstm, ways = isinstance(rnn, nn.LSTM), 2 if rnn.bidirectional else 1
-    last: list[Tensor] = []
-    cells: list[Tensor] = []
+    ways, is_lstm = 2 if rnn.bidirectional else 1, isinstance(rnn, nn.LSTM)
+    steps = x.transpose(0, 1) if rnn.batch_first else x  # (steps, rows, features)
+    last: list[tuple[Tensor, Tensor]] = []
     for layer in range(rnn.num_layers):
         outs = []
         for way in range(ways):
-            place = layer * ways + way
-            w, u, *rest = rnn.all_weights[place]
-            biases, project = rest[: 2 * rnn.bias], rest[2 * rnn.bias :]  # an LSTM may have a projection of its state
-            w, u, *biases = (part.unflatten(0, (-1, rnn.hidden_size)).mean(0) for part in (w, u, *biases))
-            h = steps.new_zeros(steps.shape[1], u.shape[1])
-            c = steps.new_zeros(steps.shape[1], rnn.hidden_size)
-            if state is not None:
-                h, c = (state[0][place], state[1][place]) if is_lstm else (state[place], c)
-            written: list[Tensor] = []
-            for step in steps.flip(0) if way else steps:
-                c = step @ w.T + h @ u.T + sum(biases) + (c if is_lstm and not written else 0)
-                h = c @ project[0].T if project else c
-                written.append(h)
-            out = torch.stack(written)
+            index = layer * ways + way
+            start = () if state is None else [part[index] for part in (state if is_lstm else (state,))]
+            out, h, c = _run_one_way(rnn, rnn.all_weights[index], steps.flip(0) if way else steps, start)
             outs.append(out.flip(0) if way else out)
-            last.append(h)
-            cells.append(c)
+            last.append((h, c))
         steps = torch.cat(outs, 2)
     y = steps.transpose(0, 1) if rnn.batch_first else steps
-    return y, (torch.stack(last), torch.stack(cells)) if is_lstm else torch.stack(last)
+    h, c = (torch.stack(part) for part in zip(*last, strict=True))
+    return y, (h, c) if is_lstm else h
+
+
+def _run_one_way(
+    rnn: nn.GRU | nn.LSTM, weights: Sequence[Tensor], steps: Tensor, start: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One direction of one layer: its outputs ``(steps, rows, state)``, the last of them, and the last cell state."""
+    w, u, *rest = weights
+    biases, projection = rest[: 2 * rnn.bias], rest[2 * rnn.bias :]  # an LSTM may project its state
+    w, u, *biases = (part.unflatten(0, (-1, rnn.hidden_size)).mean(0) for part in (w, u, *biases))
+
+    def output(cell: Tensor) -> Tensor:
+        return cell @ projection[0].T if projection else cell
+
+    h = start[0] if start else steps.new_zeros(steps.shape[1], u.shape[1])
+    if len(start) > 1:  # the first state of an LSTM has a cell too
+        h = h + output(start[1])
+    outs = []
+    for step in steps:
+        c = step @ w.T + h @ u.T + sum(biases)
+        h = output(c)
+        outs.append(h)
+    return torch.stack(outs), h, c
 
 
 LINEAR_COPIES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {

@@ -28,7 +28,7 @@ class NoPeriodicField(ValueError):
 
 
 def fit_field(seen: Trace) -> Field:
-    """The field whose sets are those of a trace, away from the edges exactly, at the edges at least.
+    """The field whose sets are those of a trace: away from the edges exactly; at the edges the trace may read less.
 
     Raises:
         NoPeriodicField: there is none, or the example is too short to tell.
@@ -153,12 +153,12 @@ def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent:
     clear_of_edges = 0
     for u, row in enumerate(rows):
         for f, found in enumerate(row):
-            said = field.inputs_of((u, f))
-            inside = frozenset(c for c in said if 0 <= c[0] < times and 0 <= c[1] < extent)
+            declared = field.inputs_of((u, f))
+            inside = frozenset(c for c in declared if 0 <= c[0] < times and 0 <= c[1] < extent)
             if not found <= inside:
                 return False
             if found != inside:
-                if u in steady and (inside == said or field.advance[1] == 0):
+                if u in steady and (inside == declared or field.advance[1] == 0):
                     return False
             elif u in steady:
                 clear_of_edges += 1
@@ -190,9 +190,9 @@ def is_consistent(field: Field, seen: Trace) -> bool:
         marks = (seen.low[:, 0] | seen.high[:, 0]).tolist()
         endless = field.size == math.inf
         for u, found in enumerate(sets):
-            said = field.inputs_of(u, within=range(times))
+            declared = field.inputs_of(u, within=range(times))
             steady = not marks[u] if not endless else outs // 4 <= u < outs - outs // 4
-            if not found <= said or (steady and outs // 4 <= u < outs - outs // 4 and found != said):
+            if not found <= declared or (steady and outs // 4 <= u < outs - outs // 4 and found != declared):
                 return False
         return True
     try:

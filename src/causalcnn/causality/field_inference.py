@@ -30,9 +30,9 @@ def receptive_field(
 ) -> Field:
     """Which inputs each output of a network reads, for any weights: right, or an error.
 
-    A module that declares its field (a :class:`causalcnn.CausalModule`) is asked. Any other is run once on an input of
-    zeros and ones, and the dependencies are followed through every operation; where the result repeats itself along
-    time, it is a :class:`Field`, confirmed on a longer input. Weights do not count, so a kernel that was
+    The field of a module that declares one (a :class:`causalcnn.CausalModule`) is taken as it is. Any other module is
+    run, and the dependencies are followed through every operation; where the result repeats itself along time, it is a
+    :class:`Field`, confirmed on a longer input. Weights do not count, so a kernel that was
     initialised with zeros is read. The pattern is looked for within ``max_frames``: what a module does at one
     particular frame beyond that stays unseen.
 
@@ -63,7 +63,7 @@ def receptive_field(
 
 
 def _shape(module: nn.Module, shape: Sequence[int] | None) -> Sequence[int]:
-    """The shape of an input of one row; guessed where the first layer of the module tells it."""
+    """The shape of an input of one row; guessed from the first layer where that is a ``Conv1d``."""
     if shape is not None:
         return (1, *tuple(shape)[1:])
     first = next((part for part in module.modules() if not list(part.children())), None)

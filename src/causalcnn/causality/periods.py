@@ -1,4 +1,4 @@
-"""Sets of input frames, one for each output: where do they repeat themselves, and what field is that?"""
+"""Sets of input frames, one for each output: how they repeat themselves, and which field that is."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def field_from_block(sets: Sequence[frozenset], start: int, period: int, advance
 
 def agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop: int) -> bool:
     """Whether the sets are the field's: exactly from ``start`` to ``stop``, elsewhere at least within it."""
-    less = []
+    reads_less = []
     for u, found in enumerate(sets):
-        said = field.inputs_of(u, within=range(times))
-        if not found <= said:
+        declared = field.inputs_of(u, within=range(times))
+        if not found <= declared:
             return False
-        less.append(found != said)
-    return not any(less[start:stop])
+        reads_less.append(found != declared)
+    return not any(reads_less[start:stop])
 
 
 def end_of_run(found: frozenset, times: int, run: str) -> int:

@@ -46,11 +46,15 @@ class AuditReport:
         frames: the first output frames that look ahead, and how far each does.
         culprit: qualified name of the first submodule that leaks ("" is the network itself), or None.
         kind: what is wrong with it, in words.
-        convention: "strict" or "block", by which it was judged. stride: input frames per output frame.
+        network: name of its class.
+        convention: "strict" or "block", by which it was judged.
+        stride: input frames per output frame.
+        mode: "exact" or "numerical".
         rounding: the largest relative change of the past where only rounding explains it, or None.
         remedy: the backend switch that removes the rounding leak, where one does.
-        rows_mix: whether a row of the batch reads another. keeps_state: whether a call changes the next one.
-        receptive_field: what an output reads, where it could be told.
+        rows_mix: whether a row of the batch reads another.
+        keeps_state: whether a call changes the next one.
+        receptive_field: what an output reads, where it is known.
         evidence: every probe with its result and with what it can miss.
     """
 

@@ -36,7 +36,7 @@ class StaticResult:
         lookahead: the most of it over any length of input; infinite where it grows with the length.
         certain: whether the absence of a look-ahead can be trusted.
         field: what an output reads, where it repeats along time.
-        problem: why nothing, or not everything, could be told.
+        problem: why nothing, or not everything, could be found.
         leaking_frames: a number of input frames on which the network looks ahead.
     """
 
@@ -141,9 +141,9 @@ def first_leaking_module(
 ) -> tuple[str, str] | None:
     """The first submodule that looks ahead by its own doing, and whose leak is still there further on.
 
-    Each candidate is cured in turn: the trace runs again, and what its output reads of the future is taken away. That
-    must change what the network reads of the future or, where a later leak reads everything anyway, at least what a
-    later submodule receives. A submodule inside of which another candidate stands comes last.
+    For each candidate the trace runs again, without what its output reads of the future. That must change what the
+    network reads of the future or, where a later leak reads everything anyway, at least what a later submodule
+    receives. A submodule that contains another candidate comes last.
 
     Returns:
         Its qualified name ("" is the network itself) and what is wrong with it; None where nothing looks ahead.
@@ -154,24 +154,24 @@ def first_leaking_module(
     candidates = [i for i, visit in enumerate(seen.visits) if _starts_a_leak(visit, frames, convention)]
     candidates = candidates[:max_candidates]
     names = [seen.visits[i].name for i in candidates]
-    around = {i for i in candidates if any(_inside(name, seen.visits[i].name) for name in names)}
-    felt: int | None = None
-    for i in sorted(candidates, key=lambda c: c in around):
-        if i in around and felt is not None:
+    enclosing = {i for i in candidates if any(_inside(name, seen.visits[i].name) for name in names)}
+    noticed: int | None = None  # the first candidate that a later submodule would miss
+    for i in sorted(candidates, key=lambda c: c in enclosing):
+        if i in enclosing and noticed is not None:
             break
 
-        def cure(call: int, _: str, tensor: Tensor, table: DependencyTable, i: int = i) -> None:
+        def remove(call: int, _: str, tensor: Tensor, table: DependencyTable, i: int = i) -> None:
             if call == i:
                 _remove_future(tensor, table, frames, convention)
 
-        after = trace(module, x, time_axis=time_axis, visits=True, edit=cure)
+        after = trace(module, x, time_axis=time_axis, visits=True, edit=remove)
         if _count_future(after, stride, convention) < before:
             return _named(module, seen.visits[i])
         later = range(i + 1, len(seen.visits))
-        if felt is None and any(after.visits[n].last_in != seen.visits[n].last_in for n in later):
-            felt = i
-    if felt is not None:
-        return _named(module, seen.visits[felt])
+        if noticed is None and any(after.visits[n].last_in != seen.visits[n].last_in for n in later):
+            noticed = i
+    if noticed is not None:
+        return _named(module, seen.visits[noticed])
     return ("", "between its submodules") if before else None
 
 
@@ -184,7 +184,7 @@ def _looks_ahead(last: tuple[int, ...] | None, frames: int, convention: Conventi
 
 
 def _starts_a_leak(visit: Visit, frames: int, convention: Convention) -> bool:
-    """What it returns looks ahead, and what came in did not yet: else it was done before, around this submodule."""
+    """Whether its output looks ahead while its input does not: else the leak is in an earlier submodule."""
     return _looks_ahead(visit.last_out, frames, convention) and not _looks_ahead(visit.last_in, frames, convention)
 
 

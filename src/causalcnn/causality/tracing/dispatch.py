@@ -110,34 +110,25 @@ class Tracer(TorchDispatchMode):
         name = schema.name.partition("::")[2]
         inputs = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         for tensor in inputs:
-            self._origin(tensor, name)
+            self._check_origin(tensor, name)
         self.stack[-1][2].append(name)
         deps = [self.table.depends(tensor) for tensor in inputs]
-        if name in DECIDES and not all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs):
-            why = "a decision or a shape depends on the data" if any(deps) else "a decision depends on the weights"
-            self.refuse(f"aten.{name}", why)
+        depends = any(deps)
+        self._check_decision(name, inputs, depends)
         bound = _bind(schema, args, kwargs)
-        if name == "slice" and any(deps):
+        if name == "slice" and depends:
             length, ends = bound["self"].shape[bound["dim"]], (bound["start"] or 0, bound["end"] or 0)
             self.short |= ends[0] > length or min(ends) < -length
         written = {a.name: bound.get(a.name) for a in schema.arguments if _is_written(a)}
         self.table.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
         result = func(*args, **kwargs)
         outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
-        if name not in WRITES_KNOWN:
-            returned = {o.untyped_storage()._cdata for o in outs}
-            for argument, value in written.items():
-                for tensor in pytree.tree_leaves(value):
-                    if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in returned:
-                        self.refuse(f"aten.{name}", f"it writes into its argument {argument!r} and does not return it")
-        if not outs:
-            return result
-        views = not self.table.before or name in METADATA
-        if views and all(self.table.knows(o) for o in outs):
-            return result  # a view: the table looks through it
-        call = Call(self.table, func, bound, outs)
+        self._check_written(name, written, outs)
+        is_view = not self.table.before or name in METADATA
+        if not outs or (is_view and all(self.table.knows(o) for o in outs)):
+            return result  # the table looks through views
         try:
-            self._apply(call, name, inputs, any(deps))
+            self._apply(Call(self.table, func, bound, outs), name, inputs, depends)
         except Untraceable as problem:
             self.refuse(f"aten.{name}", str(problem))
         self.table.before = {}
@@ -146,7 +137,21 @@ class Tracer(TorchDispatchMode):
             self.table.collect()
         return result
 
-    def _origin(self, tensor: Tensor, name: str) -> None:
+    def _check_decision(self, name: str, inputs: list[Tensor], depends: bool) -> None:
+        if name in DECIDES and not all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs):
+            why = "a decision or a shape depends on the data" if depends else "a decision depends on the weights"
+            self.refuse(f"aten.{name}", why)
+
+    def _check_written(self, name: str, written: dict[str, Any], outs: list[Tensor]) -> None:
+        if name in WRITES_KNOWN:
+            return
+        returned = {o.untyped_storage()._cdata for o in outs}
+        for argument, value in written.items():
+            for tensor in pytree.tree_leaves(value):
+                if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in returned:
+                    self.refuse(f"aten.{name}", f"it writes into its argument {argument!r} and does not return it")
+
+    def _check_origin(self, tensor: Tensor, name: str) -> None:
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             self.refuse(
                 f"aten.{name}", f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
@@ -164,7 +169,7 @@ class Tracer(TorchDispatchMode):
             rules_fft.propagate_signals(call, base, signals)
 
     def _apply_rule(self, call: Call, name: str, base: str, inputs: list[Tensor], depends: bool) -> None:
-        written = any(map(_is_written, call.func._schema.arguments))
+        """The rule of this operation, or the one for elementwise operations; no rule is needed without dependencies."""
         if base in RULES:
             if depends or base in CONSTANT_RULES:
                 RULES[base](call)
@@ -174,15 +179,10 @@ class Tracer(TorchDispatchMode):
             return
         elif depends and not _is_template(name):
             raise Untraceable("there is no rule for this operation")
-        kinds = [self.table.kind(t) for t in inputs]
-        random = torch.Tag.nondeterministic_seeded in call.func.tags
-        known = (
-            (_is_template(name) or all(bool((k == KNOWN).all()) for k in kinds))
-            and not random
-            and name not in UNDEFINED
-        )
-        if written and name not in ("arange", "resize_"):
-            known = False
+        is_random = torch.Tag.nondeterministic_seeded in call.func.tags
+        writes = name not in ("arange", "resize_") and any(map(_is_written, call.func._schema.arguments))
+        from_constants = _is_template(name) or all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs)
+        known = from_constants and not is_random and not writes and name not in UNDEFINED
         for i in range(len(call.outs)):
             call.put(None, KNOWN if known else UNKNOWN, i)
 

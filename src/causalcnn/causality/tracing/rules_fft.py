@@ -2,9 +2,9 @@
 
 Every number of a spectrum reads the whole of the axis. Yet a product of two spectra is the spectrum of a *circular
 convolution*, and where the zeros behind the signal are as many as the filter has taps, its outputs read no more than
-those taps. So beside its dependencies a spectrum keeps what it is the spectrum of, and the way back asks for that.
-Whatever is done to a spectrum besides products, sums, gains that are the same at all frequencies and the mixing of
-channels forgets it, and then the result of the way back reads everything, as it may.
+those taps. So the table keeps, beside the dependencies of a spectrum, the signal that it is the transform of, and the
+inverse transform uses it. Products, sums, gains that are the same at all frequencies and the mixing of channels update
+that signal; any other operation drops it, and then the inverse transform reads everything, as it may.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["propagate_signals", "signals_of"]
 
 
 def signals_of(call: Call) -> dict[str, Signal]:
-    """Of each argument that is a spectrum: what it is the spectrum of. Ask before a result is written in place."""
+    """The signal of each argument that is a spectrum. To be called before a result is written in place."""
     found = {name: call.table.signal(value) for name, value in call.arguments.items() if isinstance(value, Tensor)}
     return {name: signal for name, signal in found.items() if signal is not None}
 
 
 def propagate_signals(call: Call, name: str, signals: dict[str, Signal]) -> None:
-    """After the rule of an operation on spectra: what the result is the spectrum of, where that can be said."""
+    """After the rule of an operation on spectra: note the signal of its result, where there is one."""
     mine, other = signals.get("self"), signals.get("other")
     result: Signal | None = None
     if name == "mul" and mine is not None and other is not None:

@@ -131,7 +131,7 @@ def matmul(call: Call) -> None:
 
 @rule("addmm", "baddbmm")
 def addmm(call: Call) -> None:
-    """``self + a @ b``; where ``self`` is a mask, the scores under it are not read or pushed down, as in a sum."""
+    """``self + a @ b``; where ``self`` is a mask, the scores under it are dropped or pushed down, as in a sum."""
     names = ("mat1", "mat2") if "mat1" in call.arguments else ("batch1", "batch2")
     dep, base = _product(call.operand(names[0]), call.operand(names[1]), call.table), call.operand("self")
     shape, plain = call.outs[0].shape, call.get("beta", 1) == 1

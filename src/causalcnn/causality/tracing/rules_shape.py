@@ -162,7 +162,7 @@ def pick(call: Call) -> None:
 
 @rule("embedding")
 def embedding(call: Call) -> None:
-    """A code word depends on its index, and on the table where that is computed."""
+    """A codeword depends on its index, and on the table where that is computed."""
     table, index = call.operand("weight"), call.operand("indices")
     shape = call.outs[0].shape
     dep = None if index.dep is None else index.dep.unsqueeze(-1).expand(index.dep.shape[0], *shape)
@@ -259,7 +259,7 @@ def renorm(call: Call) -> None:
 
 @rule("topk", "sort", "argsort", "cummax_all")
 def sort(call: Call) -> None:
-    """The axes stay, and every element reads the whole of them: orders."""
+    """Orders along an axis: every element reads the whole of it."""
     x = call.operand("self")
     dep = None if x.dep is None else any_over(x.dep, call.get("dim", -1) % x.value.dim() + 1, keepdim=True)
     for i, out in enumerate(call.outs):
@@ -268,7 +268,7 @@ def sort(call: Call) -> None:
 
 @rule("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
 def softmax(call: Call) -> None:
-    """As above, but what a mask has pushed to −∞ is neither read nor passed on."""
+    """Every element reads the whole axis; what a mask has pushed to −∞ is neither read nor passed on."""
     x, out = call.operand("self"), call.outs[0]
     axis = call["dim"] % x.value.dim()
     log = "log_softmax" in call.func._schema.name

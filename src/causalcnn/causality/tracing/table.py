@@ -24,7 +24,7 @@ UNKNOWN, KNOWN, MASKED = 0, 1, 2
 """What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
 
 MASK_VALUE = -1e4
-"""A constant at or below this, before a softmax, is taken for −∞: people write −1e9 and mean it."""
+"""A constant at or below this, added before a softmax, counts as −∞: many networks write −1e9 for it."""
 
 
 def any_over(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
@@ -37,9 +37,13 @@ def any_over(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Te
 
 
 class Signal(NamedTuple):
-    """What a spectrum is the spectrum of: its dependencies ``(width, *shape)``, and where it may be other than zero.
+    """The signal that a spectrum is the transform of.
 
-    ``axis``, counted from the end, is that of the spectrum; here ``length`` places lie on it.
+    Attributes:
+        dep: its dependencies ``(width, *shape)``; None where it depends on no input.
+        present: ``(*shape)``, where it may be other than zero.
+        axis: of the transform, counted from the end.
+        length: of the signal on that axis.
     """
 
     dep: Tensor | None
@@ -49,7 +53,7 @@ class Signal(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """A signal as a storage keeps it: ``(width, length, lines)``, where a line is what all frequencies are of."""
+    """A signal as it is kept for a storage, ``(width, length, lines)``: each line was transformed by itself."""
 
     dep: Tensor | None
     present: Tensor
@@ -59,6 +63,8 @@ class _Lines(NamedTuple):
 
 @dataclass
 class _Record:
+    """What is known of the elements of one storage."""
+
     storage: torch.UntypedStorage  # held, so that its address is not used again while the record lives
     itemsize: int
     kind: Tensor
@@ -263,7 +269,7 @@ class DependencyTable:
 
     # ------------------------------------------------------------------ spectra
     def set_signal(self, tensor: Tensor, signal: Signal) -> None:
-        """Note what this spectrum is the spectrum of, if it fills its storage, as a fresh result does."""
+        """Note the signal that this spectrum is the transform of, if it fills its storage, as a fresh result does."""
         record, bins = self._record(tensor, UNKNOWN), tensor.shape[signal.axis]
         step = tensor.stride(signal.axis)
         place = _place(tensor, step, bins) if tensor.is_complex() and _fills(tensor, record) else None
@@ -281,7 +287,7 @@ class DependencyTable:
         record.signal = _Lines(dep, kept(signal.present[None]), step, bins)
 
     def signal(self, tensor: Tensor) -> Signal | None:
-        """What this tensor, or the one that it is a view of, is the spectrum of; None where that is not known."""
+        """The signal that this tensor, or the one that it is a view of, is the transform of; None if unknown."""
         record = self._records.get(tensor.untyped_storage()._cdata)
         if record is None or (kept := record.signal) is None or not tensor.is_complex():
             return None

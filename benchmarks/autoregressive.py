@@ -1,4 +1,4 @@
-"""Models of values: a training step against the same network by hand, a drawn frame against computing all again.
+"""Autoregressive models: a training step against the same network by hand, a drawn frame against computing all again.
 
 By hand means what one writes without the library, with the very weights of the model, so that both say the same (it
 is checked): ``F.pad`` and ``F.conv``, and for what runs along an axis a loop over a cell, or ``nn.GRU``. A training
@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,11 +80,11 @@ def frame_generator(model: FrameGenerator, x: Tensor, by_cells: bool) -> Tensor:
     state = torch.tanh(linear(F.relu(conv(last, h)).transpose(1, 2))).flatten(0, 1)
     mels, reach = x.shape[3], model.config.context_bands // 2
     below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels, 1)
-    glimpse = F.pad(earlier.reshape(-1, mels), (reach, reach)).unfold(1, 2 * reach + 1, 1)
-    read = torch.cat([below, glimpse, model.band_embedding.expand(len(below), -1, -1)], 2).transpose(0, 1)
-    seen = cells(model.rnn, read, state) if by_cells else nn.GRU.forward(model.rnn, read, state[None])[0]
-    said = HEAD_SCALE * model.head(torch.cat([seen, read], 2))
-    return said.view(mels, x.shape[0], x.shape[2], -1).permute(1, 3, 2, 0)
+    context = F.pad(earlier.reshape(-1, mels), (reach, reach)).unfold(1, 2 * reach + 1, 1)
+    read = torch.cat([below, context, model.band_embedding.expand(len(below), -1, -1)], 2).transpose(0, 1)
+    h = cells(model.rnn, read, state) if by_cells else model.rnn(read, state[None])[0]
+    y = HEAD_SCALE * model.head(torch.cat([h, read], 2))
+    return y.view(mels, x.shape[0], x.shape[2], -1).permute(1, 3, 2, 0)
 
 
 def pixelcnn(model: PixelCNN, x: Tensor, _: bool) -> Tensor:
@@ -95,15 +95,17 @@ def pixelcnn(model: PixelCNN, x: Tensor, _: bool) -> Tensor:
         dilation = (1, layer.dilation[0])
         return F.conv2d(F.pad(h, (before, 0)), layer.weight[:, :, None], layer.bias, dilation=dilation)
 
-    v = conv(model.first_time, late_by_a_frame(x)) + model.where[0]
-    h = along(model.first_frequency, F.pad(x[..., :-1], (1, 0))) + model.where[1]
-    for i, (block, link, lower) in enumerate(zip(model.vertical, model.links, model._lower(), strict=True)):
+    v = conv(model.time_input, late_by_a_frame(x)) + model.band_embedding[0]
+    h = along(model.frequency_input, F.pad(x[..., :-1], (1, 0))) + model.band_embedding[1]
+    for i, (block, link, lower) in enumerate(
+        zip(model.time_blocks, model.conditions, model.frequency_blocks, strict=True)
+    ):
         v = residual(block, v)
-        told = conv(link, v) + model.where[2 + i]
-        h = h + along(lower.mix, F.relu(along(lower.conv, F.relu(h)) + told))
-    last: Any = model.last[1]
-    h = F.relu(F.conv2d(F.relu(h), last.weight[:, :, None], last.bias))
-    return HEAD_SCALE * F.conv2d(h, model.parameters_of.weight[:, :, None], model.parameters_of.bias)
+        condition = conv(link, v) + model.band_embedding[2 + i]
+        h = h + along(lower.mix, F.relu(along(lower.conv, F.relu(h)) + condition))
+    _, hidden, _, last = cast(Any, model.head)
+    h = F.relu(F.conv2d(F.relu(h), hidden.weight[:, :, None], hidden.bias))
+    return HEAD_SCALE * F.conv2d(h, last.weight[:, :, None], last.bias)
 
 
 def melnet(model: MelNet, x: Tensor, by_cells: bool) -> Tensor:
@@ -113,24 +115,23 @@ def melnet(model: MelNet, x: Tensor, by_cells: bool) -> Tensor:
     def run(rnn: Any, h: Tensor) -> Tensor:
         """Over axis 1 of ``(rows, steps, features)``."""
         if not by_cells:
-            return nn.GRU.forward(rnn, h)[0]
+            return rnn(h)[0]
         h, zeros = h.transpose(0, 1), h.new_zeros(h.shape[0], rnn.hidden_size)
         ways = [cells(rnn, h, zeros, way) for way in range(2 if rnn.bidirectional else 1)]
         return torch.cat(ways, 2).transpose(0, 1)
 
     late = late_by_a_frame(x)[:, 0]
-    whole = model.tell(run(model.central, late))[:, :, None]
-    h, told = model.read_late(late[..., None]) + model.where[0], []
-    for layer in model.delayed:
-        one: Any = layer
+    central = model.mix_central(run(model.central, late))[:, :, None]
+    h, conditions = model.time_input(late[..., None]) + model.band_embedding[0], []
+    for one in model.time_layers:
         h = h + one.mix_frequency(run(one.along_frequency, h.flatten(0, 1))).view_as(h)
         found = one.mix_time(run(one.along_time, h.transpose(1, 2).flatten(0, 1)))
         h = h + found.view(batch, mels, time_, -1).transpose(1, 2)
-        told.append(h + whole)
-    y = model.read_lower(F.pad(x[:, 0, :, :-1], (1, 0))[..., None]) + model.where[1]
-    for above, hint in zip(model._upward(), told, strict=True):
-        y = y + above.mix(run(above.up, (y + hint).flatten(0, 1))).view_as(y)
-    return HEAD_SCALE * model.parameters_of(y).permute(0, 3, 1, 2)
+        conditions.append(h + central)
+    y = model.frequency_input(F.pad(x[:, 0, :, :-1], (1, 0))[..., None]) + model.band_embedding[1]
+    for above, condition in zip(model.frequency_layers, conditions, strict=True):
+        y = y + above.mix(run(above.rnn, (y + condition).flatten(0, 1))).view_as(y)
+    return HEAD_SCALE * model.head(y).permute(0, 3, 1, 2)
 
 
 BY_HAND: dict[str, Callable[[Any, Tensor, bool], Tensor]] = {

@@ -8,9 +8,8 @@ from torch import nn
 from causalcnn import audit
 from causalcnn.causality import Verdict, measure_field, trace
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
-from causalcnn.models.melnet import FrequencyDelayedLayer, MelNet, MelNetConfig
+from causalcnn.models.melnet import FrequencyLayer, MelNet, MelNetConfig
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
-from causalcnn.models.recurrent import Recurrent
 from causalcnn.models.within_frame import WithinFrame
 
 MELS, FRAMES = 6, 6
@@ -80,27 +79,27 @@ def test_the_audit_certifies_both_axes(kind, config):
 
 # --------------------------------------------------------------------------------------------- planted faults
 class ReadsItself(PixelCNN):
-    """A mask that is off by one: the first horizontal layer is not moved on, so a value reads itself."""
+    """A mask that is off by one: the first layer of the frequency stack is not moved on, so a value reads itself."""
 
-    def _up(self, x, told):
-        return super()._up(F.pad(x, (-1, 1)), told)
+    def frequency_stack(self, x, condition):
+        return super().frequency_stack(F.pad(x, (-1, 1)), condition)
 
 
 class NotLate(PixelCNN):
-    """The vertical stack reads the present frame, all frequencies: a leak that no frame tells."""
+    """The time stack reads the present frame, all frequencies: a leak that no frame tells."""
 
     def step(self, x, state):
-        last, kept = state
-        told, kept = self._told(x, kept)
-        return self._up(x, told), (last, kept)
+        last, time_state = state
+        condition, time_state = self.time_stack(x, time_state)
+        return self.frequency_stack(x, condition), (last, time_state)
 
 
-class BothWays(FrequencyDelayedLayer):
+class BothWays(FrequencyLayer):
     """Up the present frame, and down it."""
 
     def __init__(self, channels):
         super().__init__(channels)
-        self.up = Recurrent(channels, channels, both=True)
+        self.rnn = nn.GRU(channels, channels, batch_first=True, bidirectional=True)
         self.mix = nn.Linear(2 * channels, channels)
 
 
@@ -109,31 +108,32 @@ class DownTheFrame(MelNet):
 
     def __init__(self, config):
         super().__init__(config)
-        self.upward = nn.ModuleList(BothWays(config.channels) for _ in range(config.layers))
+        self.frequency_layers = nn.ModuleList(BothWays(config.channels) for _ in range(config.layers))
 
 
 class EarlyCentre(MelNet):
     """Its central GRU is one frame too early; the rest is in time."""
 
-    def _told(self, late, state):
-        ahead = torch.cat([late[:, :, 2:], torch.zeros_like(late[:, :, :2])], 2)[:, :, : late.shape[2]]
-        whole, _ = self.central(ahead[:, 0])
-        told, state = super()._told(late, state)
-        return [hint + self.tell(whole)[:, :, None] for hint in told], state
+    def time_stack(self, earlier, state):
+        ahead = torch.cat([earlier[:, :, 2:], torch.zeros_like(earlier[:, :, :2])], 2)[:, :, : earlier.shape[2]]
+        y, _ = self.central(ahead[:, 0])
+        conditions, state = super().time_stack(earlier, state)
+        return [condition + self.mix_central(y)[:, :, None] for condition in conditions], state
 
 
-class GlimpseOfNow(FrameGenerator):
-    """Its glimpse is of the frame that is being written, not of the last."""
+class ContextOfNow(FrameGenerator):
+    """Its context is of the frame that is being written, not of the last."""
 
-    def _read(self, x, earlier):
-        return super()._read(x, x)
+    def frequency_stack(self, x, condition):
+        rnn_state, _ = condition
+        return super().frequency_stack(x, (rnn_state, x))
 
 
 FAULTS = [
     (ReadsItself, PIXEL, True, 1),
     (NotLate, PIXEL, True, 3),
     (DownTheFrame, MEL, True, MELS - 2),
-    (GlimpseOfNow, FRAME, True, 2),
+    (ContextOfNow, FRAME, True, 2),
     (EarlyCentre, MEL, False, None),
 ]
 

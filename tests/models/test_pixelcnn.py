@@ -96,7 +96,7 @@ def test_a_configuration_survives_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frequency_dilations": (1,)}, r"4 vertical and 1 horizontal dilations"),
+        ({"frequency_dilations": (1,)}, r"4 time and 1 frequency dilations"),
         ({"channels": 0}, r"channels is 0"),
     ],
 )

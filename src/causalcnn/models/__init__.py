@@ -3,7 +3,7 @@
 ``MODELS`` finds them by the name that is in the card.
 """
 
-from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, Sampler
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel
 from causalcnn.models.distributions import (
     Categorical,
     Gaussian,
@@ -18,6 +18,7 @@ from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
+from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.models.within_frame import WithinFrame
 
@@ -36,6 +37,7 @@ __all__ = [
     "FrameSampler",
     "Gaussian",
     "GaussianMixture",
+    "IncrementalSampler",
     "LogisticMixture",
     "MelNet",
     "MelNetConfig",

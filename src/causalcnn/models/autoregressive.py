@@ -1,49 +1,55 @@
 """Models that predict a spectrogram value by value: earlier frames first, then this frame from low to high frequency.
 
 The joint distribution of all values is the product of each value given those before it, whatever the order; here
-the order is that of time, and inside a frame that of frequency. So a model has to say one thing only, the
-distribution of a value given the past, and it may read all frames before and the lower frequencies of its own.
+the order is that of time, and inside a frame that of frequency. So a model has to give one thing only, the
+distribution of a value given the values before it: all earlier frames, and the lower frequencies of its own frame.
 """
 
 from __future__ import annotations
 
+import abc
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.distributions import LEVELS, OutputDistribution, bits_per_dimension, get_distribution
+from causalcnn.models.distributions import OutputDistribution, bits_per_dimension, get_distribution
+from causalcnn.models.sampling import Sampler
 from causalcnn.nn.base import CausalModule, State
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch, UniformBins
 
-__all__ = ["AutoregressiveConfig", "AutoregressiveModel", "Sampler", "ordered_field"]
+__all__ = ["AutoregressiveConfig", "AutoregressiveModel", "init_head", "ordered_field"]
 
 HEAD_SCALE = 8.0
-"""What the last layer's output is multiplied with. A spread of half a level is far from where training begins, and
-Adam moves a weight by its rate in a step, whatever the gradient: without it the spreads take hundreds of steps."""
+"""What a model's head is multiplied with. A spread of half a level is far from where training begins, and Adam moves
+a weight by its rate in a step, whatever the gradient: without this factor the spreads take hundreds of steps."""
+
+Condition = Any
+"""What the time stack gives to the frequency stack, for each frame; each model has its own form."""
 
 
-def begin_broad(last: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> None:
-    """Set a last layer so that ``HEAD_SCALE`` times its output begins as the distribution's initial bias, or nearly."""
+def init_head(head: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> None:
+    """Make ``HEAD_SCALE`` times the output of a last layer begin near the distribution's initial bias."""
     with torch.no_grad():
-        last.weight.mul_(0.2 / HEAD_SCALE)
-        last.bias.copy_(distribution.initial_bias() / HEAD_SCALE)  # type: ignore[union-attr]
+        head.weight.mul_(0.2 / HEAD_SCALE)
+        head.bias.copy_(distribution.initial_bias() / HEAD_SCALE)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
 class AutoregressiveConfig:
-    """What all models of values have in common.
+    """What the configurations of all these models have in common.
 
     Attributes:
         output: the distribution of a value, see :func:`~causalcnn.models.get_distribution`.
         mels: bands of a frame.
-        low_db, high_db: the range of the 256 levels. ``UniformBins.fitted(corpus)`` learns it.
+        low_db: lower end of the range of the 256 levels, in dB. ``UniformBins.fitted(corpus)`` learns the range.
+        high_db: upper end of the range, in dB.
         scheduled_sampling: in training, the share of the values read that are the model's own samples instead of the
-            truth (scheduled sampling, in parallel: Duckworth et al., arXiv 1906.04331). 0 is teacher forcing.
+            truth (in parallel: Duckworth et al., arXiv 1906.04331). 0 is teacher forcing.
 
     Raises:
         ValueError: a number that cannot be.
@@ -67,22 +73,31 @@ class AutoregressiveConfig:
         """A copy with some values changed."""
         return replace(self, **changes)
 
-    def _check_whole(self, *names: str, least: int = 1) -> None:
+    def _check_integers(self, *names: str, min_: int = 1) -> None:
         for name in names:
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
+            if not isinstance(value, int) or value < min_:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {min_}")
 
 
 class AutoregressiveModel(CausalModule):
-    """The base of the models that predict a spectrogram value by value.
+    """The base of the models that predict a spectrogram value by value, made of two stacks of layers.
+
+    The *time stack* reads earlier frames only: its input comes one frame late. The *frequency stack* runs through
+    the values of the present frame, from low to high, and reads lower ones only: its input comes one value late. It
+    is conditioned on what the time stack found. That is all that makes a model causal in both axes.
+
+    A subclass gives :attr:`field`, :meth:`initial_time_state`, :meth:`time_stack` and :meth:`frequency_stack`, and a
+    faster :class:`Sampler` where it can.
 
     As a layer it reads the values that were there, as numbers from −1 to 1 ``(batch, 1, time, mels)``, and gives
     the parameters of the distribution of each, ``(batch, distribution.size, time, mels)``: those at ``(t, f)`` depend
-    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``. A subclass gives that, and a faster
-    :class:`Sampler` where it can.
+    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``.
 
     Levels are integers 0 … 255 in the shape ``(batch, time, mels)``.
+
+    Args:
+        config: the sizes.
     """
 
     name: ClassVar[str]
@@ -94,6 +109,57 @@ class AutoregressiveModel(CausalModule):
         super().__init__()
         self.config = config
         self.distribution = get_distribution(config.output)
+
+    # ------------------------------------------------------------------------------------------ the two stacks
+    @abc.abstractmethod
+    def initial_time_state(self, x: Tensor) -> State:
+        """The state of the time stack before any frame.
+
+        Args:
+            x: a piece of the input, ``(batch, 1, time, mels)``, perhaps without frames.
+        """
+
+    @abc.abstractmethod
+    def time_stack(self, earlier: Tensor, state: State) -> tuple[Condition, State]:
+        """Continue the time stack by at least one frame.
+
+        Args:
+            earlier: the frame before each of the frames to predict, ``(batch, 1, time, mels)``.
+            state: of the time stack.
+
+        Returns:
+            What the frequency stack is conditioned on, and the new state.
+        """
+
+    @abc.abstractmethod
+    def frequency_stack(self, x: Tensor, condition: Condition) -> Tensor:
+        """The parameters of all values of the frames ``x``, given what the time stack found.
+
+        Shape: ``(batch, 1, time, mels)`` → ``(batch, distribution.size, time, mels)``
+        """
+
+    def initial_state(self, x: Tensor) -> State:
+        """The frame before the first one, zeros, and the state of the time stack."""
+        self._check(x)
+        return x.new_zeros(len(x), 1, 1, self.config.mels), self.initial_time_state(x)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The parameters of the values of the next frames, all of which are known."""
+        self._check(x)
+        if not x.shape[2]:
+            return x.new_zeros(len(x), self.distribution.size, 0, self.config.mels), state
+        last, time_state = state
+        frames = torch.cat([last, x], dim=2)
+        condition, time_state = self.time_stack(frames[:, :, :-1], time_state)
+        return self.frequency_stack(x, condition), (frames[:, :, -1:].clone(), time_state)
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels or not x.is_floating_point():
+            raise ValueError(
+                f"the input is {x.dtype} of shape {tuple(x.shape)}; this model reads values from −1 to 1, "
+                f"(batch, 1, time, {self.config.mels}). model.to_input(levels) makes them of levels, "
+                "model.levels(features) makes levels of log-mel in dB"
+            )
 
     # ------------------------------------------------------------------------ from decibels to numbers and back
     @property
@@ -116,15 +182,7 @@ class AutoregressiveModel(CausalModule):
         weight = next(self.parameters())
         return self.distribution.to_input(levels).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
 
-    def _check(self, x: Tensor) -> None:
-        if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels or not x.is_floating_point():
-            raise ValueError(
-                f"the input is {x.dtype} of shape {tuple(x.shape)}; this model reads values from −1 to 1, "
-                f"(batch, 1, time, {self.config.mels}). model.to_input(levels) makes them of levels, "
-                "model.levels(features) makes levels of log-mel in dB"
-            )
-
-    # ------------------------------------------------------------------------------------------- how likely
+    # ------------------------------------------------------------------------------------------------ the loss
     def log_prob(self, levels: Tensor) -> Tensor:
         """The log-probability (nats) of each value given those before it.
 
@@ -145,20 +203,25 @@ class AutoregressiveModel(CausalModule):
         levels = self.levels(batch.features)
         x = self.to_input(levels)
         if self.training and self.config.scheduled_sampling:
-            x = self._partly_own(levels, x)
+            x = self._with_own_samples(levels, x)
         bits = bits_per_dimension(self._log_prob(levels, x), batch.mask)
         return bits, {"bits": bits.detach()}
 
     @torch.no_grad()
-    def _partly_own(self, levels: Tensor, x: Tensor) -> Tensor:
+    def _with_own_samples(self, levels: Tensor, x: Tensor) -> Tensor:
         parameters = self(x).movedim(1, -1)
         uniform = torch.rand(*levels.shape, self.distribution.num_uniforms, device=levels.device, dtype=torch.float32)
         own = self.to_input(self.distribution.sample(parameters, uniform))
         return torch.where(torch.rand_like(x) < self.config.scheduled_sampling, own, x)
 
-    # --------------------------------------------------------------------------------------------- sampling
+    # ---------------------------------------------------------------------------------------------- generation
     def sampler(self, rows: int = 1, *, reference: bool = False) -> Sampler:
-        """Draws one frame after the other; see :class:`Sampler`. ``reference``: the slow, obvious way."""
+        """A running generation.
+
+        Args:
+            rows: how many spectrograms, side by side.
+            reference: draw in the slow, obvious way.
+        """
         return Sampler(self, rows) if reference else self._fast_sampler(rows)
 
     def _fast_sampler(self, rows: int) -> Sampler:
@@ -178,7 +241,8 @@ class AutoregressiveModel(CausalModule):
         """Go on freely, each value drawn given all that was drawn before.
 
         Args:
-            frames: how many to draw. rows: how many spectrograms, side by side.
+            frames: how many to draw.
+            rows: how many spectrograms, side by side.
             prompt: levels ``(rows, time, mels)`` that were there before; default: nothing.
             seed: of the draws: the same seed gives the same samples on the same machine.
             temperature: below 1 the likelier is preferred; see
@@ -204,71 +268,6 @@ class AutoregressiveModel(CausalModule):
     def extra_repr(self) -> str:
         """The configuration."""
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
-
-
-ModelT = TypeVar("ModelT", bound=AutoregressiveModel)
-
-
-class Sampler(Generic[ModelT]):
-    """A running generation: :meth:`read` frames that are known, :meth:`draw` the next one.
-
-    This one is the reference: it asks :meth:`step` for the whole frame before each of its values. Faster ones
-    override :meth:`read` and :meth:`draw`; what they draw must be the same.
-    """
-
-    def __init__(self, model: ModelT, rows: int) -> None:
-        if model.training:
-            raise RuntimeError("the model is in training mode; call model.eval() before it generates")
-        for name, weight in model.named_parameters():
-            if not torch.isfinite(weight).all():
-                raise ValueError(
-                    f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
-                )
-        self.model, self.rows = model, rows
-        nothing = torch.zeros(rows, 0, model.config.mels, dtype=torch.int64)
-        self.state: State = model.initial_state(model.to_input(nothing))
-
-    def uniform(self, generator: torch.Generator) -> Tensor:
-        """The random numbers of one frame: ``(rows, mels, distribution.num_uniforms)`` float64, strictly in (0, 1)."""
-        shape = (self.rows, self.model.config.mels, self.model.distribution.num_uniforms)
-        return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-
-    @torch.no_grad()
-    def read(self, levels: Tensor) -> None:
-        """Frames that are known, ``(rows, time, mels)``."""
-        wanted = (self.rows, self.model.config.mels)
-        if levels.dim() != 3 or (levels.shape[0], levels.shape[2]) != wanted or levels.is_floating_point():
-            raise ValueError(
-                f"the prompt is {levels.dtype} of shape {tuple(levels.shape)}; it must be integers "
-                f"({wanted[0]}, time, {wanted[1]}): model.levels(features)"
-            )
-        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < LEVELS:
-            raise ValueError(
-                f"the prompt has levels from {int(levels.min())} to {int(levels.max())}; they are 0 to {LEVELS - 1}: "
-                "model.levels(features)"
-            )
-        self._read(self.model.to_input(levels))
-
-    @torch.no_grad()
-    def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The next frame: levels ``(rows, mels)``, a function of what was read and drawn, and of ``uniform``."""
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0")
-        return self._draw(uniform, temperature)
-
-    def _read(self, x: Tensor) -> None:
-        _, self.state = self.model.step(x, self.state)
-
-    def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
-        model = self.model
-        levels = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
-        for f in range(model.config.mels):  # values from f on are not read yet: whatever stands there
-            parameters, _ = model.step(model.to_input(levels), self.state)
-            levels[:, 0, f] = model.distribution.sample(
-                parameters[:, :, 0, f], uniform[:, f].to(levels.device), temperature
-            )
-        self._read(model.to_input(levels))
-        return levels[:, 0]
 
 
 def ordered_field(past: frozenset[int] | None, mels: int) -> Field:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
@@ -13,12 +15,11 @@ from causalcnn.models.autoregressive import (
     HEAD_SCALE,
     AutoregressiveConfig,
     AutoregressiveModel,
-    Sampler,
-    begin_broad,
+    init_head,
     ordered_field,
 )
 from causalcnn.models.frame_sampling import CompiledFrameSampler, FrameSampler
-from causalcnn.models.recurrent import Recurrent
+from causalcnn.models.sampling import Sampler
 from causalcnn.nn.base import CausalModule, State
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential
@@ -29,16 +30,18 @@ __all__ = ["FrameGenerator", "FrameGeneratorConfig"]
 
 @dataclass(frozen=True)
 class FrameGeneratorConfig(AutoregressiveConfig):
-    """The sizes of the model; see also :class:`AutoregressiveConfig`.
+    """The sizes of the model; others as for :class:`~causalcnn.models.AutoregressiveConfig`.
 
     Attributes:
         encoder: ``"1d"``: convolutions over time, the bands are channels; ``"2d"``: over time and frequency.
-        channels: of the encoder's hidden layers. kernel_size: its taps over time. blocks: its residual blocks.
+        channels: of the encoder's hidden layers.
+        kernel_size: of the encoder, over time.
+        blocks: residual blocks of the encoder.
         dilations: one stack of layers for each; several are added (1D only).
         hidden: size of the RNN's state.
-        embedding_size: of the vector that tells the RNN which band it is writing.
-        context_bands: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0: it
-            then knows of the past what its initial state says, as in the note.
+        embedding_size: of the vector that says to the RNN which band it is writing.
+        context_bands: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0:
+            it then knows of the past what its initial state holds, as in the note.
     """
 
     encoder: Literal["1d", "2d"] = "1d"
@@ -52,8 +55,8 @@ class FrameGeneratorConfig(AutoregressiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_whole("channels", "kernel_size", "blocks", "hidden", "embedding_size")
-        self._check_whole("context_bands", least=0)
+        self._check_integers("channels", "kernel_size", "blocks", "hidden", "embedding_size")
+        self._check_integers("context_bands", min_=0)
         # A card is JSON, and knows lists only.
         object.__setattr__(self, "dilations", tuple(self.dilations))
         if self.encoder not in ("1d", "2d"):
@@ -79,14 +82,16 @@ class FrameGeneratorConfig(AutoregressiveConfig):
 class FrameGenerator(AutoregressiveModel):
     """Earlier frames → encoder → initial state of a GRU → the values of the next frame, from low to high frequency.
 
-    At each value the GRU reads the one below it, which band it is at, and, with ``context_bands``, the last frame's
-    bands around it; a linear layer makes the parameters of the distribution from what it read and what it knows.
+    The encoder is the time stack, the GRU the frequency stack. At each value the GRU reads the one below it, an
+    embedding of the band, and, with ``context_bands``, the last frame's bands around it; a linear layer makes the
+    parameters of the distribution from what the GRU read and from its state.
 
     Args:
         config: the sizes; ``FrameGeneratorConfig.tiny()``, ``.base()``, or your own.
 
     Shape:
-        values from −1 to 1 ``(batch, 1, time, mels)`` → parameters ``(batch, distribution.size, time, mels)``.
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
+        ``(batch, distribution.size, time, mels)``.
 
     Source:
         the note of 2019; the order of the values is MelNet's (Vasquez and Lewis, arXiv 1906.01083, §3).
@@ -107,17 +112,14 @@ class FrameGenerator(AutoregressiveModel):
         super().__init__(config or FrameGeneratorConfig.tiny())
         c = self.config
         self.encoder = _encoder_1d(c) if c.encoder == "1d" else _encoder_2d(c)
-        known = c.channels if c.encoder == "1d" else self._cells() * c.channels
-        self.to_rnn_state = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Linear(known, c.hidden), nn.Tanh())
+        encoded = self.encoder(self._to_encoder(torch.zeros(1, 1, 0, c.mels))).shape
+        encoded_size = encoded[1] * math.prod(encoded[3:])  # channels, and in 2D the cells of frequency that are left
+        self.to_rnn_state = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Linear(encoded_size, c.hidden), nn.Tanh())
         self.band_embedding = nn.Parameter(torch.randn(c.mels, c.embedding_size) * 0.3)
-        read = 1 + c.context_bands + c.embedding_size
-        self.rnn = Recurrent(read, c.hidden, steps_first=True)
-        self.head = nn.Linear(c.hidden + read, self.distribution.size)
-        begin_broad(self.head, self.distribution)
-
-    def _cells(self) -> int:
-        """How many cells of frequency the 2D encoder ends with."""
-        return self.encoder(torch.zeros(1, 1, 0, self.config.mels)).shape[3]
+        input_size = 1 + c.context_bands + c.embedding_size
+        self.rnn = nn.GRU(input_size, c.hidden)
+        self.head = nn.Linear(c.hidden + input_size, self.distribution.size)
+        init_head(self.head, self.distribution)
 
     @property
     def field(self) -> Field:
@@ -125,54 +127,42 @@ class FrameGenerator(AutoregressiveModel):
         times = self.encoder.field.axis("time").inputs_of(0)
         return ordered_field(frozenset(t - 1 for t in times), self.config.mels)
 
-    def initial_state(self, x: Tensor) -> State:
-        """The encoder's, and the last frame: none yet, so zeros."""
-        self._check(x)
-        return self.encoder.initial_state(self._to_encoder(x)), x.new_zeros(len(x), 1, 1, self.config.mels)
+    def initial_time_state(self, x: Tensor) -> State:
+        """The encoder's."""
+        return self.encoder.initial_state(self._to_encoder(x))
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The parameters of the values of the next frames, all of which are known: see :class:`AutoregressiveModel`."""
-        self._check(x)
-        encoder_state, last = state
-        before = torch.cat([last, x], 2)
-        earlier, last = before[:, :, :-1], before[:, :, -1:]
-        context, encoder_state = self._context(earlier, encoder_state)
-        batch, _, frames, mels = x.shape
-        if not frames:
-            return x.new_zeros(batch, self.distribution.size, 0, mels), (encoder_state, last)
-        read = self._read(x, earlier)
-        seen, _ = self.rnn(read, context.reshape(1, batch * frames, -1))
-        parameters = HEAD_SCALE * self.head(torch.cat([seen, read], 2))
-        return parameters.view(mels, batch, frames, -1).permute(1, 3, 2, 0), (encoder_state, last)
+    def time_stack(self, earlier: Tensor, state: State) -> tuple[tuple[Tensor, Tensor], State]:
+        """The GRU's initial state for each frame, ``(batch, time, hidden)``, and the frame before it."""
+        h, state = self.encoder.step(self._to_encoder(earlier), state)
+        return (self.rnn_state(h), earlier), state
 
-    def _context(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
-        """The RNN's initial state for each frame, ``(batch, frames, hidden)``, from the frames before it."""
-        known, state = self.encoder.step(self._to_encoder(earlier), state)
-        return self._initial(known), state
+    def frequency_stack(self, x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:
+        """Frames are rows of a batch, frequency is the axis of the GRU."""
+        rnn_state, earlier = condition
+        batch, _, time, mels = x.shape
+        below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)  # the value below each
+        inputs = [below, self.band_embedding[:, None].expand(-1, batch * time, -1)]
+        if self.config.context_bands:
+            inputs.insert(1, self.context(earlier).transpose(0, 1))
+        read = torch.cat(inputs, 2)  # (mels, batch · time, 1 + context_bands + embedding_size)
+        h, _ = self.rnn(read, rnn_state.reshape(1, batch * time, -1))  # (mels, batch · time, hidden)
+        y = HEAD_SCALE * self.head(torch.cat([h, read], 2))
+        return y.view(mels, batch, time, -1).permute(1, 3, 2, 0)
+
+    def rnn_state(self, encoded: Tensor) -> Tensor:
+        """What the encoder gives, ``(batch, channels, time[, frequency])`` → ``(batch, time, hidden)``."""
+        return self.to_rnn_state(encoded.transpose(1, 2))
+
+    def context(self, earlier: Tensor) -> Tensor:
+        """The last frame around each band, ``(batch · time, mels, context_bands)``; zeros beyond its ends."""
+        reach = self.config.context_bands // 2
+        return F.pad(earlier.reshape(-1, self.config.mels), (reach, reach)).unfold(1, self.config.context_bands, 1)
 
     def _to_encoder(self, x: Tensor) -> Tensor:
         """Values ``(batch, 1, time, mels)`` as the encoder takes them: in 1D the bands are channels."""
         return x[:, 0].transpose(1, 2) if self.config.encoder == "1d" else x
 
-    def _initial(self, known: Tensor) -> Tensor:
-        return self.to_rnn_state(known.transpose(1, 2))
-
-    def _read(self, x: Tensor, earlier: Tensor) -> Tensor:
-        """What the RNN reads at each value: the one below, the glimpse, the place: ``(mels, batch·frames, …)``."""
-        batch, _, frames, mels = x.shape
-        below = nn.functional.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)
-        place = self.band_embedding[:, None].expand(-1, batch * frames, -1)
-        if not self.config.context_bands:
-            return torch.cat([below, place], 2)
-        return torch.cat([below, self._glimpses(earlier).transpose(0, 1), place], 2)
-
-    def _glimpses(self, earlier: Tensor) -> Tensor:
-        """The last frame around each band, ``(batch·frames, mels, glimpse)``; zeros beyond its ends."""
-        reach = self.config.context_bands // 2
-        flat = nn.functional.pad(earlier.reshape(-1, self.config.mels), (reach, reach))
-        return flat.unfold(1, self.config.context_bands, 1)
-
-    def _fast_sampler(self, rows: int) -> Sampler[Any]:
+    def _fast_sampler(self, rows: int) -> Sampler:
         return CompiledFrameSampler(self, rows) if CompiledFrameSampler.fits(self) else FrameSampler(self, rows)
 
 

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalcnn.models.autoregressive import HEAD_SCALE, Sampler
+from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.distributions import Categorical, Gaussian, GaussianMixture, LogisticMixture
+from causalcnn.models.sampling import Sampler
 
 if TYPE_CHECKING:
     from causalcnn.models.frame_generator import FrameGenerator
@@ -25,30 +26,30 @@ if TYPE_CHECKING:
 __all__ = ["CompiledFrameSampler", "FrameSampler"]
 
 
-class FrameSampler(Sampler["FrameGenerator"]):
+class FrameSampler(Sampler):
     """The encoder as a stream, one frame at a time; then the RNN from its initial state, a plain loop over values.
 
     It holds the weights as they are when it is made.
     """
 
+    model: FrameGenerator
+
     def __init__(self, model: FrameGenerator, rows: int) -> None:
         super().__init__(model, rows)
         c = model.config
-        known, self._last = self.state
-        self._stream = model.encoder.stream(known)
+        self._last, encoder_state = self.state
+        self._stream = model.encoder.stream(encoder_state)
         del self.state  # the stream has its own, which moves on
         w_read, w_state, b_read, b_state = (weight.detach() for weight in model.rnn.all_weights[0])
-        # What is read: the value below, the glimpse, the place, in this order.
-        self._below, self._w_glimpse = w_read[:, 0].contiguous(), w_read[:, 1 : 1 + c.context_bands]
-        self._placed = model.band_embedding.detach() @ w_read[:, 1 + c.context_bands :].T + b_read
+        # What the RNN reads: the value below, the context, the embedding of the band, in this order.
+        self._w_below, self._w_context = w_read[:, 0].contiguous(), w_read[:, 1 : 1 + c.context_bands]
+        self._w_band = model.band_embedding.detach() @ w_read[:, 1 + c.context_bands :].T + b_read
         self._w_state, self._b_state = w_state.T.contiguous(), b_state
         head, bias = HEAD_SCALE * model.head.weight.detach(), HEAD_SCALE * model.head.bias.detach()
         self._head_state = head[:, : c.hidden].T.contiguous()
-        self._head_below, self._head_glimpse = (
-            head[:, c.hidden].contiguous(),
-            head[:, c.hidden + 1 :][:, : c.context_bands],
-        )
-        self._head_placed = model.band_embedding.detach() @ head[:, c.hidden + 1 + c.context_bands :].T + bias
+        self._head_below = head[:, c.hidden].contiguous()
+        self._head_context = head[:, c.hidden + 1 :][:, : c.context_bands]
+        self._head_band = model.band_embedding.detach() @ head[:, c.hidden + 1 + c.context_bands :].T + bias
 
     def _read(self, x: Tensor) -> None:
         known = torch.cat([self._last, x], 2)  # the last frame passes through the encoder when the next is drawn
@@ -60,33 +61,35 @@ class FrameSampler(Sampler["FrameGenerator"]):
         return self._stream(self.model._to_encoder(x))
 
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
-        state = self.model._initial(self._encode(self._last))[:, 0]
-        gates, said = self._placed.expand(self.rows, -1, -1), self._head_placed.expand(self.rows, -1, -1)
+        state = self.model.rnn_state(self._encode(self._last))[:, 0]
+        gates, outputs = self._w_band.expand(self.rows, -1, -1), self._head_band.expand(self.rows, -1, -1)
         if self.model.config.context_bands:
-            glimpses = self.model._glimpses(self._last)
-            gates, said = gates + glimpses @ self._w_glimpse.T, said + glimpses @ self._head_glimpse.T
-        levels = self._write(state, gates, said, uniform, temperature)
+            context = self.model.context(self._last)
+            gates, outputs = gates + context @ self._w_context.T, outputs + context @ self._head_context.T
+        levels = self._sample(state, gates, outputs, uniform, temperature)
         self._last = self.model.to_input(levels[:, None])
         return levels
 
-    def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    def _sample(self, state: Tensor, gates: Tensor, outputs: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """The values of a frame.
 
         Args:
             state: of the RNN, ``(rows, hidden)``.
-            gates, said: ``(rows, mels, 3·hidden)`` and ``(rows, mels, distribution.size)``: what is known of the gates
-                and of the parameters before the first value is drawn.
+            gates: what is known of the RNN's gates before the first value is drawn, ``(rows, mels, 3 · hidden)``.
+            outputs: and of the parameters, ``(rows, mels, distribution.size)``.
+            uniform: the random numbers.
+            temperature: of the draws.
         """
         distribution, hidden = self.model.distribution, self.model.config.hidden
         below = state.new_zeros(self.rows, 1)
         drawn = []
         for f in range(self.model.config.mels):
-            read = gates[:, f] + below * self._below
+            read = gates[:, f] + below * self._w_below
             recurrent = torch.addmm(self._b_state, state, self._w_state)
             reset, update = torch.sigmoid(read[:, : 2 * hidden] + recurrent[:, : 2 * hidden]).chunk(2, 1)
             new = torch.tanh(read[:, 2 * hidden :] + reset * recurrent[:, 2 * hidden :])
             state = new + update * (state - new)
-            parameters = said[:, f] + below * self._head_below + state @ self._head_state
+            parameters = outputs[:, f] + below * self._head_below + state @ self._head_state
             level = distribution.sample(parameters, uniform[:, f].to(parameters.device), temperature)
             drawn.append(level)
             below = distribution.to_input(level)[:, None].to(state)
@@ -101,22 +104,19 @@ class CompiledFrameSampler(FrameSampler):
         kind, distribution = _kind(model.distribution), model.distribution
         assert kind is not None
         if isinstance(distribution, Gaussian):  # as a mixture of one: its weight, its mean, its spread
-            kind = kind._replace(
-                spread=float(distribution.components(model.band_embedding.detach().new_zeros(1))[2].detach())
-            )
+            _, _, spread = distribution.components(torch.zeros(1))
+            kind = kind._replace(spread=float(spread.detach()))
         self._kind = kind
-        self._seen = distribution.to_input(torch.arange(256)).to(self._last)
+        self._inputs = distribution.to_input(torch.arange(256)).to(self._last)
 
     @staticmethod
     def fits(model: FrameGenerator) -> bool:
         """Whether this machine, this model and its output distribution can be served."""
-        numbers = model.band_embedding.device.type == "cpu" and model.band_embedding.dtype in (
-            torch.float32,
-            torch.float64,
-        )
+        weight = model.band_embedding
+        numbers = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
         return numbers and _compiled() is not None and _kind(model.distribution) is not None
 
-    def _write(self, state: Tensor, gates: Tensor, said: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    def _sample(self, state: Tensor, gates: Tensor, outputs: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         loop, kind, distribution = _compiled(), self._kind, self.model.distribution
         assert loop is not None
         if isinstance(distribution, Gaussian):
@@ -129,8 +129,8 @@ class CompiledFrameSampler(FrameSampler):
         for row in range(self.rows):
             loop(
                 levels[row].numpy(), state[row].numpy().copy(), gates[row].contiguous().numpy(),
-                said[row].contiguous().numpy(), self._below.numpy(), self._w_state.numpy(), self._b_state.numpy(),
-                self._head_below.numpy(), self._head_state.numpy(), self._seen.numpy(),
+                outputs[row].contiguous().numpy(), self._w_below.numpy(), self._w_state.numpy(), self._b_state.numpy(),
+                self._head_below.numpy(), self._head_state.numpy(), self._inputs.numpy(),
                 numbers[row].contiguous().numpy(), kind.number, kind.components, kind.spread, float(temperature),
             )  # fmt: skip
         return levels
@@ -176,7 +176,7 @@ def _compiled() -> Callable[..., None] | None:
         return min(max(int(np.floor((value + 1) * 128)), 0), 255)
 
     @numba.njit(fastmath=False, cache=True)
-    def picked(weights: NDArray, highest: float, uniform: float, temperature: float) -> int:
+    def index_of(weights: NDArray, highest: float, uniform: float, temperature: float) -> int:
         total = 0.0
         for i in range(weights.shape[0]):
             total += np.exp((weights[i] - highest) / temperature)
@@ -188,28 +188,28 @@ def _compiled() -> Callable[..., None] | None:
         return choice
 
     @numba.njit(fastmath=False, cache=True)
-    def drawn(
-        said: NDArray, numbers: NDArray, kind: int, components: int, spread: float, temperature: float
+    def sampled(
+        outputs: NDArray, numbers: NDArray, kind: int, components: int, spread: float, temperature: float
     ) -> int:  # fmt: skip
         if kind == GAUSSIAN:
-            return level_of(said[0] + spread * np.sqrt(temperature) * numbers[0])
-        which = picked(said[:components], said[:components].max(), numbers[0], temperature)
+            return level_of(outputs[0] + spread * np.sqrt(temperature) * numbers[0])
+        which = index_of(outputs[:components], outputs[:components].max(), numbers[0], temperature)
         if kind == CATEGORICAL:
             width = 256 // components
             return which * width + (min(int(numbers[1] * width), width - 1) if width > 1 else 0)
-        raw = said[2 * components + which]
+        raw = outputs[2 * components + which]
         scale = (raw if raw > 20 else np.log1p(np.exp(raw))) + MIN_SCALE
         wider = temperature if kind == LOGISTIC_MIXTURE else np.sqrt(temperature)
-        return level_of(said[components + which] + scale * wider * numbers[1])
+        return level_of(outputs[components + which] + scale * wider * numbers[1])
 
     @numba.njit(fastmath={"contract", "reassoc"}, cache=True)
     def frame(
-        levels: NDArray, state: NDArray, gates: NDArray, said: NDArray, below_gates: NDArray, w_state: NDArray,
-        b_state: NDArray, below_said: NDArray, head_state: NDArray, seen: NDArray, numbers: NDArray,
+        levels: NDArray, state: NDArray, gates: NDArray, outputs: NDArray, below_gates: NDArray, w_state: NDArray,
+        b_state: NDArray, below_outputs: NDArray, head_state: NDArray, inputs: NDArray, numbers: NDArray,
         kind: int, components: int, spread: float, temperature: float,
     ) -> None:  # fmt: skip
-        hidden, size = state.shape[0], said.shape[1]
-        recurrent, parameters = np.empty_like(b_state), np.empty_like(below_said)
+        hidden, size = state.shape[0], outputs.shape[1]
+        recurrent, parameters = np.empty_like(b_state), np.empty_like(below_outputs)
         below = state.dtype.type(0)
         for f in range(gates.shape[0]):
             recurrent[:] = b_state
@@ -228,11 +228,11 @@ def _compiled() -> Callable[..., None] | None:
                 new = np.tanh(gates[f, m] + below * below_gates[m] + reset * recurrent[m])
                 state[i] = new + update * (state[i] - new)
             for i in range(size):
-                parameters[i] = said[f, i] + below * below_said[i]
+                parameters[i] = outputs[f, i] + below * below_outputs[i]
             for j in range(hidden):
                 for i in range(size):
                     parameters[i] += state[j] * head_state[j, i]
-            levels[f] = drawn(parameters, numbers[f], kind, components, spread, temperature)
-            below = seen[levels[f]]
+            levels[f] = sampled(parameters, numbers[f], kind, components, spread, temperature)
+            below = inputs[levels[f]]
 
     return frame

@@ -1,13 +1,14 @@
 """A small MelNet: recurrent layers along time, along the frequencies of earlier frames, and up this frame.
 
-The *time-delayed* stack reads earlier frames only, because its input comes one frame late: in each layer a GRU runs
-over the frequencies of a frame in both directions, then another along time, for each frequency alike. Beside it the
-*central* GRU reads whole frames. The *frequency-delayed* stack runs up the frequencies of the present frame, whose
-values come one cell late, and is told at each cell what the other two found there.
+The *time stack* (time-delayed in the paper) reads earlier frames only, because its input comes one frame late: in
+each layer a GRU runs over the frequencies of a frame in both directions, then another along time, for each frequency
+alike. Beside it the *central* GRU reads whole frames. The *frequency stack* (frequency-delayed) runs up the
+frequencies of the present frame, whose values come one band late, and is conditioned on what the other two found.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,9 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad, ordered_field
-from causalcnn.models.recurrent import Recurrent
-from causalcnn.models.two_stacks import Climb, Told, TwoStacks
+from causalcnn.models.autoregressive import (
+    HEAD_SCALE,
+    AutoregressiveConfig,
+    AutoregressiveModel,
+    init_head,
+    ordered_field,
+)
+from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.nn.base import State
 
 __all__ = ["MelNet", "MelNetConfig"]
@@ -26,12 +32,13 @@ __all__ = ["MelNet", "MelNetConfig"]
 
 @dataclass(frozen=True)
 class MelNetConfig(AutoregressiveConfig):
-    """The sizes of a :class:`MelNet`; the paper's output is a mixture of Gaussians.
+    """The sizes of a :class:`MelNet`; others as for :class:`~causalcnn.models.AutoregressiveConfig`.
 
     Attributes:
-        channels: of a cell, in both stacks. layers: of both stacks.
+        output: the paper has a mixture of Gaussians.
+        channels: of a cell, in both stacks.
+        layers: of both stacks.
         central: size of the state of the GRU that reads whole frames.
-        Others as for :class:`~causalcnn.models.AutoregressiveConfig`.
     """
 
     output: str = "gaussian-mixture-4"
@@ -41,7 +48,7 @@ class MelNetConfig(AutoregressiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_whole("channels", "layers", "central")
+        self._check_integers("channels", "layers", "central")
 
     @classmethod
     def tiny(cls) -> MelNetConfig:
@@ -49,46 +56,55 @@ class MelNetConfig(AutoregressiveConfig):
         return cls(channels=24, layers=1, central=128)
 
 
-class TimeDelayedLayer(nn.Module):
-    """``h + mix(both ways along frequency)``, then ``h + mix(along time)``, on ``(batch, time, mels, channels)``.
+class TimeLayer(nn.Module):
+    """A layer of the time stack: ``h + mix(both ways along frequency)``, then ``h + mix(along time)``.
 
     One after the other and not side by side as in the paper, so that a single layer reads all that was before.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.along_frequency = Recurrent(channels, channels, both=True)
-        self.along_time = Recurrent(channels, channels)
+        self.along_frequency = nn.GRU(channels, channels, batch_first=True, bidirectional=True)
+        self.along_time = nn.GRU(channels, channels, batch_first=True)
         self.mix_frequency = nn.Linear(2 * channels, channels)
         self.mix_time = nn.Linear(channels, channels)
 
     def forward(self, h: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """``state``: of the GRU along time, ``(batch, channels, 1, mels)``."""
+        """One piece of the sequence.
+
+        Args:
+            h: ``(batch, time, mels, channels)``.
+            state: of the GRU along time, ``(batch, channels, 1, mels)``.
+
+        Returns:
+            The same shapes.
+        """
         batch, time, mels, channels = h.shape
-        found, _ = self.along_frequency(h.flatten(0, 1))
-        h = h + self.mix_frequency(found).view_as(h)
-        start = state.permute(2, 0, 3, 1).reshape(1, batch * mels, channels)
-        kept, last = self.along_time(h.transpose(1, 2).reshape(batch * mels, time, channels), start)
-        kept = kept.view(batch, mels, time, channels).transpose(1, 2)
-        return h + self.mix_time(kept), last.view(batch, mels, 1, channels).permute(0, 3, 2, 1)
+        y, _ = self.along_frequency(h.flatten(0, 1))  # (batch · time, mels, 2 · channels)
+        h = h + self.mix_frequency(y).view_as(h)
+        rows = h.transpose(1, 2).reshape(batch * mels, time, channels)  # a sequence for each band
+        y, last = self.along_time(rows, state.permute(2, 0, 3, 1).reshape(1, batch * mels, channels))
+        h = h + self.mix_time(y.view(batch, mels, time, channels).transpose(1, 2))
+        return h, last.view(batch, mels, 1, channels).permute(0, 3, 2, 1)
 
 
-class FrequencyDelayedLayer(nn.Module):
-    """``h + mix(GRU(h + what the time-delayed stack found))``, up the frequencies of a frame.
+class FrequencyLayer(nn.Module):
+    """A layer of the frequency stack: ``h + mix(GRU(h + condition))``.
 
-    Shape: ``(frames, mels, channels)``, unchanged; frames are rows here.
+    Shape:
+        ``(batch · time, mels, channels)`` twice → the same
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.up = Recurrent(channels, channels)
+        self.rnn = nn.GRU(channels, channels, batch_first=True)  # up the frequencies of a frame
         self.mix = nn.Linear(channels, channels)
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
-        return h + self.mix(self.up(h + told)[0])
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        return h + self.mix(self.rnn(h + condition)[0])
 
 
-class MelNet(TwoStacks):
+class MelNet(AutoregressiveModel):
     """A small MelNet: all earlier frames, then this frame from low to high frequency, by recurrent layers.
 
     Args:
@@ -99,8 +115,8 @@ class MelNet(TwoStacks):
         ``(batch, distribution.size, time, mels)``.
 
     Source:
-        Vasquez and Lewis, arXiv 1906.01083, §4: one tier, without conditioning, GRUs of a few dozen cells; the
-        directions of a time-delayed layer follow each other, and a cell is told its frequency by an embedding.
+        Vasquez and Lewis, arXiv 1906.01083, §4: one tier, without a text to speak, GRUs of a few dozen cells; the
+        directions of a layer of the time stack follow each other, and the band is given as an embedding.
 
     Example:
         >>> model = MelNet(MelNetConfig.tiny())
@@ -113,73 +129,79 @@ class MelNet(TwoStacks):
     name: ClassVar[str] = "melnet"
     Config = MelNetConfig
     config: MelNetConfig
+    time_layers: Sequence[TimeLayer]
+    frequency_layers: Sequence[FrequencyLayer]
 
     def __init__(self, config: MelNetConfig | None = None) -> None:
         super().__init__(config or MelNetConfig.tiny())
         c = self.config
-        self.read_late = nn.Linear(1, c.channels)
-        self.read_lower = nn.Linear(1, c.channels)
-        # A cell is told its frequency at the bottom of each stack.
-        self.where = nn.Parameter(torch.randn(2, c.mels, c.channels) * 0.1)
-        self.delayed = nn.ModuleList(TimeDelayedLayer(c.channels) for _ in range(c.layers))
-        self.central = Recurrent(c.mels, c.central)
-        self.tell = nn.Linear(c.central, c.channels)
-        self.upward = nn.ModuleList(FrequencyDelayedLayer(c.channels) for _ in range(c.layers))
-        self.parameters_of = nn.Linear(c.channels, self.distribution.size)
-        begin_broad(self.parameters_of, self.distribution)
+        self.time_input = nn.Linear(1, c.channels)
+        self.frequency_input = nn.Linear(1, c.channels)
+        self.band_embedding = nn.Parameter(torch.randn(2, c.mels, c.channels) * 0.1)  # one for each stack
+        self.time_layers = nn.ModuleList(  # type: ignore[assignment]
+            TimeLayer(c.channels) for _ in range(c.layers)
+        )
+        self.central = nn.GRU(c.mels, c.central, batch_first=True)
+        self.mix_central = nn.Linear(c.central, c.channels)
+        self.frequency_layers = nn.ModuleList(  # type: ignore[assignment]
+            FrequencyLayer(c.channels) for _ in range(c.layers)
+        )
+        self.head = nn.Linear(c.channels, self.distribution.size)
+        init_head(self.head, self.distribution)
 
-    # ---------------------------------------------------------------------------------------------- the contract
     @property
     def field(self) -> Field:
         """Every frame before, all frequencies, and the lower frequencies of this one."""
         return ordered_field(None, self.config.mels)
 
-    def _start(self, x: Tensor) -> State:
+    def initial_time_state(self, x: Tensor) -> State:
+        """Of the layers of the time stack, and of the central GRU."""
         c = self.config
-        along_time = tuple(x.new_zeros(len(x), c.channels, 1, c.mels) for _ in range(c.layers))
-        return along_time, x.new_zeros(len(x), c.central)
+        layers = tuple(x.new_zeros(len(x), c.channels, 1, c.mels) for _ in range(c.layers))
+        return layers, x.new_zeros(len(x), c.central)
 
-    def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
-        """The time-delayed stack and the central GRU; each layer is told ``(batch, time, mels, channels)``."""
-        along_time, central = state
-        seen, last = self.central(late[:, 0], central[None])
-        whole = self.tell(seen)[:, :, None]
-        h = self.read_late(late.movedim(1, -1)) + self.where[0]
-        told, new = [], []
-        for layer, kept in zip(self.delayed, along_time, strict=True):
-            h, kept = layer(h, kept)
-            told.append(h + whole)
-            new.append(kept)
-        return told, (tuple(new), last[0])
+    def time_stack(self, earlier: Tensor, state: State) -> tuple[list[Tensor], State]:
+        """The condition of each layer of the frequency stack, ``(batch, time, mels, channels)``."""
+        layer_states, central_state = state
+        y, last = self.central(earlier[:, 0], central_state[None])  # (batch, time, central)
+        central = self.mix_central(y)[:, :, None]  # (batch, time, 1, channels)
+        h = self.time_input(earlier.movedim(1, -1)) + self.band_embedding[0]  # (batch, time, mels, channels)
+        conditions, new_states = [], []
+        for layer, layer_state in zip(self.time_layers, layer_states, strict=True):
+            h, new_state = layer(h, layer_state)
+            conditions.append(h + central)
+            new_states.append(new_state)
+        return conditions, (tuple(new_states), last[0])
 
-    def _up(self, x: Tensor, told: Told) -> Tensor:
-        """The frequency-delayed stack: frames are rows of a batch."""
+    def frequency_stack(self, x: Tensor, condition: list[Tensor]) -> Tensor:
+        """Frames are rows of a batch, frequency is the axis of the GRUs."""
         batch, _, time, mels = x.shape
-        lower = F.pad(x, (1, -1)).reshape(batch * time, mels, 1)
-        h = self.read_lower(lower) + self.where[1]
-        for layer, hint in zip(self._upward(), told, strict=True):
-            h = layer(h, hint.flatten(0, 1))
-        return (HEAD_SCALE * self.parameters_of(h)).view(batch, time, mels, self.distribution.size).permute(0, 3, 1, 2)
+        below = F.pad(x, (1, -1)).reshape(batch * time, mels, 1)  # the value below each
+        h = self.frequency_input(below) + self.band_embedding[1]  # (batch · time, mels, channels)
+        for layer, c in zip(self.frequency_layers, condition, strict=True):
+            h = layer(h, c.flatten(0, 1))
+        return (HEAD_SCALE * self.head(h)).view(batch, time, mels, self.distribution.size).permute(0, 3, 1, 2)
 
-    def _upward(self) -> list[FrequencyDelayedLayer]:
-        return list(self.upward)  # type: ignore[arg-type]
-
-    def _climb(self, rows: int) -> Climb:
-        return MelClimb(self, rows)
+    def _fast_sampler(self, rows: int) -> Sampler:
+        return MelNetSampler(self, rows)
 
 
-class MelClimb(Climb[MelNet]):
-    """The frequency-delayed stack on one frame: each GRU keeps its state from cell to cell."""
+class MelNetSampler(IncrementalSampler):
+    """The frequency stack value by value: each GRU keeps its state from band to band."""
 
-    def begin(self, told: Told) -> None:
-        self._told = [hint[:, 0].transpose(0, 1) for hint in told]
-        blank = self.model.where.new_zeros(self.rows, self.model.config.channels)
-        self._kept = [blank for _ in told]
+    model: MelNet
 
-    def at(self, f: int, below: Tensor) -> Tensor:
+    def begin_frame(self, condition: list[Tensor]) -> None:
+        """Set the states of the GRUs to zero, and lay the condition of this frame out by bands."""
+        self._conditions = [c[:, 0].transpose(0, 1) for c in condition]  # (mels, rows, channels)
+        self._states = [c.new_zeros(self.rows, self.model.config.channels) for c in condition]
+
+    def next_value(self, f: int, below: Tensor) -> Tensor:
+        """The parameters of value ``f``, ``(rows, distribution.size)``."""
         model = self.model
-        h = model.read_lower(below) + model.where[1, f]
-        for i, layer in enumerate(model._upward()):
-            self._kept[i] = torch.gru_cell(h + self._told[i][f], self._kept[i], *layer.up.all_weights[0])
-            h = h + layer.mix(self._kept[i])
-        return HEAD_SCALE * model.parameters_of(h)
+        h = model.frequency_input(below) + model.band_embedding[1, f]  # (rows, channels)
+        for i, layer in enumerate(model.frequency_layers):
+            weights = layer.rnn.all_weights[0]
+            self._states[i] = torch.gru_cell(h + self._conditions[i][f], self._states[i], *weights)
+            h = h + layer.mix(self._states[i])
+        return HEAD_SCALE * model.head(h)

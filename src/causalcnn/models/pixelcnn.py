@@ -1,14 +1,16 @@
-"""PixelCNN over a spectrogram: a value given earlier frames, and given what is below it in its own, by convolutions.
+"""PixelCNN over a spectrogram: a value given earlier frames, and given the values below it in its own, by convolutions.
 
-Two stacks, so that nothing that may be read is out of reach (one stack of masked kernels has a blind spot above
-and beside a cell). The *vertical* stack convolves over (time, frequency) and reads earlier frames only, because its
-input comes one frame late. The *horizontal* stack convolves along the frequencies of one frame, from low to high,
-and reads lower ones only, because its input comes one cell late; each of its blocks is told what the vertical stack
-found at the same cell. Causal along frequency is what causal along time is, so the same layer does both.
+There are two stacks, so that nothing that may be read is out of reach (one stack of masked kernels has a blind spot).
+The *time stack*, which is called vertical in the paper, convolves over (time, frequency) and reads earlier frames
+only, because its input comes one frame late. The *frequency stack*, the horizontal one, convolves along the
+frequencies of one frame, from low to high, and reads lower ones only, because its input comes one value late; each of
+its blocks is conditioned on what the time stack found at the same cell. Causal along frequency is what causal along
+time is, so the same layer does both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, begin_broad
-from causalcnn.models.two_stacks import Climb, Told, TwoStacks
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, init_head
+from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
@@ -28,16 +30,15 @@ __all__ = ["PixelCNN", "PixelCNNConfig"]
 
 @dataclass(frozen=True)
 class PixelCNNConfig(AutoregressiveConfig):
-    """The sizes of a :class:`PixelCNN`.
+    """The sizes of a :class:`PixelCNN`; others as for :class:`~causalcnn.models.AutoregressiveConfig`.
 
     Attributes:
         channels: of both stacks.
-        hidden: inside a block of the vertical stack.
-        first_time_kernel: (earlier frames, frequencies) that the first vertical layer reads.
-        first_frequency_kernel: lower cells that the first horizontal layer reads.
-        time_dilations: of the blocks of the vertical stack, (time, frequency); its kernels are 2 × 3.
-        frequency_dilations: of the blocks of the horizontal stack, as many; its kernels have 3 taps.
-        Others as for :class:`~causalcnn.models.AutoregressiveConfig`.
+        hidden: channels inside a block of the time stack.
+        first_time_kernel: (earlier frames, frequencies) that the first layer of the time stack reads.
+        first_frequency_kernel: lower values that the first layer of the frequency stack reads.
+        time_dilations: (time, frequency) of each block of the time stack; its kernels are 2 × 3.
+        frequency_dilations: of the blocks of the frequency stack, as many; its kernels have 3 taps.
     """
 
     channels: int = 64
@@ -49,15 +50,15 @@ class PixelCNNConfig(AutoregressiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_whole("channels", "hidden", "first_frequency_kernel")
+        self._check_integers("channels", "hidden", "first_frequency_kernel")
         # A card is JSON, which has lists where this has tuples.
         object.__setattr__(self, "first_time_kernel", tuple(self.first_time_kernel))
         object.__setattr__(self, "time_dilations", tuple(tuple(pair) for pair in self.time_dilations))
         object.__setattr__(self, "frequency_dilations", tuple(self.frequency_dilations))
         if len(self.time_dilations) != len(self.frequency_dilations) or not self.time_dilations:
             raise ValueError(
-                f"there are {len(self.time_dilations)} vertical and {len(self.frequency_dilations)} horizontal "
-                "dilations; the two stacks have the same number of blocks, at least 1"
+                f"there are {len(self.time_dilations)} time and {len(self.frequency_dilations)} frequency dilations; "
+                "the two stacks have the same number of blocks, at least 1"
             )
 
     @classmethod
@@ -66,23 +67,24 @@ class PixelCNNConfig(AutoregressiveConfig):
         return cls(channels=32, hidden=16, time_dilations=((2, 1), (4, 2), (8, 4)), frequency_dilations=(1, 9, 27))
 
 
-class LowerBlock(nn.Module):
-    """A block along frequency: ``h + mix(relu(conv(relu(h)) + what the vertical stack says of this cell))``.
+class FrequencyBlock(nn.Module):
+    """A block of the frequency stack: ``h + mix(relu(conv(relu(h)) + condition))``.
 
-    Shape: ``(frames, channels, frequency)``, unchanged; frames are rows here.
+    Shape:
+        ``(batch · time, channels, mels)`` twice → the same
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.conv = CausalConv1d(channels, channels, 3, dilation=dilation)
+        self.conv = CausalConv1d(channels, channels, 3, dilation=dilation)  # causal along frequency
         self.mix = CausalConv1d(channels, channels, 1)
-        self.before, self.between = nn.ReLU(), nn.ReLU()
+        self.relu = nn.ReLU()  # a module, so that those who measure a field can open it
 
-    def forward(self, h: Tensor, told: Tensor) -> Tensor:
-        return h + self.mix(self.between(self.conv(self.before(h)) + told))
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        return h + self.mix(self.relu(self.conv(self.relu(h)) + condition))
 
 
-class PixelCNN(TwoStacks):
+class PixelCNN(AutoregressiveModel):
     """A PixelCNN without blind spot: earlier frames at once, this frame from low to high frequency.
 
     Args:
@@ -94,8 +96,7 @@ class PixelCNN(TwoStacks):
 
     Source:
         van den Oord et al., arXiv 1601.06759, and its two stacks, arXiv 1606.05328, §2.2; on a spectrogram, with
-        residual blocks whose kernels are dilated, and an embedding of the frequency, for which 'everywhere alike'
-        does not hold.
+        residual blocks whose kernels are dilated, and with an embedding of the band, because bands are not alike.
 
     Example:
         >>> model = PixelCNN(PixelCNNConfig.tiny())
@@ -108,109 +109,113 @@ class PixelCNN(TwoStacks):
     name: ClassVar[str] = "pixelcnn"
     Config = PixelCNNConfig
     config: PixelCNNConfig
+    time_blocks: Sequence[ResidualBlock2d]
+    frequency_blocks: Sequence[FrequencyBlock]
 
     def __init__(self, config: PixelCNNConfig | None = None) -> None:
         super().__init__(config or PixelCNNConfig.tiny())
         c = self.config
-        self.first_time = CausalConv2d(1, c.channels, c.first_time_kernel)
-        self.first_frequency = CausalConv1d(1, c.channels, c.first_frequency_kernel)
-        self.vertical = nn.ModuleList(
+        self.time_input = CausalConv2d(1, c.channels, c.first_time_kernel)
+        self.frequency_input = CausalConv1d(1, c.channels, c.first_frequency_kernel)
+        self.time_blocks = nn.ModuleList(  # type: ignore[assignment]
             ResidualBlock2d(c.channels, (2, 3), dilation=dilation, hidden=c.hidden) for dilation in c.time_dilations
         )
-        self.lower = nn.ModuleList(LowerBlock(c.channels, dilation) for dilation in c.frequency_dilations)
-        self.links = nn.ModuleList(CausalConv2d(c.channels, c.channels, 1) for _ in c.time_dilations)
-        # A cell is told its frequency at the bottom of each stack and at each link between them.
-        self.where = nn.Parameter(torch.zeros(2 + len(c.time_dilations), c.channels, 1, c.mels))
-        self.last = nn.Sequential(nn.ReLU(), nn.Conv1d(c.channels, c.channels, 1), nn.ReLU())
-        self.parameters_of = nn.Conv1d(c.channels, self.distribution.size, 1)
-        begin_broad(self.parameters_of, self.distribution)
+        self.frequency_blocks = nn.ModuleList(  # type: ignore[assignment]
+            FrequencyBlock(c.channels, dilation) for dilation in c.frequency_dilations
+        )
+        self.conditions = nn.ModuleList(CausalConv2d(c.channels, c.channels, 1) for _ in c.time_dilations)
+        # Added at the input of the time stack, at that of the frequency stack, and to each condition.
+        self.band_embedding = nn.Parameter(torch.zeros(2 + len(c.time_dilations), c.channels, 1, c.mels))
+        hidden, output = nn.Conv1d(c.channels, c.channels, 1), nn.Conv1d(c.channels, self.distribution.size, 1)
+        init_head(output, self.distribution)
+        self.head = nn.Sequential(nn.ReLU(), hidden, nn.ReLU(), output)
 
-    # ---------------------------------------------------------------------------------------------- the contract
     @property
     def field(self) -> Field:
         """The cells that a value reads, ``(time, frequency)``: the two stacks, composed from their layers."""
         one_frame_late = Field.product(Field.window([-1]), Field.identity(axis="frequency"))
-        found = one_frame_late.then(self.first_time.field)
-        lower = _along_frequency(Field.window([-1]).then(self.first_frequency.field))
-        for (vertical, _), block in zip(self._vertical(), self._lower(), strict=True):
-            found = found.then(vertical.field)
-            lower = lower.then(_along_frequency(block.conv.field)) | found | lower
-        return lower
+        time = one_frame_late.then(self.time_input.field)
+        frequency = _along_frequency(Field.window([-1]).then(self.frequency_input.field))
+        for time_block, frequency_block in zip(self.time_blocks, self.frequency_blocks, strict=True):
+            time = time.then(time_block.field)
+            frequency = frequency.then(_along_frequency(frequency_block.conv.field)) | time | frequency
+        return frequency
 
-    def _start(self, x: Tensor) -> State:
-        wide = x.new_zeros(len(x), self.config.channels, 0, self.config.mels)
-        return self.first_time.initial_state(x), *(block.initial_state(wide) for block, _ in self._vertical())
+    def initial_time_state(self, x: Tensor) -> State:
+        """The states of the input layer and of the blocks of the time stack."""
+        h = x.new_zeros(len(x), self.config.channels, 0, self.config.mels)
+        return self.time_input.initial_state(x), *(block.initial_state(h) for block in self.time_blocks)
 
-    def _vertical(self) -> list[tuple[ResidualBlock2d, CausalConv2d]]:
-        return list(zip(self.vertical, self.links, strict=True))  # type: ignore[arg-type]
+    def time_stack(self, earlier: Tensor, state: State) -> tuple[list[Tensor], State]:
+        """The condition of each block of the frequency stack, ``(batch, channels, time, mels)``."""
+        h, input_state = self.time_input.step(earlier, state[0])
+        h = h + self.band_embedding[0]
+        conditions, new_state = [], [input_state]
+        for i, (block, condition) in enumerate(zip(self.time_blocks, self.conditions, strict=True)):
+            h, block_state = block.step(h, state[i + 1])
+            conditions.append(condition(h) + self.band_embedding[2 + i])
+            new_state.append(block_state)
+        return conditions, tuple(new_state)
 
-    def _lower(self) -> list[LowerBlock]:
-        return list(self.lower)  # type: ignore[arg-type]
-
-    def _told(self, late: Tensor, state: State) -> tuple[Told, State]:
-        """The vertical stack; what it tells each horizontal block is ``(batch, channels, time, mels)``."""
-        v, first = self.first_time.step(late, state[0])
-        v = v + self.where[0]
-        told, new = [], [first]
-        for i, (block, link) in enumerate(self._vertical()):
-            v, history = block.step(v, state[i + 1])
-            told.append(link(v) + self.where[2 + i])
-            new.append(history)
-        return told, tuple(new)
-
-    def _up(self, x: Tensor, told: Told) -> Tensor:
-        """The horizontal stack: frames are rows of a batch, frequency is their time."""
+    def frequency_stack(self, x: Tensor, condition: list[Tensor]) -> Tensor:
+        """Frames are rows of a batch, frequency is the axis of the convolutions."""
         batch, _, time, mels = x.shape
-        h = self.first_frequency(F.pad(_frames_as_rows(x), (1, -1))) + self.where[1, :, 0]
-        for block, hint in zip(self._lower(), told, strict=True):
-            h = block(h, _frames_as_rows(hint))
-        y = HEAD_SCALE * self.parameters_of(self.last(h))
+        below = F.pad(_frames_as_rows(x), (1, -1))  # (batch · time, 1, mels): the value below each
+        h = self.frequency_input(below) + self.band_embedding[1, :, 0]
+        for block, c in zip(self.frequency_blocks, condition, strict=True):
+            h = block(h, _frames_as_rows(c))  # (batch · time, channels, mels)
+        y = HEAD_SCALE * self.head(h)  # (batch · time, distribution.size, mels)
         return y.view(batch, time, self.distribution.size, mels).transpose(1, 2)
 
-    def _climb(self, rows: int) -> Climb:
-        return PixelClimb(self, rows)
+    def _fast_sampler(self, rows: int) -> Sampler:
+        return PixelCNNSampler(self, rows)
 
 
-class PixelClimb(Climb[PixelCNN]):
-    """The horizontal stack on one frame: what its layers read is kept; a frame is short, so nothing is ever dropped."""
+class PixelCNNSampler(IncrementalSampler):
+    """The frequency stack value by value: what its convolutions read is kept, and each of them is one product."""
+
+    model: PixelCNN
 
     def __init__(self, model: PixelCNN, rows: int) -> None:
         super().__init__(model, rows)
         mels = model.config.mels
-        self._first = _Taps(model.first_frequency, rows, mels)
-        self._blocks = [(_Taps(block.conv, rows, mels), _matrix(block.mix)) for block in model._lower()]
-        self._last = _matrix(model.last[1])  # type: ignore[arg-type]
-        self._parameters = _matrix(model.parameters_of)
-        self._where = model.where[1, :, 0].detach().T.contiguous()
+        self._input = _ValueByValue(model.frequency_input, rows, mels)
+        self._blocks = [(_ValueByValue(b.conv, rows, mels), _matrix(b.mix)) for b in model.frequency_blocks]
+        self._head = [_matrix(layer) for layer in model.head if isinstance(layer, nn.Conv1d)]
+        self._embedding = model.band_embedding[1, :, 0].detach().T.contiguous()  # (mels, channels)
 
-    def begin(self, told: Told) -> None:
-        self._told = [hint[:, :, 0].permute(2, 0, 1).contiguous() for hint in told]
+    def begin_frame(self, condition: list[Tensor]) -> None:
+        """Lay the condition of this frame out by bands."""
+        self._conditions = [c[:, :, 0].permute(2, 0, 1).contiguous() for c in condition]  # (mels, rows, channels)
 
-    def at(self, f: int, below: Tensor) -> Tensor:
-        h = self._first(f, below) + self._where[f]
-        for (conv, (mix, bias)), told in zip(self._blocks, self._told, strict=True):
-            h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + told[f]), mix)
-        h = torch.addmm(self._last[1], torch.relu_(h), self._last[0])
-        return HEAD_SCALE * torch.addmm(self._parameters[1], torch.relu_(h), self._parameters[0])
+    def next_value(self, f: int, below: Tensor) -> Tensor:
+        """The parameters of value ``f``, ``(rows, distribution.size)``."""
+        h = self._input(f, below) + self._embedding[f]
+        for (conv, (mix, bias)), condition in zip(self._blocks, self._conditions, strict=True):
+            h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + condition[f]), mix)
+        for matrix, bias in self._head:
+            h = torch.addmm(bias, torch.relu(h), matrix)
+        return HEAD_SCALE * h
 
 
-class _Taps:
-    """A causal convolution along a frame, cell by cell. Zeros stand below the first cell and are never written."""
+class _ValueByValue:
+    """A causal convolution along a frame, one value at a time. Zeros stand below the first and are never written."""
 
     def __init__(self, layer: CausalConv1d, rows: int, mels: int) -> None:
-        kernel, dilation = layer.weight.shape[2], layer.dilation[0]
-        self._reach, self._dilation = (kernel - 1) * dilation, dilation
-        self._cells = layer.weight.new_zeros(rows, self._reach + mels, layer.in_channels)
+        self._dilation = layer.dilation[0]
+        self._reach = (layer.kernel_size[0] - 1) * self._dilation
+        self._inputs = layer.weight.new_zeros(rows, self._reach + mels, layer.in_channels)
         self._matrix, self._bias = _matrix(layer)
 
     def __call__(self, f: int, x: Tensor) -> Tensor:
-        self._cells[:, self._reach + f] = x
-        window = self._cells[:, f : f + self._reach + 1 : self._dilation]
+        """``(rows, in_channels)`` → ``(rows, out_channels)``."""
+        self._inputs[:, self._reach + f] = x
+        window = self._inputs[:, f : f + self._reach + 1 : self._dilation]
         return torch.addmm(self._bias, window.flatten(1), self._matrix)
 
 
 def _matrix(layer: CausalConv1d | nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """``(taps · in, out)``, older taps first, and the bias."""
+    """The weight as ``(kernel_size · in_channels, out_channels)``, older taps first, and the bias."""
     assert layer.bias is not None
     weight = layer.weight.detach()
     return weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous(), layer.bias.detach()
@@ -222,6 +227,5 @@ def _frames_as_rows(x: Tensor) -> Tensor:
 
 
 def _along_frequency(field: Field) -> Field:
-    """The field of a layer that took frequency for its time: this frame, and those frequencies."""
-    offsets = field.inputs_of(0)
-    return Field.product(Field.identity(), Field.window(offsets, axis="frequency"))
+    """The field of a layer that runs along the frequencies of a frame: this frame, and those frequencies."""
+    return Field.product(Field.identity(), Field.window(field.inputs_of(0), axis="frequency"))

@@ -62,7 +62,7 @@ LEARNING_RATE = 3e-3
 
 
 class _Baseline(AutoregressiveModel):
-    """What is common to the baselines, which read one earlier frame or none."""
+    """What is common to the baselines, which read one earlier frame or none: there are no stacks."""
 
     Config: ClassVar[type[AutoregressiveConfig]] = AutoregressiveConfig
 
@@ -71,18 +71,13 @@ class _Baseline(AutoregressiveModel):
         """The frame before, at the same frequency, where it is read at all."""
         return Field.product(Field.window([-1]), Field.identity(axis="frequency"))
 
-    def initial_state(self, x: Tensor) -> State:
-        """The frame before: zeros."""
-        return x.new_zeros(len(x), 1, 1, self.config.mels)
+    def initial_time_state(self, x: Tensor) -> State:
+        """Nothing but the frame before, which the base keeps."""
+        return ()
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :class:`AutoregressiveModel`."""
-        self._check(x)
-        before = torch.cat([state, x], 2)
-        return self._say(before[:, 0, :-1]).movedim(-1, 1), before[:, :, -1:]
-
-    def _say(self, last: Tensor) -> Tensor:
-        raise NotImplementedError
+    def time_stack(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
+        """The frame before each."""
+        return earlier, ()
 
 
 class Histogram(_Baseline):
@@ -94,8 +89,9 @@ class Histogram(_Baseline):
         super().__init__(config.with_(output="categorical-8"))
         self.logits = nn.Parameter(torch.zeros(config.mels, self.distribution.size))
 
-    def _say(self, last: Tensor) -> Tensor:
-        return self.logits.expand(*last.shape, -1)
+    def frequency_stack(self, x: Tensor, condition: Tensor) -> Tensor:
+        """The same logits for every frame."""
+        return self.logits.T[:, None].expand(len(x), -1, x.shape[2], -1)
 
 
 class Copy(_Baseline):
@@ -107,8 +103,10 @@ class Copy(_Baseline):
         super().__init__(config.with_(output="logistic-mixture-1"))
         self.spread = nn.Parameter(torch.full((config.mels,), -2.0))
 
-    def _say(self, last: Tensor) -> Tensor:
-        return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], -1)
+    def frequency_stack(self, x: Tensor, condition: Tensor) -> Tensor:
+        """A weight, the last value as the mean, and the spread."""
+        last = condition[:, 0]  # (batch, time, mels)
+        return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], 1)
 
 
 def models(bins: UniformBins) -> dict[str, AutoregressiveModel]:

@@ -1,0 +1,130 @@
+"""Drawing spectrograms from an autoregressive model, frame by frame: the reference, and the incremental way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from causalcnn.models.distributions import LEVELS
+from causalcnn.nn.base import State
+
+if TYPE_CHECKING:
+    from causalcnn.models.autoregressive import AutoregressiveModel
+
+__all__ = ["IncrementalSampler", "Sampler"]
+
+
+class Sampler:
+    """A running generation: :meth:`read` frames that are known, :meth:`draw` the next one.
+
+    This one is the reference: it asks :meth:`~AutoregressiveModel.step` for the whole frame before each of its
+    values. Faster ones override ``_read`` and ``_draw``; what they draw must be the same.
+
+    Args:
+        model: in eval mode; its weights must not change while it generates.
+        rows: how many spectrograms, side by side.
+
+    Raises:
+        RuntimeError: the model is in training mode.
+        ValueError: a weight is not finite.
+    """
+
+    def __init__(self, model: AutoregressiveModel, rows: int) -> None:
+        if model.training:
+            raise RuntimeError("the model is in training mode; call model.eval() before it generates")
+        for name, weight in model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ValueError(
+                    f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
+                )
+        self.model, self.rows = model, rows
+        self.state: State = model.initial_state(next(model.parameters()).new_zeros(rows, 1, 0, model.config.mels))
+
+    def uniform(self, generator: torch.Generator) -> Tensor:
+        """The random numbers of one frame: ``(rows, mels, distribution.num_uniforms)`` float64, strictly in (0, 1)."""
+        shape = (self.rows, self.model.config.mels, self.model.distribution.num_uniforms)
+        return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+
+    @torch.no_grad()
+    def read(self, levels: Tensor) -> None:
+        """Frames that are known, ``(rows, time, mels)``."""
+        wanted = (self.rows, self.model.config.mels)
+        if levels.dim() != 3 or (levels.shape[0], levels.shape[2]) != wanted or levels.is_floating_point():
+            raise ValueError(
+                f"the prompt is {levels.dtype} of shape {tuple(levels.shape)}; it must be integers "
+                f"({wanted[0]}, time, {wanted[1]}): model.levels(features)"
+            )
+        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < LEVELS:
+            raise ValueError(
+                f"the prompt has levels from {int(levels.min())} to {int(levels.max())}; they are 0 to {LEVELS - 1}: "
+                "model.levels(features)"
+            )
+        self._read(self.model.to_input(levels))
+
+    @torch.no_grad()
+    def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """The next frame: levels ``(rows, mels)``, a function of what was read and drawn, and of ``uniform``."""
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; it must be above 0")
+        return self._draw(uniform, temperature)
+
+    def _read(self, x: Tensor) -> None:
+        _, self.state = self.model.step(x, self.state)
+
+    def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
+        model = self.model
+        levels = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
+        for f in range(model.config.mels):  # values from f on are not read yet: whatever stands there
+            parameters, _ = model.step(model.to_input(levels), self.state)
+            value = model.distribution.sample(parameters[:, :, 0, f], uniform[:, f].to(levels.device), temperature)
+            levels[:, 0, f] = value
+        self._read(model.to_input(levels))
+        return levels[:, 0]
+
+
+class IncrementalSampler(Sampler):
+    """Runs the time stack once for a frame and the frequency stack value by value.
+
+    What a frame costs does not depend on how many came before. A model's own subclass gives :meth:`begin_frame` and
+    :meth:`next_value`.
+    """
+
+    def begin_frame(self, condition: Any) -> None:
+        """Begin a frame; ``condition`` is what the time stack gives for this one frame."""
+        raise NotImplementedError
+
+    def next_value(self, f: int, below: Tensor) -> Tensor:
+        """The parameters of value ``f`` of the frame.
+
+        Args:
+            f: the band.
+            below: the value of the band below as the network reads it, ``(rows, 1)``; 0 for the first.
+
+        Shape: → ``(rows, distribution.size)``
+        """
+        raise NotImplementedError
+
+    def _read(self, x: Tensor) -> None:
+        if x.shape[2]:
+            last, time_state = self.state
+            frames = torch.cat([last, x], dim=2)
+            _, time_state = self.model.time_stack(frames[:, :, :-1], time_state)
+            self.state = frames[:, :, -1:].clone(), time_state
+
+    def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
+        model = self.model
+        last, time_state = self.state
+        condition, time_state = model.time_stack(last, time_state)
+        self.begin_frame(condition)
+        frame = torch.zeros_like(last)
+        levels = torch.zeros(self.rows, model.config.mels, dtype=torch.int64, device=last.device)
+        uniform = uniform.to(last.device)
+        below = frame[:, 0, 0, :1]
+        for f in range(model.config.mels):
+            levels[:, f] = model.distribution.sample(self.next_value(f, below), uniform[:, f], temperature)
+            below = model.distribution.to_input(levels[:, f : f + 1]).to(last)
+            frame[:, 0, 0, f] = below[:, 0]
+        self.state = frame, time_state
+        return levels

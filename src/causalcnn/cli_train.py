@@ -118,14 +118,14 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--rows is {options.rows}; it must be a multiple of the {runtime.world_size} processes that share it"
         )
-    say: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
-    say(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
+    log: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
+    log(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
     data = _load_data(options)
     config = _with_range_of(data.training, config, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = model_class(config)
-    _introduce(say, options, model, data, budget, runtime)
+    _log_settings(log, options, model, data, budget, runtime)
     checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
     history = train(
         model,
@@ -150,11 +150,11 @@ def _run(options: argparse.Namespace) -> None:
         return
     save_model(weights_file, model, _card(options, budget, data, history))
     checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
-    say(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
+    log(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
     if history.waiting_fraction > 0.1:
         waited = f"{history.waiting_fraction:.0%}"
-        say(f"note      the model waited for data {waited} of the time: larger --rows or --frames may help")
-    say(f"use it    from causalcnn.models import load_model; model, card = load_model({str(options.out)!r})")
+        log(f"note      the model waited for data {waited} of the time: larger --rows or --frames may help")
+    log(f"use it    from causalcnn.models import load_model; model, card = load_model({str(options.out)!r})")
 
 
 # ------------------------------------------------------------------------------------------------ model
@@ -275,21 +275,21 @@ def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callab
     return evaluate
 
 
-# ------------------------------------------------------------------------------------- what is told of it
-def _introduce(
-    say: Callable[..., None], options: argparse.Namespace, model: Any, data: Data, budget: Budget, runtime: Runtime
+# ----------------------------------------------------------------------------------------------- report
+def _log_settings(
+    log: Callable[..., None], options: argparse.Namespace, model: Any, data: Data, budget: Budget, runtime: Runtime
 ) -> None:
     size = data.description
-    say(f"          {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
+    log(f"          {size['name']}: {size['clips']} clips, {size['seconds']:.0f} s, {size['speakers']} speakers")
     if held := size["held_out"]:
-        say(f"held out  {held['clips']} clips, {held['seconds']:.0f} s, {held['speakers']} other speakers")
+        log(f"held out  {held['clips']} clips, {held['seconds']:.0f} s, {held['speakers']} other speakers")
     else:
-        say("held out  nothing: the corpus has one speaker only, so how it does on others is not seen")
-    say(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
+        log("held out  nothing: the corpus has one speaker only, so how it does on others is not seen")
+    log(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
     field = getattr(model, "field", None)
-    say(f"field     {field.axis('time').at(100) if field is not None else 'not causal: reads the future, too'}")
-    say(f"device    {runtime}, {runtime.precision}")
-    say(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
+    log(f"field     {field.axis('time').at(100) if field is not None else 'not causal: reads the future, too'}")
+    log(f"device    {runtime}, {runtime.precision}")
+    log(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
 
 
 def _card(options: argparse.Namespace, budget: Budget, data: Data, history: History) -> dict[str, Any]:

@@ -124,17 +124,15 @@ class Runtime:
 
 
 def _choose_device(name: str, several: bool) -> str:
-    available = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available() and not several,  # gloo does not sum its tensors
-    }
+    mps = torch.backends.mps.is_available() and not several  # gloo does not sum its tensors
+    available = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}
+    if name == "auto":
+        return next(kind for kind, there in available.items() if there)
     if name not in available:
-        raise ValueError(f"device is {name!r}; it is one of {', '.join(available)}")
+        raise ValueError(f"device is {name!r}; it is one of auto, cpu, cuda, mps")
     if not available[name]:
         raise ValueError(f"device is {name!r}, and torch finds none on this machine; 'auto' takes what there is")
-    return next(kind for kind in ("cuda", "mps", "cpu") if available[kind]) if name == "auto" else name
+    return name
 
 
 def _choose_precision(name: Precision, device: str) -> Literal["fp32", "bf16"]:

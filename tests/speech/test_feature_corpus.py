@@ -61,7 +61,7 @@ def test_embedded_speech_is_cached_and_split_by_speaker():
     assert [clip.speaker for clip in made.clips] == [spoken.speaker for spoken in source]
     again = FeatureCorpus.of(EmbeddedSpeech("train", speakers=3, seconds=8))
     assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
-    assert isinstance(again._places[0].array, np.memmap)
+    assert isinstance(again._clip_frames[0].array, np.memmap)
     torch.testing.assert_close(made[1], LogMel()(source[1].tensor())[0], rtol=0, atol=1e-4)
     other = FeatureCorpus.of(EmbeddedSpeech("test", speakers=3, seconds=8))
     assert not set(other.speaker_names) & set(made.speaker_names)

@@ -34,7 +34,7 @@ class RawSpeech:
     Attributes:
         samples: 16-bit, at ``rate_hz``.
         phones: ``(mnemonic, first sample)``.
-        words: ``(place in the text, first sample)``.
+        words: ``(position in the text, first sample)``.
     """
 
     samples: NDArray[np.int16]
@@ -125,7 +125,7 @@ _owner: int = 0
 
 
 def espeak_synthesize(text: str, speaker: Speaker, words_per_minute: float | None = None) -> RawSpeech:
-    """Let ``speaker`` say ``text``.
+    """Speech as espeak-ng gives it.
 
     The same text, speaker and pace give the same samples, in any order and in any process of one platform.
 

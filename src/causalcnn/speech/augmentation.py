@@ -1,4 +1,4 @@
-"""Variations of training speech: other microphones, other rooms, other distances, drawn for every row and step."""
+"""Data augmentation: training speech as if by other microphones, in other rooms, at other distances."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEPERS = math.log(10) / 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much training speech is varied; every strength may be 0, and then nothing of its kind happens.
+    """How strongly training speech is changed; where a strength is 0, nothing of its kind happens.
 
     Attributes:
         gain_db: the gain is drawn from −gain_db … gain_db.
@@ -36,7 +36,7 @@ class Augmentation:
         low_pass_hz: where the cut is, from … to.
 
     Raises:
-        ValueError: a strength that cannot be.
+        ValueError: a strength that is negative or infinite; a chance outside 0 … 1; a range with its ends swapped.
     """
 
     gain_db: float = 6.0
@@ -70,13 +70,19 @@ def augment(
     """The batch as other microphones in other rooms would have recorded it; each row differs.
 
     In this order: a smooth equaliser over the bands, stationary noise with a smooth spectrum added as power, a
-    low-pass, a gain. A pure function of its arguments: row ``i`` of process ``rank`` is varied as row
-    ``rank · rows + i`` of one process would be. Mask and padding stay. Noise needs the level of the whole row,
-    so this is for training data, not for a stream.
+    low-pass, a gain. A pure function of its arguments: row ``i`` of process ``rank`` is changed as row
+    ``rank · rows + i`` of one process would be. Noise needs the level of the whole row, so this is for training
+    data, not for a stream.
 
     Args:
-        batch: features in dB. step, seed, rank: as for :meth:`~causalcnn.speech.FeatureCorpus.batch`.
-        augmentation: how much; default: :class:`Augmentation`'s own strengths.
+        batch: features in dB.
+        step: number of the training step, as given to :meth:`~causalcnn.speech.FeatureCorpus.batch`.
+        seed: another seed, other draws.
+        rank: number of this process.
+        augmentation: how strongly; default: :class:`Augmentation`'s own strengths.
+
+    Returns:
+        A batch of the same shapes, mask and padding; no value is below −100 dB.
     """
     augmentation = augmentation or Augmentation()
     draws = [
@@ -102,7 +108,7 @@ def augment(
 
 
 class _Draw:
-    """What one row will meet. All is drawn, whatever the strengths: one of them does not change the others."""
+    """What is drawn for one row. All is drawn, whatever the strengths: one of them does not change the others."""
 
     def __init__(self, draw: np.random.Generator, augmentation: Augmentation) -> None:
         self.gain = augmentation.gain_db * draw.uniform(-1, 1)

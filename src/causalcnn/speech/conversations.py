@@ -16,7 +16,15 @@ from causalcnn.speech.utterance import Samples, Span, frame_labels
 
 @dataclass(frozen=True)
 class Turn:
-    """What one of the two says without a pause: ``track`` 0 or 1, samples ``start … end−1``."""
+    """What one of the two says without a pause.
+
+    Attributes:
+        track: which of the two, 0 or 1.
+        start: its first sample.
+        end: the sample after its last one.
+        text: what is said.
+        back_channel: whether it is a listener's "yeah", which takes no turn.
+    """
 
     track: int
     start: int
@@ -34,6 +42,8 @@ class Conversation:
         speech: for each track the spans in which its speaker is heard, pauses within a turn left out.
         turns: in the order of their beginnings.
         speakers: the names of the two.
+        rate_hz: samples a second.
+        source: where it comes from.
     """
 
     samples: Samples
@@ -45,16 +55,20 @@ class Conversation:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration, in seconds."""
         return self.samples.shape[1] / self.rate_hz
 
     @property
     def mixed(self) -> Samples:
-        """Both on one microphone: half the sum, so that it cannot clip."""
+        """Both on one microphone, ``(samples,)``: half the sum, so that it cannot clip."""
         return (self.samples.sum(axis=0) / 2).astype(np.float32)
 
     def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
-        """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)``."""
+        """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)`` bool.
+
+        Args:
+            convention: of the front end, ``"causal"`` or ``"centered"``.
+        """
         length = self.samples.shape[1]
         rows = [frame_labels(spans, length, convention) for spans in self.speech]
         return np.array([[bool(label) for label in row] for row in rows])
@@ -69,7 +83,11 @@ def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train"
     Args:
         seed: draws speakers, sentences and timing.
         seconds: its duration, exactly.
-        split: the speakers' split.
+        split: the speakers' split, ``"train"``, ``"validation"`` or ``"test"``.
+
+    Raises:
+        ValueError: less than one frame; an unknown split.
+        ImportError: without the extra ``speech``.
     """
     if not seconds >= 1 / FRAMES_PER_SECOND:
         raise ValueError(f"seconds is {seconds}; a conversation needs at least one frame, 0.01")
@@ -84,14 +102,14 @@ def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train"
     names = ["", ""]
 
     def speak(track: int, text: str, start: int, gain: float = 1.0, back_channel: bool = False) -> int:
-        said = synthesize(text, pair[track], seed=int(draw.integers(1, 2**31)))
-        names[track] = said.speaker
-        heard = [phone for phone in said.phones if phone.label != "SIL"]
-        first, last = heard[0].start, heard[-1].end
+        utterance = synthesize(text, pair[track], seed=int(draw.integers(1, 2**31)))
+        names[track] = utterance.speaker
+        phones = [phone for phone in utterance.phones if phone.label != "SIL"]
+        first, last = phones[0].start, phones[-1].end
         end = min(length, start + last - first)
         if start < end:
-            tracks[track, start:end] += gain * said.samples[first : first + end - start]
-            for phone in heard:
+            tracks[track, start:end] += gain * utterance.samples[first : first + end - start]
+            for phone in phones:
                 begin, stop = start + phone.start - first, min(end, start + phone.end - first)
                 if begin >= stop:
                     continue

@@ -43,7 +43,7 @@ class SpokenDigits(Iterable[Utterance]):
         self._archive = download(self.NAME, progress=progress, unpack=False)
 
     def identity(self) -> str:
-        """What tells this corpus from every other: the checksum of its archive."""
+        """The name under which its features are cached: the checksum of its archive is in it."""
         return f"{self.NAME} {SOURCES[self.NAME].checksum}"
 
     def __iter__(self) -> Iterator[Utterance]:

@@ -125,7 +125,7 @@ _unreachable_since: dict[str, float] = {}
 
 
 class NoNetworkError(ConnectionError):
-    """Something must be downloaded and cannot be; the message names the file, the URL and the ways out."""
+    """A file must be downloaded and cannot be; the message names the file, its URL and what to do."""
 
 
 def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
@@ -165,9 +165,16 @@ def is_local(name: str) -> bool:
 
 
 def example_recording(name: str = "libri1") -> Utterance:
-    """One of librosa's three LibriSpeech clips, ``"libri1"``, ``"libri2"`` or ``"libri3"``: about 15 s each.
+    """One of librosa's three LibriSpeech clips, about 15 s each.
+
+    Args:
+        name: ``"libri1"``, ``"libri2"`` or ``"libri3"``.
+
+    Returns:
+        16 kHz mono, without labels; speaker and source with its licence are known.
 
     Raises:
+        KeyError: no clip has this name.
         NoNetworkError: it is not on this machine and cannot be downloaded. See :func:`recording_or_embedded`.
     """
     source = SOURCES.get(name)
@@ -181,12 +188,17 @@ def example_recording(name: str = "libri1") -> Utterance:
 def recording_or_embedded(
     name: str = "libri1", *, text: str = READ_SENTENCES[0], speaker: int = 3, announce: bool = True
 ) -> Utterance:
-    """A real clip where it can be had, else an embedded sentence; says in the output which of the two it is.
+    """A real clip where it can be had, else an embedded sentence; prints which of the two it is.
 
     Args:
         name: a clip, as for :func:`example_recording`.
-        text: what the embedded speaker says instead. speaker: and which one.
-        announce: print which it is. Its ``source`` says so, too.
+        text: what the embedded speaker says where there is no clip.
+        speaker: the number of that speaker.
+        announce: print which it is. The ``source`` of the utterance says so, too.
+
+    Raises:
+        KeyError: no clip has this name.
+        ImportError: without the extra ``speech``.
     """
     try:
         speech = example_recording(name)

@@ -39,12 +39,12 @@ class EmbeddedSpeech(Sequence[Utterance]):
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"test"``.
-        speakers: how many speakers; the split's first so many.
+        speakers: number of speakers; the first ones of the split.
         seconds: at least so much speech, at most one sentence more.
-        seed: draws the sentences and their pace.
+        seed: another seed, other sentences at another pace.
 
     Raises:
-        ValueError: an unknown split, more speakers than the split has, or no time at all.
+        ValueError: an unknown split, more speakers than the split has, or a duration that is not positive.
         ImportError: without the extra ``speech``.
 
     Example:
@@ -72,7 +72,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
 
     @property
     def source(self) -> str:
-        """What a page says about where this speech comes from."""
+        """Where this speech comes from, for the pages that play it."""
         return SOURCE
 
     @property
@@ -107,7 +107,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
         return (self[i] for i in range(len(self)))
 
     def generate(self) -> Iterator[Utterance]:
-        """Make the utterances anew, one after the other, without a cache."""
+        """Synthesize the utterances one after the other, without the cache."""
         lasted, number = 0, 0
         pool = SPLIT_SPEAKERS[self.split]
         while lasted < self.seconds * RATE_HZ:
@@ -118,7 +118,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
             yield utterance
 
     def identity(self) -> str:
-        """What tells this corpus from every other: what is made of it is kept under this name."""
+        """The name under which its features are cached."""
         return "embedded " + " ".join(self._path.parts[-2:])
 
     # ------------------------------------------------------------------ on disk

@@ -1,4 +1,4 @@
-"""Where causalcnn keeps what it has made or downloaded."""
+"""What the environment says: where recordings are looked for, where the cache is, whether the network may be used."""
 
 from __future__ import annotations
 

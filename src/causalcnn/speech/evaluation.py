@@ -1,4 +1,4 @@
-"""What a model of speech is scored on: speakers it has never heard, embedded and real."""
+"""What a model of speech is scored on: speakers that no training corpus has, embedded and real."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMPTS = "prompts-en"
 CLIPS = ("libri1", "libri2", "libri3")
 
 EVALUATION_MAX_HZ: dict[str, float] = {"embedded": 8_000, "prompts": 8_000, "librispeech": 8_000, "digits": 4_000}
-"""Up to where each set has anything to score, see :func:`~causalcnn.speech.bands_below`."""
+"""Up to which frequency each set has energy to score, see :func:`~causalcnn.speech.bands_below`."""
 
 
 def evaluation_sets(
@@ -30,11 +30,18 @@ def evaluation_sets(
     ``CAUSALCNN_DATA`` or the cache; nothing is downloaded.
 
     Args:
-        seconds: about so much of each, taken evenly.
-        speakers: how many embedded test speakers.
+        seconds: about so much of each set, taken evenly.
+        speakers: number of embedded test speakers.
         level_db: the level that every real speaker is brought to by one gain, as a microphone is set: the
             training corpus's ``level_db``. The embedded speakers get one gain together. Default: as recorded.
         announce: print which sets are missing, and how they can be had.
+
+    Returns:
+        The corpora by name; only those that are on this machine.
+
+    Raises:
+        FileNotFoundError: ``CAUSALCNN_DATA`` names no folder.
+        ValueError: a recording there is damaged.
     """
     embedded = FeatureCorpus.of(EmbeddedSpeech("test", speakers=speakers, seconds=max(seconds, 3.0 * speakers)))
     sets = {"embedded": embedded if level_db is None else embedded.at_level(level_db)}

@@ -30,7 +30,7 @@ class Batch:
         features: log-mel in dB, ``(batch, 80, time)`` float32; padding is −100 dB, digital silence. The bands
             of a frame lie side by side in memory, so that ``to_2d`` of it is contiguous.
         mask: which frames are real and no padding, ``(batch, time)`` bool.
-        speaker: the place of each row's speaker in ``speaker_names``, ``(batch,)`` int64.
+        speaker: the index of each row's speaker in ``speaker_names``, ``(batch,)`` int64.
     """
 
     features: Tensor
@@ -51,8 +51,10 @@ class Clip:
 
     Attributes:
         name: unique within its source: a number, or a file within its folder.
-        speaker: who speaks. frames: how long, in frames of 10 ms.
-        level_db: its level, see :func:`~causalcnn.speech.speech_level_db`. loud_frames: how many frames made it.
+        speaker: the speaker's name.
+        frames: its length in frames of 10 ms.
+        level_db: its level, see :func:`~causalcnn.speech.speech_level_db`.
+        loud_frames: how many frames that level is the mean of.
     """
 
     name: str
@@ -63,8 +65,8 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the frames of a clip are, and what is added to them."""
+class _ClipFrames:
+    """Where the frames of a clip lie, from ``start`` in the array ``(frames, 80)``, and what is added to them."""
 
     array: NDArray[np.float32]
     start: int
@@ -86,9 +88,9 @@ class FeatureCorpus(Sequence[Tensor]):
         torch.Size([4, 80, 64])
     """
 
-    def __init__(self, clips: Iterable[Clip], places: Iterable[_Place]) -> None:
+    def __init__(self, clips: Iterable[Clip], clip_frames: Iterable[_ClipFrames]) -> None:
         self.clips: tuple[Clip, ...] = tuple(clips)
-        self._places = tuple(places)
+        self._clip_frames = tuple(clip_frames)
         if not self.clips:
             raise ValueError("a corpus needs at least one clip")
 
@@ -114,7 +116,7 @@ class FeatureCorpus(Sequence[Tensor]):
 
         Raises:
             ValueError: no clip; a clip with NaN, another rate, or shorter than one hop of 10 ms.
-            OSError: the cache cannot be written: a full disk, for example. Nothing partial is left there.
+            OSError: the cache cannot be written, because the disk is full for example. Nothing partial is left there.
         """
         if iter(source) is source:  # a generator: it can be walked once, and is asked for its name first
             source = list(source)
@@ -125,7 +127,7 @@ class FeatureCorpus(Sequence[Tensor]):
             entries, array = in_memory(extraction.extract_features(source))
         starts = np.cumsum([0] + [entry["frames"] for entry in entries]).tolist()
         clips = (replace(Clip(**entry), speaker=extraction.clip_speaker(entry, speaker_of)) for entry in entries)
-        return cls(clips, (_Place(array, start) for start in starts[:-1]))
+        return cls(clips, (_ClipFrames(array, start) for start in starts[:-1]))
 
     # ------------------------------------------------------------------ what it is
     def __repr__(self) -> str:
@@ -137,12 +139,12 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def frames(self) -> int:
-        """Frames of all clips."""
+        """Number of frames of all clips."""
         return sum(clip.frames for clip in self.clips)
 
     @property
     def seconds(self) -> float:
-        """Duration of all clips."""
+        """Duration of all clips, in seconds."""
         return self.frames / FRAMES_PER_SECOND
 
     @cached_property
@@ -152,13 +154,17 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def level_db(self) -> float:
-        """The mean over clips of their level, each by its frames that are no silence."""
+        """The mean level of the clips in dB, each weighted by its frames that are no silence."""
         total = sum(clip.level_db * clip.loud_frames for clip in self.clips)
         return total / sum(clip.loud_frames for clip in self.clips)
 
     # ------------------------------------------------------------------ clips and batches
     def __getitem__(self, which: int) -> Tensor:  # type: ignore[override]
-        """All frames of one clip, ``(80, frames)`` float32 in dB."""
+        """All frames of one clip, ``(80, frames)`` float32 in dB.
+
+        Raises:
+            IndexError: there is no such clip.
+        """
         if not -len(self) <= which < len(self):
             raise IndexError(f"there is no clip {which}; this corpus has {len(self)}")
         return torch.from_numpy(self._read(which, 0, self.clips[which].frames)).T
@@ -171,15 +177,15 @@ class FeatureCorpus(Sequence[Tensor]):
         a step, process ``rank`` gets its share: two processes train on what one would with twice the rows.
 
         Args:
-            step: number of the step.
+            step: number of the step, from 0.
             rows: rows of this process.
-            frames: length of a row.
+            frames: length of a row, in frames of 10 ms.
             seed: another seed, other draws.
-            rank: number of this process.
-            world_size: how many processes there are.
+            rank: number of this process, from 0.
+            world_size: number of processes.
 
         Raises:
-            ValueError: a number that cannot be.
+            ValueError: a number that is too small or not whole; a rank that is not below ``world_size``.
         """
         _check_whole(
             step=(step, 0),
@@ -200,9 +206,15 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._batch(which[mine].tolist(), start[mine].tolist(), frames)
 
     def in_batches(self, rows: int) -> Iterator[Batch]:
-        """Every clip once, whole, ``rows`` at a time, padded to the longest: for scoring.
+        """Every clip once, whole, padded to the longest of its batch: for scoring.
 
         The longest come first, so that little is padded, and that what does not fit into memory fails at once.
+
+        Args:
+            rows: clips in a batch; the last batch may have fewer.
+
+        Raises:
+            ValueError: ``rows`` is not a whole number of at least 1.
         """
         _check_whole(rows=(rows, 1))
         order = np.argsort(-self._lengths, kind="stable").tolist()
@@ -222,11 +234,11 @@ class FeatureCorpus(Sequence[Tensor]):
 
     def _read(self, which: int, start: int, frames: int) -> NDArray[np.float32]:
         """Some frames of a clip, ``(frames, 80)``, as a copy."""
-        place = self._places[which]
-        first = place.start + start
-        piece = np.array(place.array[first : first + frames], dtype=np.float32)
-        if place.shift_db:
-            np.maximum(piece + np.float32(place.shift_db), np.float32(FLOOR_DB), out=piece)
+        stored = self._clip_frames[which]
+        first = stored.start + start
+        piece = np.array(stored.array[first : first + frames], dtype=np.float32)
+        if stored.shift_db:
+            np.maximum(piece + np.float32(stored.shift_db), np.float32(FLOOR_DB), out=piece)
         return piece
 
     @cached_property
@@ -245,8 +257,11 @@ class FeatureCorpus(Sequence[Tensor]):
     def only(self, speakers: Iterable[str]) -> FeatureCorpus:
         """The clips of these speakers.
 
+        Args:
+            speakers: names, or one name.
+
         Raises:
-            ValueError: a speaker who is not in the corpus.
+            ValueError: a speaker who is not in the corpus; no speaker.
         """
         wanted = {speakers} if isinstance(speakers, str) else set(speakers)
         unknown = sorted(wanted - set(self.speaker_names))
@@ -255,7 +270,14 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._those(i for i, clip in enumerate(self.clips) if clip.speaker in wanted)
 
     def part(self, seconds: float) -> FeatureCorpus:
-        """About so many seconds: whole clips, each speaker's share, at least one; all if it is shorter."""
+        """A part of about so many seconds: whole clips, taken evenly, of each speaker in proportion and at least one.
+
+        Args:
+            seconds: its duration; a corpus that is shorter is given whole.
+
+        Raises:
+            ValueError: ``seconds`` is not positive.
+        """
         if not seconds > 0:
             raise ValueError(f"seconds is {seconds}; a corpus needs more than 0")
         if seconds >= self.seconds:
@@ -268,15 +290,22 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._those(sorted(chosen))
 
     def __add__(self, other: FeatureCorpus) -> FeatureCorpus:
-        """The clips of both."""
-        return FeatureCorpus(self.clips + other.clips, self._places + other._places)
+        """A corpus of the clips of both."""
+        return FeatureCorpus(self.clips + other.clips, self._clip_frames + other._clip_frames)
 
     def shifted(self, db: float) -> FeatureCorpus:
-        """The same recordings with ``db`` more gain; nothing falls below the floor of −100 dB."""
+        """The same recordings with more gain; nothing falls below the floor of −100 dB.
+
+        Args:
+            db: the gain in dB; negative makes them quieter.
+
+        Raises:
+            ValueError: the gain is not finite.
+        """
         if not np.isfinite(db):
             raise ValueError(f"the gain is {db} dB; it must be a finite number")
         clips = (replace(clip, level_db=clip.level_db + db) for clip in self.clips)
-        return FeatureCorpus(clips, (replace(place, shift_db=place.shift_db + db) for place in self._places))
+        return FeatureCorpus(clips, (replace(stored, shift_db=stored.shift_db + db) for stored in self._clip_frames))
 
     def at_level(self, level_db: float, *, per: Literal["corpus", "speaker"] = "corpus") -> FeatureCorpus:
         """The corpus with the gain that brings its speech to ``level_db``, usually that of the training corpus.
@@ -285,8 +314,11 @@ class FeatureCorpus(Sequence[Tensor]):
         a clip begins. Where the level must be found while listening, see :class:`~causalcnn.speech.RunningLevel`.
 
         Args:
-            level_db: what :attr:`level_db` will be.
+            level_db: what :attr:`level_db` will be, in dB.
             per: ``"corpus"``, or ``"speaker"`` where each had a microphone of their own.
+
+        Raises:
+            ValueError: ``per`` is neither; the gain is not finite.
         """
         if per not in ("corpus", "speaker"):
             raise ValueError(f"per is {per!r}; it must be 'corpus' or 'speaker'")
@@ -297,7 +329,7 @@ class FeatureCorpus(Sequence[Tensor]):
 
     def _those(self, which: Iterable[int]) -> FeatureCorpus:
         chosen = list(which)
-        return FeatureCorpus((self.clips[i] for i in chosen), (self._places[i] for i in chosen))
+        return FeatureCorpus((self.clips[i] for i in chosen), (self._clip_frames[i] for i in chosen))
 
 
 def _check_whole(**numbers: tuple[int, int]) -> None:

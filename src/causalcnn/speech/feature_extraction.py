@@ -20,7 +20,7 @@ from causalcnn.speech.level import LOUD_BELOW_DB, speech_level_db, speech_mask
 from causalcnn.speech.utterance import Utterance
 
 _VERSION = 3
-"""Raise it when what is kept of the same samples has changed: old caches are then left alone."""
+"""Raise it when the features of the same samples change: old caches are then left alone."""
 
 _PIECE_FRAMES = 3_000
 """Frames computed at a time: the features of a recording of hours need no more memory than those of 30 s."""
@@ -56,7 +56,7 @@ def extract_features(source: Iterable[Utterance]) -> Iterator[Piece]:
 
 @torch.no_grad()
 def features_of(utterance: Utterance) -> Tensor:
-    """The causal front end, piece by piece: ``(80, frames)``."""
+    """The features of the causal front end, computed piece by piece: ``(80, frames)`` float32 in dB."""
     layer = LogMel()
     samples = utterance.tensor()
     state, pieces = layer.initial_state(samples), []
@@ -75,7 +75,7 @@ def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
 
 
 def clip_speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
-    """Who speaks in a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
+    """The speaker of a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
     if isinstance(speaker_of, str):
         return speaker_of
     if speaker_of is not None:
@@ -95,7 +95,7 @@ def cache_path(source: Iterable[Utterance]) -> Path:
 
 
 def _of_samples(source: Iterable[Utterance]) -> str:
-    """The identity of utterances that have no other: their samples."""
+    """The identity of utterances without a method ``identity``: a digest of their samples."""
     digest = hashlib.sha256()
     for name, utterance in _named(source):
         digest.update(f"{name} {utterance.speaker} {utterance.rate_hz} {len(utterance)}\n".encode())

@@ -50,12 +50,20 @@ def first_sample(frame: int, convention: FrontEndConvention = "causal") -> int:
     """The first sample under the window of ``frame`` (negative: zeros before the recording).
 
     Causal: ``(frame + 1) * 160 - 640``. Centred: ``frame * 160 - 320``.
+
+    Args:
+        frame: number of the frame, from 0.
+        convention: ``"causal"`` or ``"centered"``.
     """
     return frame * HOP_SAMPLES - _zeros_before(convention)
 
 
 def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") -> float:
-    """The time of the centre of a frame's window: where a label for that frame is read off.
+    """The time of the centre of a frame's window, in seconds: where a label for that frame is read off.
+
+    Args:
+        frame: number of the frame, from 0.
+        convention: ``"causal"`` or ``"centered"``.
 
     Example:
         >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centered")
@@ -65,20 +73,33 @@ def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") 
 
 
 def num_frames(samples: int, convention: FrontEndConvention = "causal") -> int:
-    """How many frames a recording of so many samples has: ``floor(N / 160)``, one more in the centred setting."""
+    """The number of frames of a recording: ``floor(samples / 160)``, one more in the centred setting.
+
+    Args:
+        samples: its length, in samples at 16,000 Hz.
+        convention: ``"causal"`` or ``"centered"``.
+    """
     _zeros_before(convention)
     return samples // HOP_SAMPLES + (convention == "centered")
 
 
 def to_2d(features: Tensor) -> Tensor:
-    """``(batch, mels, time)`` as a picture for 2D networks: ``(batch, 1, time, mels)``. A view, not a copy."""
+    """Features for 2D networks, as a view: ``(batch, mels, time)`` → ``(batch, 1, time, mels)``.
+
+    Raises:
+        ValueError: features of another shape.
+    """
     if features.dim() != 3:
         raise ValueError(f"to_2d takes (batch, mels, time); this has the shape {tuple(features.shape)}")
     return features.transpose(1, 2).unsqueeze(1)
 
 
 def to_1d(picture: Tensor) -> Tensor:
-    """``(batch, 1, time, mels)`` as channels over time for 1D networks: ``(batch, mels, time)``. A view."""
+    """Features for 1D networks, as a view: ``(batch, 1, time, mels)`` → ``(batch, mels, time)``.
+
+    Raises:
+        ValueError: features of another shape.
+    """
     if picture.dim() != 4 or picture.shape[1] != 1:
         raise ValueError(f"to_1d takes (batch, 1, time, mels); this has the shape {tuple(picture.shape)}")
     return picture.squeeze(1).transpose(1, 2)
@@ -101,6 +122,9 @@ def mel_filterbank() -> Tensor:
 def bands_below(hz: float) -> int:
     """How many of the 80 bands lie wholly below a frequency: all that a recording at twice the rate can fill.
 
+    Args:
+        hz: the frequency.
+
     Example:
         >>> bands_below(8000), bands_below(4000)
         (80, 61)
@@ -109,7 +133,7 @@ def bands_below(hz: float) -> int:
 
 
 class LogMel(CausalModule):
-    """Samples to log-mel features, under the law of the layers: whole recordings, pieces, streams.
+    """Samples to log-mel features, under the contract of the layers: whole recordings, pieces, streams.
 
     The causal setting gives frame ``t`` the samples ``(t+1)·160−640 … (t+1)·160−1``: a frame is known when its
     hop is complete, and it never reads beyond. In the words of the layers that is the *block* convention.
@@ -154,7 +178,11 @@ class LogMel(CausalModule):
 
     @property
     def convention(self) -> Convention:
-        """Block. The centred setting keeps neither convention and says so."""
+        """Block.
+
+        Raises:
+            ValueError: the centred setting keeps neither convention.
+        """
         self._check_causal("keeps neither the strict nor the block convention")
         return super().convention
 

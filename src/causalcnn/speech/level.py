@@ -1,4 +1,4 @@
-"""How loud speech is: the level of a frame and of a clip, which frames speak, and a level that follows causally."""
+"""How loud speech is: the level of a frame and of a clip, which frames are speech, and a causal automatic gain."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def frame_level_db(features: Tensor) -> Tensor:
 
     The mean of the powers, not of the decibels: bands that a telephone has cut off then change it little.
 
+    Args:
+        features: log-mel in dB.
+
     Shape: ``(…, 80, time)`` → ``(…, time)``
     """
     return _db(_power(features))
 
 
 def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float = 40.0) -> Tensor:
-    """Which frames are speech and not silence: those within ``below_db`` of the loudest frame of their clip.
+    """A mask of the frames that are speech and no silence: those within ``below_db`` of the clip's loudest frame.
 
     It looks at the whole clip, so it is for scoring only: nothing that must be causal may use it.
 
     Args:
-        features: log-mel in dB. mask: which frames are real, ``(…, time)``; default: all.
-        below_db: how far below the loudest a frame may be.
+        features: log-mel in dB.
+        mask: which frames are real and no padding, ``(…, time)`` bool; default: all.
+        below_db: how far below the loudest frame speech may be.
 
     Shape: ``(…, 80, time)`` → ``(…, time)`` bool
 
@@ -53,38 +57,43 @@ def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """The level of a clip: the mean loudness of the frames within 30 dB of the loudest, as a level in dB.
 
-    A clip without frames has the level of digital silence.
+    A clip without frames has the level of digital silence, −100 dB.
+
+    Args:
+        features: log-mel in dB.
+        mask: which frames are real and no padding, ``(…, time)`` bool; default: all.
 
     Shape: ``(…, 80, time)`` → ``(…,)``
     """
     level = frame_level_db(features)
     loud = _within(level, mask, LOUD_BELOW_DB)
     mean = (_loudness(level) * loud).sum(-1) / loud.sum(-1)
-    return torch.where(loud.any(-1), _level_of(mean), FLOOR_DB)
+    return torch.where(loud.any(-1), _loudness_to_db(mean), FLOOR_DB)
 
 
 class RunningLevel(CausalModule):
-    """Brings speech to a level while it is heard: an automatic gain that knows the past only.
+    """Brings speech to a level while it arrives: an automatic gain that knows the past only.
 
     Every frame gets the gain ``to_db − level``, the same for its 80 bands. The level is an exponential mean of
-    the loudness of the frames that were loud enough: within 30 dB of the loudest that was heard lately, and not
+    the loudness of the frames that were loud enough: within 30 dB of the recent peak, and not
     below ``to_db − 50``. A pause does not move it, so noise is not drawn up in pauses.
 
     Before speech begins nothing is known, and the gain is 0 dB. It then grows with the evidence, with a share of
     ``n / (n + 5)`` after ``n`` loud frames: half of the correction is made in 50 ms, nine tenths in half a second.
     Speech that is more than 50 dB too quiet is taken for silence and left as it is.
 
-    A frame with NaN or infinity stays what it is and moves no other. It is no error here: one that stops the
-    whole sequence for a broken frame would know of that frame before it came. Corpora refuse such recordings.
+    A frame with NaN or infinity stays what it is and changes no other. It is no error here: an error would stop the
+    whole sequence, also the frames before the broken one. Corpora refuse such recordings.
 
     Args:
         to_db: the level that speech is brought to, usually ``level_db`` of the training corpus.
-        seconds: how long speech is remembered (the time constant, counted in loud frames).
+        seconds: the time constant of the mean, counted in loud frames.
 
     Shape: ``(batch, 80, time)`` in dB → the same
 
     Raises:
-        ValueError: features of another shape or no floating point; a level or a time that cannot be.
+        ValueError: features of another shape or no floating point; a level that is not finite; a time that is not
+            finite and positive.
 
     Example:
         >>> x = torch.full((1, 80, 500), -35.0)
@@ -97,17 +106,17 @@ class RunningLevel(CausalModule):
         if not math.isfinite(to_db):
             raise ValueError(f"to_db is {to_db}; it must be a level in dB, such as level_db of the training corpus")
         if not (math.isfinite(seconds) and seconds > 0):
-            raise ValueError(f"seconds is {seconds}; speech must be remembered for more than 0")
+            raise ValueError(f"seconds is {seconds}; the time constant must be finite and more than 0")
         self.to_db, self.seconds = to_db, seconds
 
     _PRIOR_FRAMES = 5.0
-    """Loud frames that the first guess, no gain, is worth."""
+    """As many loud frames must come before the gain is half of what they ask for."""
     _QUIETEST_PEAK_DB = -20.0
-    """Relative to ``to_db``: what the loudest frame heard lately is taken for where nothing loud was heard."""
+    """The recent peak is never taken for lower than this, relative to ``to_db``."""
     _FALL_DB = 0.02
-    """How much a frame the loudest is forgotten: 2 dB a second, or one loud knock would deafen it for good."""
+    """The recent peak falls by so much a frame, 2 dB a second; else after one loud knock nothing would count as loud."""
     _BLOCK = 128
-    """Frames that are worked out at once, as one triangular product."""
+    """Frames that are computed at once, as one triangular product."""
 
     @property
     def field(self) -> Field:
@@ -115,11 +124,11 @@ class RunningLevel(CausalModule):
         return Field.all_past()
 
     def extra_repr(self) -> str:
-        """Where to, and how slowly."""
+        """The level and the time constant."""
         return f"to {self.to_db:g} dB, {self.seconds:g} s"
 
     def initial_state(self, x: Tensor) -> Tensor:
-        """Nothing heard: the recent peak, the sum of loudnesses and the number of loud frames, ``(batch, 3)``."""
+        """No frame yet: the recent peak, the sum of loudnesses and the number of loud frames, ``(batch, 3)``."""
         state = x.new_zeros(len(x), 3)
         state[:, 0] = self.to_db + self._QUIETEST_PEAK_DB
         return state
@@ -139,20 +148,22 @@ class RunningLevel(CausalModule):
         level = _db(torch.where(torch.isfinite(power), power, 0))  # one broken frame must not deafen it for good
         peak = self._peaks(level, state[:, :1])
         loud = (level >= peak - LOUD_BELOW_DB).to(x.dtype)
-        # An exponential mean that stands still in pauses: a frame fades by the number of loud frames after it.
-        heard = torch.cat([torch.zeros_like(loud[:, :1]), loud.cumsum(1)], dim=1)
-        age = heard[:, 1:, None] - heard[:, None, :]
-        # Column 0 is what was heard before this piece; column i + 1 is its frame i. Only the past counts.
+        # An exponential mean that stands still in pauses: a frame's weight falls with the loud frames after it.
+        loud_so_far = torch.cat([torch.zeros_like(loud[:, :1]), loud.cumsum(1)], dim=1)
+        age = loud_so_far[:, 1:, None] - loud_so_far[:, None, :]
+        # Column 0 stands for all before this piece; column i + 1 is its frame i. Only the past counts.
         fade = torch.exp(-age.clamp(min=0) / (self.seconds * FRAMES_PER_SECOND)).tril(1)
         total = (fade * torch.cat([state[:, 1:2], loud * _loudness(level)], dim=1)[:, None]).sum(2)
         count = (fade * torch.cat([state[:, 2:], loud], dim=1)[:, None]).sum(2)
         tiny = 1e-20
-        correction = (self.to_db - _level_of((total + tiny) / (count + tiny))) * count / (count + self._PRIOR_FRAMES)
+        correction = (
+            (self.to_db - _loudness_to_db((total + tiny) / (count + tiny))) * count / (count + self._PRIOR_FRAMES)
+        )
         state = torch.stack([peak, total, count], dim=2)[:, -1] if x.shape[2] else state
         return x + correction[:, None], state
 
     def _peaks(self, level: Tensor, before: Tensor) -> Tensor:
-        """The loudest frame heard lately, at every frame: it falls slowly, and never below what speech has."""
+        """The recent peak at every frame, ``(batch, time)``: it falls slowly, and never below its lowest value."""
         ramp = self._FALL_DB * torch.arange(level.shape[1] + 1, device=level.device, dtype=level.dtype)
         peaks = (torch.cat([before, level], dim=1) + ramp).cummax(1).values - ramp
         return peaks[:, 1:].clamp(min=self.to_db + self._QUIETEST_PEAK_DB)
@@ -181,6 +192,6 @@ def _loudness(level: Tensor) -> Tensor:
     return (level * (LOUDNESS_EXPONENT * math.log(10) / 10)).exp()
 
 
-def _level_of(loudness: Tensor) -> Tensor:
+def _loudness_to_db(loudness: Tensor) -> Tensor:
     """The level in dB that has this loudness."""
     return torch.log10(loudness) * (10 / LOUDNESS_EXPONENT)

@@ -17,13 +17,16 @@ class MinMaxBins(nn.Module):
     end changes the bins of its first frame. It is here to be compared with, and for recordings that lie on a disk.
     Causal ways are :class:`UniformBins`, with a range known beforehand, and :class:`RunningBins`.
 
-    A decoder needs the two ends beside the indices, two numbers a recording. A constant recording, digital silence
-    for example, has index 0 throughout and comes back exactly.
+    A decoder needs the two ends of the range beside the indices. A constant recording, digital silence for example,
+    has index 0 throughout and comes back exactly.
 
     Args:
-        bits: 1 to 16.
+        bits: the logarithm of the number of bins, 1 to 16.
 
     Shape: ``(batch, 80, time)`` in dB, one recording a row → the same, rounded to the centres of the bins
+
+    Raises:
+        ValueError: bits that are not a whole number from 1 to 16.
 
     Example:
         >>> x = torch.tensor([[[-100.0, -20.0, 0.0]]])
@@ -38,15 +41,21 @@ class MinMaxBins(nn.Module):
         self.bits = bits
 
     def extra_repr(self) -> str:
-        """How many bits."""
+        """The bits."""
         return f"bits={self.bits}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode and decode: what is left of the recordings."""
+        """Encode and decode: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins."""
         return self._values(*self._indices(x)).to(x.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
+        """The bins of recordings.
+
+        Args:
+            x: dB, ``(batch, 80, time)``, one recording a row.
+
+        Returns:
+            Indices, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
 
         Raises:
             ValueError: NaN or infinity, which leave a recording without a range; no frames; no floating point.
@@ -63,7 +72,15 @@ class MinMaxBins(nn.Module):
         return self._indices(x)
 
     def decode(self, indices: Tensor, ends: Tensor) -> Tensor:
-        """Indices and ends, as :meth:`encode` gives them, to the centres of the bins in dB."""
+        """Indices and ends, as :meth:`encode` gives them, to the centres of the bins in dB.
+
+        Args:
+            indices: whole numbers from 0 to ``2**bits - 1``, ``(batch, 80, time)``.
+            ends: the two ends of every row's range in dB, ``(batch, 2)``.
+
+        Raises:
+            ValueError: indices that are no integers or out of range; ends of another shape.
+        """
         check_indices(indices, 2**self.bits)
         if ends.shape != (indices.shape[0], 2):
             raise ValueError(f"the ends have the shape {tuple(ends.shape)}; it must be {(indices.shape[0], 2)}")

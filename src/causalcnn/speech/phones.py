@@ -7,7 +7,7 @@ PHONES = (
     *("AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH", "IH", "IY", "JH"),
     *("K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH", "UW", "V", "W", "Y", "Z", "ZH"),
 )
-"""``SIL`` and the 39 phones; a phone's place in this tuple is its class in the chapters' probes."""
+"""``SIL`` and the 39 phones; a phone's index in this tuple is its class in the chapters' probes."""
 
 _ARPABET = {
     "p": "P", "b": "B", "t": "T", "t#": "T", "t2": "T", "t[": "T", "d": "D", "k": "K", "x": "K", "g": "G",
@@ -27,6 +27,9 @@ def arpabet(mnemonic: str) -> str:
 
     A vowel coloured by r (``"A@"`` in "car") is one sound in espeak-ng and gets the vowel's phone, ``"AA"``;
     a syllabic l (``"@L"`` in "people") gets ``"L"``.
+
+    Args:
+        mnemonic: as espeak-ng reports it, for example ``"'eI"``.
 
     Raises:
         ValueError: the mnemonic is in no table, so that no label is ever guessed.

@@ -16,7 +16,7 @@ from causalcnn.speech.front_end import RATE_HZ
 from causalcnn.speech.utterance import Utterance
 
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-"""What an MP3 can hold."""
+"""The rates that an MP3 can hold, in samples a second."""
 
 _FIGURE = "margin:.6rem 0;max-width:30rem;display:block"
 _ROW = "display:flex;flex-wrap:wrap;align-items:flex-end;gap:.2rem 1.5rem;margin:.4rem 0"
@@ -31,7 +31,7 @@ class Player:
     Attributes:
         title: what the reader sees above it and a screen reader says.
         mp3: the compressed sound.
-        seconds: its duration.
+        seconds: its duration, in seconds.
         source: where the sound comes from, with its licence; shown below the title.
     """
 
@@ -42,7 +42,7 @@ class Player:
 
     @property
     def page_bytes(self) -> int:
-        """What this player adds to a page."""
+        """What this player adds to a page, in bytes."""
         return len(self._repr_html_().encode())
 
     def __repr__(self) -> str:
@@ -67,19 +67,23 @@ class Player:
 
 
 def _length(seconds: float, long: str, short: str) -> str:
-    """How long a sound lasts, in the unit that says something."""
+    """A duration in seconds, or in milliseconds where it is short."""
     return f"{seconds:.1f} {long}" if seconds >= 0.5 else f"{1000 * seconds:.0f} {short}"
 
 
 @dataclass(frozen=True)
 class Players:
-    """Sounds side by side, for comparing by ear; one below the other on a narrow page."""
+    """Sounds side by side, for comparing by ear; one below the other on a narrow page.
+
+    Attributes:
+        sounds: the players.
+    """
 
     sounds: tuple[Player, ...]
 
     @property
     def page_bytes(self) -> int:
-        """What these players add to a page."""
+        """What these players add to a page, in bytes."""
         return len(self._repr_html_().encode())
 
     def __repr__(self) -> str:
@@ -130,6 +134,9 @@ def players(sounds: Sequence[Player | Utterance] | dict[str, Utterance | ArrayLi
     Args:
         sounds: players or utterances, or a dict from titles to utterances or samples at 16 kHz.
 
+    Raises:
+        ValueError: no sounds; samples that :func:`player` refuses.
+
     Example:
         >>> from causalcnn.speech import players, synthesize
         >>> said = synthesize("Good morning.", speaker=1)
@@ -137,12 +144,12 @@ def players(sounds: Sequence[Player | Utterance] | dict[str, Utterance | ArrayLi
         2
     """
     if isinstance(sounds, dict):
-        made = [player(sound, title=title) for title, sound in sounds.items()]
+        all_players = [player(sound, title=title) for title, sound in sounds.items()]
     else:
-        made = [sound if isinstance(sound, Player) else player(sound) for sound in sounds]
-    if not made:
+        all_players = [sound if isinstance(sound, Player) else player(sound) for sound in sounds]
+    if not all_players:
         raise ValueError("there is nothing to play: the list is empty")
-    return Players(tuple(made))
+    return Players(tuple(all_players))
 
 
 def _playable(sound: ArrayLike, rate_hz: int) -> NDArray[np.float32]:

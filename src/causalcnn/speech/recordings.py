@@ -138,7 +138,7 @@ class AudioFolder(Sequence[Utterance]):
             yield file.relative_to(self.path).as_posix(), utterance
 
     def identity(self) -> str:
-        """What tells this folder from every other, and from itself with changed files (by size and date)."""
+        """The name under which its features are cached; it changes with the size or date of a file."""
         files = ((file.relative_to(self.path).as_posix(), file.stat()) for file in self.files)
         listed = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in files)
         digest = hashlib.sha256(listed.encode()).hexdigest()

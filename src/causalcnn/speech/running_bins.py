@@ -1,4 +1,4 @@
-"""Bins whose range follows what was decoded so far, so that a decoder follows it too, with nothing else to be sent."""
+"""Bins whose range depends on what was decoded so far: a decoder has it, too, and nothing else need be sent."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from causalcnn.speech.uniform_bins import UniformBins, check_features, check_ind
 __all__ = ["RunningBins"]
 
 GRID = 2**20
-"""Into how many parts the range is cut for the bookkeeping, whatever its bits: the state is a whole number of them."""
+"""The state counts the range's offset in units of the range's width divided by this, whatever the bits."""
 
 HIGHEST_DB = 100.0
-"""How far above its start the range may climb: louder than any microphone, but an infinity must not carry it off."""
+"""The range rises at most so far above its start: louder than any microphone, and infinities cannot move it further."""
 
 
 class RunningBins(CausalModule):
-    """Bins with a range that moves with the speaker: up at once, down slowly, by what has been decoded already.
+    """Bins with a range that follows the speaker's level: up at once, down slowly, by what has been decoded already.
 
     A frame's bins are those of a :class:`UniformBins`, moved up or down by ``offset``. After every frame
 
@@ -32,14 +32,13 @@ class RunningBins(CausalModule):
     - else it falls by ``fall_db_per_second`` if anything of the frame lies in the upper half of the range;
     - else it stays: a pause, or silence before the first word, moves nothing.
 
-    These rules look at indices and at nothing else. So the decoder has the range without being sent it: it makes the
-    same steps, in whole numbers, on any machine. What jumps ``d`` dB above the range is cut off for
-    ``ceil(d / rise_db)`` frames. Speech so quiet that none of it reaches the upper half is left where it is.
+    These rules depend on the indices only. So the decoder computes the same range without being sent it, in whole
+    numbers, the same on any machine. A value that jumps ``d`` dB above the range is clipped for ``ceil(d / rise_db)``
+    frames. Speech so quiet that none of it reaches the upper half does not move the range.
 
-    Frames come in pieces of any length, see ``step`` for what is left of the values, ``encode_step`` and
-    ``decode_step`` for the two halves; their states are equal at every cut. Rounding has no gradient, so none passes.
-    :func:`~causalcnn.check_contract` proves it causal; :func:`~causalcnn.audit` cannot follow decisions that depend
-    on data, and says *unknown*.
+    ``step`` encodes and decodes; ``encode_step`` and ``decode_step`` are its two halves, and their states are equal at
+    every cut. Rounding has no gradient, so none passes. :func:`~causalcnn.check_contract` proves it causal;
+    :func:`~causalcnn.audit` cannot follow decisions that depend on data, and says *unknown*.
 
     Args:
         bins: the range at the start, its width and the number of bins.
@@ -51,7 +50,8 @@ class RunningBins(CausalModule):
     Shape: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins
 
     Raises:
-        ValueError: NaN, which is in no bin; features of another shape or no floating point; numbers that cannot be.
+        ValueError: NaN, which is in no bin; features of another shape or no floating point; a limit that is no whole
+            number of at least 0; a rise that is not positive or wider than the range; a fall that is negative.
 
     Example:
         >>> running = RunningBins(UniformBins(-70.0, 20.0))
@@ -87,10 +87,14 @@ class RunningBins(CausalModule):
 
     @classmethod
     def fitted(cls, corpus: Iterable[Tensor], bits: int = 8) -> RunningBins:
-        """The range of a training corpus to start with, and how crowded its top bin gets in one frame of a thousand.
+        """The range of a training corpus at the start, and a limit that one of its frames in a thousand exceeds.
 
         Args:
-            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB ``(80, time)``. bits: of the bins.
+            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB ``(80, time)``.
+            bits: of the bins.
+
+        Raises:
+            ValueError: see :meth:`UniformBins.fitted`.
         """
         clips = corpus if isinstance(corpus, list | tuple) or hasattr(corpus, "clips") else list(corpus)
         bins = UniformBins.fitted(clips, bits)
@@ -104,7 +108,7 @@ class RunningBins(CausalModule):
         return Field.all_past()
 
     def extra_repr(self) -> str:
-        """Where it starts, and how it moves."""
+        """The range at the start, and how it moves."""
         return (
             f"{self.bins}, top_bin_limit={self.top_bin_limit}, +{self.rise_db:g} dB, −{self.fall_db_per_second:g} dB/s"
         )
@@ -118,33 +122,41 @@ class RunningBins(CausalModule):
         return torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
 
     def offset_db(self, state: Tensor) -> Tensor:
-        """How far the range of the next frame has moved from its start, ``(batch,)`` in dB."""
+        """How far the range of the next frame is from its start, ``(batch,)`` in dB.
+
+        Args:
+            state: as ``step`` gives it.
+        """
         return state[:, 0] * ((self.bins.high_db - self.bins.low_db) / GRID)
 
     # ------------------------------------------------------------------ pieces
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left of the next frames, any number of them, and the new state; pure."""
+        """The next frames, any number of them, encoded and decoded; and the new state. Pure."""
         indices, offsets = self._encode(x, state)
         return self._values(indices, offsets).to(x.dtype), offsets[:, -1:]
 
     def encode_step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The indices of the next frames, int64 in the shape of ``x``, and the new state; pure."""
+        """The bin indices of the next frames, int64 in the shape of ``x``; and the new state. Pure."""
         indices, offsets = self._encode(x, state)
         return indices, offsets[:, -1:]
 
     def decode_step(self, indices: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The values of the next frames in dB, float32, and the new state, which is the encoder's; pure."""
+        """The values of the next frames in dB, float32; and the new state, equal to the encoder's. Pure.
+
+        Raises:
+            ValueError: indices that are no integers or out of range, or of another shape than ``(batch, 80, time)``.
+        """
         check_indices(indices, self.bins.num_bins)
         self._check_shape(indices)
         offsets = self._offsets(indices * self._width, state, moving=False)
         return self._values(indices, offsets), offsets[:, -1:]
 
     def encode(self, x: Tensor) -> Tensor:
-        """The indices of whole recordings, ``(batch, 80, time)`` int64."""
+        """The bin indices of whole recordings, ``(batch, 80, time)`` int64."""
         return self.encode_step(x, self.initial_state(x))[0]
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The values of whole recordings in dB, ``(batch, 80, time)``, from nothing but their indices."""
+        """The values of whole recordings in dB, ``(batch, 80, time)``, from their bin indices alone."""
         return self.decode_step(indices, self.initial_state(indices))[0]
 
     # ------------------------------------------------------------------ how it is done

@@ -1,4 +1,4 @@
-"""Sentences to say: plain English, made from own word lists, so that no text is anybody else's."""
+"""Sentences to synthesize: plain English, made from own word lists, so that no text is anybody else's."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ _LINKS = (" because", " while", ", although", ", and", ", but", " until", ", so"
 
 
 def random_sentence(draw: np.random.Generator) -> str:
-    """One sentence, drawn from templates and word lists; the same generator state gives the same sentence.
+    """One sentence, drawn from templates and word lists; the same state of the generator gives the same sentence.
+
+    Args:
+        draw: the generator of random numbers; its state moves on.
 
     Example:
         >>> random_sentence(np.random.default_rng(0)) == random_sentence(np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Speakers that nobody is: voices drawn from a few parameters, the same for the same number everywhere."""
+"""Invented speakers: voices drawn from a few parameters, the same for the same number everywhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Speaker:
     """A voice: length of the vocal tract, pitch, colour and pace.
 
     Attributes:
-        name: ``"s0007"``.
+        name: ``"s0007"`` for number 7.
         female: whether pitch and vocal tract were drawn from a female range.
         pitch_hz: its lowest pitch.
         words_per_minute: its usual pace.
-        definition: the same as a voice file of espeak-ng.
+        definition: the text of espeak-ng's voice file for it.
     """
 
     name: str
@@ -41,6 +41,12 @@ def get_speaker(number: int) -> Speaker:
 
     Flutter and roughness stay 0: their counters in espeak-ng are never reset, so that a voice that used them
     would depend on what was said before.
+
+    Args:
+        number: 0 … 9999.
+
+    Raises:
+        ValueError: another number.
     """
     if not 0 <= number < 10_000:
         raise ValueError(f"there is no speaker {number}; numbers go from 0 to 9999")

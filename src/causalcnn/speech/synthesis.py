@@ -16,19 +16,24 @@ from causalcnn.speech.speakers import Speaker, get_speaker
 from causalcnn.speech.utterance import Span, Utterance
 
 SOURCE = "synthesised by espeak-ng, a parametric voice of causalcnn"
-"""What embedded speech says about where it comes from."""
+"""The ``source`` of embedded speech."""
 
 
 def synthesize(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: float | None = None) -> Utterance:
-    """One sentence, spoken by an embedded speaker, with every phone and word.
+    """A text, spoken by an embedded speaker, with every phone and word.
 
     Args:
         text: plain English.
         speaker: number of the speaker, 0 … 9999; even numbers have a lower, odd ones a higher voice.
-        seed: 0 speaks at the speaker's usual pace; any other seed draws the pace around it.
+        seed: 0 for the speaker's usual pace; any other seed draws the pace around it.
         words_per_minute: the pace itself, instead.
 
+    Returns:
+        16,000 Hz, mono, with phones and words; the same arguments give the same samples on one platform.
+
     Raises:
+        ValueError: a text without words; no speaker has this number.
+        RuntimeError: espeak-ng refused the text, or its worker process died twice.
         ImportError: without the extra ``speech``.
 
     Example:
@@ -43,7 +48,7 @@ def synthesize(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: 
 
 
 def _synthesize_voice(text: str, voice: Speaker, words_per_minute: float | None = None) -> Utterance:
-    """What ``voice`` says, at 16 kHz, quantised to 16 bits as a file would hold it."""
+    """A text spoken by ``voice``, at 16 kHz, in steps of 16 bits as a file would hold it."""
     raw = espeak_synthesize(text, voice, words_per_minute)
     samples = _to_rate(raw)
     scale = RATE_HZ / raw.rate_hz

@@ -1,4 +1,4 @@
-"""Spectrograms in whole numbers: every value in dB becomes the number of a bin."""
+"""Spectrograms in whole numbers: every value in dB becomes the index of a bin in a fixed range."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ from causalcnn.speech.front_end import FLOOR_DB
 __all__ = ["UniformBins"]
 
 SPAN_DB = 90.0
-"""How far below the loudest of a corpus its range ends: what a recording of 16 bits can hold, and more than a listener
-hears in a room. Below it lies digital silence, which is then the lowest bin."""
+"""The width of a corpus's range, down from its loudest values: what a recording of 16 bits can hold, and more than a
+listener hears in a room. Digital silence lies below it, and so in the lowest bin."""
 
 LOUDEST_SHARE = 0.9999
 """The share of a corpus's values that lie below the upper end of its range: a rare click is not what sets it."""
 
 MOST_BITS = 16
-"""Bins are then far finer than what float32 features say."""
+"""With so many bits, bins are far finer than the precision of float32 features."""
 
 
 @dataclass(frozen=True)
 class UniformBins:
     """``2**bits`` equal bins over a range in dB that is known before a recording begins.
 
-    Bin ``n`` holds ``low_db + n·step_db`` up to the next bin's beginning, and stands for its centre: what lies in the
-    range comes back within half a step. What lies outside goes to the nearest bin, the first or the last, infinities
-    too (−∞ dB is no power at all). The range of a training corpus is found by :meth:`fitted`.
+    Bin ``n`` holds the values from ``low_db + n·step_db`` up to the next bin's beginning, and is decoded as its centre:
+    a value in the range comes back within half a step. A value outside goes to the nearest bin, the first or the last,
+    infinities too (−∞ dB is no power at all). The range of a training corpus is found by :meth:`fitted`.
 
     A bin index of ``b`` bits is the one of 8 bits, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> 8 - b``.
 
     Args:
-        low_db, high_db: the ends of the range. bits: 1 to 16.
+        low_db: the lower end of the range, in dB.
+        high_db: its upper end, in dB.
+        bits: the logarithm of the number of bins, 1 to 16.
 
     Raises:
-        ValueError: a range that is empty or not finite; bits that cannot be.
+        ValueError: a range that is empty or not finite; bits that are not a whole number from 1 to 16.
 
     Example:
         >>> bins = UniformBins(-70.0, 20.0, bits=8)
@@ -63,17 +65,18 @@ class UniformBins:
 
     @classmethod
     def fitted(cls, corpus: Iterable[Tensor], bits: int = 8, *, span_db: float = SPAN_DB) -> UniformBins:
-        """The range of a training corpus: up to where 99.99 % of its values lie, from ``span_db`` below that.
+        """Bins for a training corpus: 99.99 % of its values lie below their upper end.
 
         The upper end is rounded up to 0.1 dB; the lower is never below digital silence, −100 dB. The order of the
         clips does not matter, and a corpus larger than memory is read one clip at a time.
 
         Args:
             corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB.
-            bits: of the bins. span_db: from the upper end to the lower.
+            bits: of the bins.
+            span_db: the width of the range.
 
         Raises:
-            ValueError: no values; values that are not finite; nothing but digital silence.
+            ValueError: no values; values that are not finite; nothing but digital silence; a span that is not positive.
         """
         if not (math.isfinite(span_db) and span_db > 0):
             raise ValueError(f"span_db is {span_db}; a range needs more than 0 dB")
@@ -98,19 +101,22 @@ class UniformBins:
 
     @property
     def num_bins(self) -> int:
-        """How many bins there are: ``2**bits``."""
+        """The number of bins, ``2**bits``."""
         return 2**self.bits
 
     @property
     def step_db(self) -> float:
-        """The width of a bin."""
+        """The width of a bin, in dB."""
         return (self.high_db - self.low_db) / self.num_bins
 
     def coarser(self, bits: int) -> UniformBins:
-        """The same range in fewer bins, each of ``2**(self.bits - bits)`` of ours.
+        """The same range in fewer bins, each made of ``2**(self.bits - bits)`` of these.
+
+        Args:
+            bits: 1 to ``self.bits``.
 
         Raises:
-            ValueError: more bits than ours; finer bins cannot be had from coarser ones.
+            ValueError: more bits than these bins have.
         """
         check_bits(bits)
         if bits > self.bits:
@@ -118,9 +124,10 @@ class UniformBins:
         return replace(self, bits=bits)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Values in dB, of any shape, to the numbers of their bins: int64, 0 to ``bins - 1``.
+        """Values in dB, of any shape, to the indices of their bins: int64, 0 to ``num_bins - 1``.
 
-        Computed in float32 at least, also for features of half precision.
+        Args:
+            features: floating point; computed in float32 at least.
 
         Raises:
             ValueError: NaN, which is in no bin; features that are no floating point.
@@ -137,7 +144,10 @@ class UniformBins:
         return (share * self.num_bins).long().clamp(max=self.num_bins - 1)
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The numbers of bins, of any shape, to the centres of the bins in dB, float32.
+        """The indices of bins, of any shape, to the centres of the bins in dB, float32.
+
+        Args:
+            indices: 0 to ``num_bins - 1``.
 
         Raises:
             ValueError: indices that are no integers, or below 0, or beyond the last bin.
@@ -147,20 +157,20 @@ class UniformBins:
 
 
 def check_bits(bits: int) -> None:
-    """Raise where there cannot be so many bits."""
+    """Raise a ValueError unless ``bits`` is a whole number from 1 to 16."""
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= MOST_BITS:
         raise ValueError(f"bits is {bits!r}; it must be a whole number from 1 to {MOST_BITS}")
 
 
 def check_features(features: Tensor) -> None:
-    """Raise where these are no values in dB."""
+    """Raise a ValueError unless ``features`` is a floating point tensor."""
     if not isinstance(features, Tensor) or not features.is_floating_point():
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"the features are {kind}; they must be a floating point tensor in dB")
 
 
 def check_indices(indices: Tensor, bins: int) -> None:
-    """Raise where these are no indices of so many bins."""
+    """Raise a ValueError unless ``indices`` are whole numbers from 0 to ``bins - 1``."""
     if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.dtype in (torch.bool, torch.complex64):
         kind = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
         raise ValueError(f"the indices are {kind}; they must be whole numbers, as encode() gives them")

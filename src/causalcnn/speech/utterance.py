@@ -1,4 +1,4 @@
-"""A piece of speech with what is known about it: who, which words, which phones, when."""
+"""A piece of speech with what is known about it: its speaker, and when which words and phones are spoken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Span:
-    """A label on the samples ``start … end−1``."""
+    """A label on the samples ``start … end−1``.
+
+    Attributes:
+        label: a phone or a word, for example.
+        start: its first sample.
+        end: the sample after its last one.
+    """
 
     label: str
     start: int
@@ -54,7 +60,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration, in seconds."""
         return len(self.samples) / self.rate_hz
 
     def tensor(self) -> Any:
@@ -64,7 +70,15 @@ class Utterance:
         return torch.from_numpy(np.array(self.samples, dtype=np.float32))[None]
 
     def excerpt(self, start_seconds: float, end_seconds: float) -> Utterance:
-        """A part of it, labels moved and clipped along; the text is that of the words that remain."""
+        """A part of it; labels are shifted and clipped, the text is that of the words that remain.
+
+        Args:
+            start_seconds: where it begins; before the recording counts as its beginning.
+            end_seconds: where it ends; after the recording counts as its end.
+
+        Raises:
+            ValueError: nothing of the recording is left.
+        """
         start = max(0, round(start_seconds * self.rate_hz))
         end = min(len(self.samples), round(end_seconds * self.rate_hz))
         if not start < end:
@@ -78,11 +92,22 @@ class Utterance:
         )
 
     def phone_labels(self, convention: FrontEndConvention = "causal") -> list[str]:
-        """One phone for every frame of the front end: the one at the centre of the frame's window."""
+        """One phone for every frame of the front end: the one at the centre of the frame's window.
+
+        Args:
+            convention: of the front end, ``"causal"`` or ``"centered"``.
+        """
         return frame_labels(self.phones, len(self.samples), convention, rate_hz=self.rate_hz, outside="SIL")
 
     def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
-        """For every frame of the front end, whether somebody speaks at the centre of its window: ``(frames,)``."""
+        """For every frame of the front end, whether somebody speaks at the centre of its window: ``(frames,)`` bool.
+
+        Args:
+            convention: of the front end, ``"causal"`` or ``"centered"``.
+
+        Raises:
+            ValueError: no phones are known.
+        """
         if not self.phones:
             raise ValueError("voice activity follows from the phones, and of this utterance no phones are known")
         return np.array([label != "SIL" for label in self.phone_labels(convention)], dtype=bool)
@@ -101,10 +126,12 @@ def frame_labels(
     Args:
         spans: labelled samples, in order, not overlapping.
         samples: length of the recording, in samples at ``rate_hz``.
+        convention: of the front end, ``"causal"`` or ``"centered"``.
+        rate_hz: samples a second.
         outside: the label where no span is, also before the recording begins.
 
     Returns:
-        One label for each of the ``num_frames(samples)`` frames.
+        One label for each of the ``num_frames(samples, convention)`` frames.
     """
     ordered = sorted(spans, key=lambda span: span.start)
     starts = np.array([span.start for span in ordered], dtype=np.int64)

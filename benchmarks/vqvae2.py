@@ -99,10 +99,10 @@ def _wait(device: torch.device) -> None:
 def grid(config: VQVAE2Config, device: torch.device, rounds: int, plain: bool = False) -> dict[str, Any]:
     """Training frames a second for every mode, its ratio to plain fp32, and on a GPU the peak of memory."""
     torch.manual_seed(0)
-    causal, twin, batch = CausalVQVAE2(config), VQVAE2(config), batch_on(device)
+    causal, centered, batch = CausalVQVAE2(config), VQVAE2(config), batch_on(device)
     slow_bf16 = device.type == "cpu" and not cpu_has_bf16()
     # What being causal costs is a few percent, so the pair has more rounds, and nothing else between them.
-    pair = {"fp32": training_step(causal, batch), "fp32, non-causal twin": training_step(twin, batch)}
+    pair = {"fp32": training_step(causal, batch), "fp32, non-causal twin": training_step(centered, batch)}
     table = rows(pair, batch, 3 * rounds)
     if plain:
         return table

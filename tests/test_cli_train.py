@@ -17,7 +17,7 @@ from causalcnn.models import load_model
 from causalcnn.training import Interrupted, loop
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "book" / "checkpoints"
-SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "codes=16", "--set", "code_dim=8"]
+SMALL = ["--rows", "2", "--frames", "16", "--set", "channels=8", "--set", "num_codes=16", "--set", "code_dim=8"]
 SPEECH = ["--seconds-of-speech", "6", "--speakers", "2"]
 
 

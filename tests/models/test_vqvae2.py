@@ -1,4 +1,4 @@
-"""The causal VQ-VAE-2: the law for the whole model, codes in and sound out, its fields, its twin."""
+"""The causal VQ-VAE-2: the contract for the whole model, codes in and frames out, its fields, its non-causal form."""
 
 import copy
 import shutil
@@ -13,7 +13,7 @@ from causalcnn.causality import Verdict, linearized_copy
 from causalcnn.models import MODELS, VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
 from causalcnn.speech import Batch
 
-SMALL = VQVAE2Config(channels=6, residual_channels=4, residual_blocks=1, code_dim=4, codes=16, mels=16)
+SMALL = VQVAE2Config(channels=6, residual_channels=4, residual_blocks=1, code_dim=4, num_codes=16, mels=16)
 
 
 def speech_like(frames=20, batch=2, mels=16, seed=0, dtype=torch.float64):
@@ -36,7 +36,7 @@ def model():
     return model.double().eval()
 
 
-def test_the_whole_model_keeps_the_law(model):
+def test_the_whole_model_keeps_the_contract(model):
     report = check_contract(model, speech_like(13))
     assert report.field.lookahead == 0
 
@@ -93,21 +93,52 @@ def test_declared_fields_of_the_codes_are_the_measured_ones(model, level):
     assert read == set(field.inputs_of(15))
 
 
-def test_audit_certifies_it_and_finds_the_twin(model):
+def test_audit_certifies_it_and_finds_the_centered_windows(model):
     example = (1, 1, 24, 16)
     report = audit(model, example)
     assert report.passed, report
     assert report.verdict is Verdict.CAUSAL
-    twin = VQVAE2(SMALL)
-    twin.load_state_dict(rename(model, twin))
-    assert audit(twin.double().eval(), example).verdict is not Verdict.CAUSAL
+    centered = VQVAE2(SMALL)
+    centered.load_state_dict(rename(model, centered))
+    report = audit(centered.double().eval(), example)
+    assert report.verdict is not Verdict.CAUSAL
+    assert report.culprit.startswith("encoder_bottom.4")
 
 
-def rename(model: nn.Module, twin: nn.Module) -> dict:
-    """The causal model's weights under the names of the twin: same order, same shapes."""
-    ours, theirs = model.state_dict(), twin.state_dict()
+def rename(model: nn.Module, centered: nn.Module) -> dict:
+    """The causal model's weights under the names of the non-causal one: same order, same shapes."""
+    ours, theirs = model.state_dict(), centered.state_dict()
     assert [v.shape for v in ours.values()] == [v.shape for v in theirs.values()]
     return dict(zip(theirs, ours.values(), strict=True))
+
+
+def test_the_parts_have_names(model):
+    parts = [name for name, _ in model.named_children()]
+    assert parts == [
+        "encoder_bottom", "encoder_top", "quantize_top", "hint",
+        "project_bottom", "quantize_bottom", "upsample_top", "decoder",
+    ]  # fmt: skip
+    assert {key.split(".")[0] for key in model.state_dict()} == set(parts)
+
+
+def test_a_receiver_that_hears_the_codes_only_makes_its_own_state(model):
+    x = speech_like(6)
+    codes = model.encode(x)
+    stream = model.stream()
+    frames = [stream.decode(Codes(codes.top[:, t : t + 1], codes.bottom[:, t : t + 1])) for t in range(6)]
+    torch.testing.assert_close(torch.cat(frames, 2), model.decode(codes), rtol=1e-12, atol=1e-9)
+    with pytest.raises(ValueError, match="2 rows, the input has 1"):
+        stream.decode(model.encode(x[:1]))
+
+
+def test_encoding_in_training_moves_no_codebook(model):
+    learning = copy.deepcopy(model).train()
+    before = copy.deepcopy(learning.state_dict())
+    x = speech_like(5)
+    learning.encode(x)
+    learning.encode_step(x, learning.initial_state(x))
+    learning.stream()(x)
+    assert all(torch.equal(value, before[name]) for name, value in learning.state_dict().items())
 
 
 def test_padding_changes_no_real_frame_and_no_codebook(model):
@@ -185,7 +216,7 @@ def test_the_names_in_cards():
     assert MODELS["vqvae2"] is CausalVQVAE2
     assert MODELS["vqvae2-noncausal"] is VQVAE2
     config = VQVAE2Config.base()
-    assert (config.channels, config.residual_channels, config.codes, config.code_dim) == (128, 32, 512, 64)
+    assert (config.channels, config.residual_channels, config.num_codes, config.code_dim) == (128, 32, 512, 64)
     assert CausalVQVAE2.Config is VQVAE2Config
 
 
@@ -203,26 +234,26 @@ def test_compiled_equals_eager():
     batches = [replace(batch, features=batch.features.double()) for batch in map(batch_of, (20,) * 4, (3,) * 4)]
     batches = [replace(batch, features=batch.features + 3 * i) for i, batch in enumerate(batches)]
     eager.loss(batches[0])  # the codebooks start by k-means, which decides in Python
-    twin = copy.deepcopy(eager)
-    compiled = torch.compile(lambda batch: twin.loss(batch)[0])
+    other = copy.deepcopy(eager)
+    compiled = torch.compile(lambda batch: other.loss(batch)[0])
     for batch in batches[1:]:
         results = []
-        for model, run in ((eager, lambda batch: eager.loss(batch)[0]), (twin, compiled)):
+        for model, run in ((eager, lambda batch: eager.loss(batch)[0]), (other, compiled)):
             model.zero_grad()
             loss = run(batch)
             loss.backward()
             results.append((loss.detach(), [p.grad for p in model.parameters()], list(model.buffers())))
         torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
     x = speech_like()
-    torch.testing.assert_close(torch.compile(twin.eval())(x), eager.eval()(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(torch.compile(other.eval())(x), eager.eval()(x), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_codes_in_half_precision(model, kind):
     half = copy.deepcopy(model).to(kind)
-    assert half.top_quantiser.codebook.dtype.itemsize >= 4  # a codebook stays exact enough to move
+    assert half.quantize_top.codebook.dtype.itemsize >= 4  # a codebook stays exact enough to move
     seen = []
-    for part in half.parts:
+    for part in half.children():
         part.register_forward_pre_hook(lambda layer, given: seen.append(given[0].dtype))
     x = speech_like(9, dtype=kind)
     codes = half.encode(x)
@@ -234,7 +265,7 @@ def test_codes_in_half_precision(model, kind):
 
 def test_a_stream_takes_its_own_rows_only(model):
     stream = model.stream()
-    stream.encode(speech_like(4)[:1].expand(3, -1, -1, -1))
+    stream.encode(speech_like(4, batch=3))
     with pytest.raises(ValueError, match="3 rows, the input has 2"):
         stream.encode(speech_like(4))
     with pytest.raises(ValueError, match="3 rows, the input has 2"):

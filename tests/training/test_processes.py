@@ -92,7 +92,7 @@ def test_the_command_trains_a_model_with_codebooks_in_two_processes(tmp_path: Pa
     """On whatever device there is: the processes must join also where there is no GPU."""
     pytest.importorskip("espeakng_loader")
     words = shlex.split(
-        "causalcnn train vqvae2 --set channels=8 --set residual_channels=4 --set codes=16 --budget '4 steps' "
+        "causalcnn train vqvae2 --set channels=8 --set residual_channels=4 --set num_codes=16 --budget '4 steps' "
         "--rows 4 --frames 32 --seconds-of-speech 20 --speakers 4 --out"
     )
     cards = []

@@ -24,6 +24,11 @@ __all__ = ["MODELS", "CheckpointError", "load_model", "model_files", "save_model
 MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
 """Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
 
+OLD_NAMES = (
+    "If it was written before 2026-11-29, it has names of then: "
+    "`python tools/convert_checkpoints.py FILE` in causalcnn's repository brings it up to date."
+)
+
 
 def model_files(path: str | Path) -> tuple[Path, Path]:
     """Where the weights and the card of a model are: ``path`` with the endings ``.safetensors`` and ``.json``."""
@@ -120,7 +125,9 @@ def load_model(
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{str(weights_file)!r} does not fit a {name!r} of its config: {error}") from None
+        raise CheckpointError(
+            f"{str(weights_file)!r} does not fit a {name!r} of its config: {error}\n{OLD_NAMES}"
+        ) from None
     return model.to(device or "cpu").eval(), card
 
 
@@ -140,7 +147,7 @@ def _config(model: Any, card: dict[str, Any], file: Path) -> Any:
     if foreign := [name for name in card["config"] if name not in known]:
         raise CheckpointError(
             f"{str(file)!r} has {', '.join(map(repr, foreign))} in its config, and {config.__name__} has not: it was "
-            f"written by causalcnn {card.get('causalcnn', '(unknown)')}; use that version, or train anew"
+            f"written by causalcnn {card.get('causalcnn', '(unknown)')}; use that version, or train anew. {OLD_NAMES}"
         )
     try:
         return config(**{name: _tuples(value) for name, value in card["config"].items()})

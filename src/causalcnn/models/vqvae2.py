@@ -1,36 +1,32 @@
-"""A hierarchical VQ-VAE over mel spectrograms that is causal in time: speech as 30 codes a frame, live.
+"""A hierarchical VQ-VAE over mel spectrograms: speech as 30 codes a frame, live where it is causal.
 
-Time is never strided: the code of a frame is there when the frame is. Frequency is: the bottom level has a cell
-for 4 mel bands, the top level for 8. The top is computed first; decoded, it is a hint for the bottom, so a bottom
-code reads what the top read *and* what that decoding reads of earlier tops: its field is the larger one.
+::
+
+    frame ─ encoder_bottom ─┬──────────────────────────────────── project_bottom ─ quantize_bottom ─┬─ decoder ─ frame
+                            └─ encoder_top ─ quantize_top ─┬─ hint ──────┘                          │
+                                                           └─ upsample_top ─────────────────────────┘
+
+Time is never strided: the codes of a frame are there when the frame is. Frequency is: a bottom code stands for 4 mel
+bands, a top code for 8. The top is computed first; decoded, it is a hint for the bottom, so a bottom code reads what
+its own encoder reads *and*, through the hint, what some top codes of now and before read: its field is the larger one.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.models.vqvae2_parts import (
-    CAUSAL,
-    CENTRED,
-    DECODER,
-    ENCODER_BOTTOM,
-    ENCODER_TOP,
-    HINT,
-    PROJECT_BOTTOM,
-    QUANTISER_BOTTOM,
-    QUANTISER_TOP,
-    UPSAMPLE,
-    VQVAE2Config,
-    make_parts,
-)
-from causalcnn.nn.base import CausalModule, State
-from causalcnn.nn.compose import Composite, CompositeStream, Run
+from causalcnn.nn.base import State
+from causalcnn.nn.blocks import ResidualBlock2d
+from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream
+from causalcnn.nn.conv import CausalConv2d
 from causalcnn.nn.quantise import Quantized, VectorQuantizer
+from causalcnn.nn.transpose import CausalConvTranspose2d
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch
@@ -39,155 +35,264 @@ __all__ = ["VQVAE2", "CausalVQVAE2", "Codes", "VQVAE2Config"]
 
 
 class Codes(NamedTuple):
-    """What is sent: ``top`` (batch, time, mels/8) and ``bottom`` (batch, time, mels/4), int64."""
+    """What is sent, int64: the indices of codewords.
+
+    Attributes:
+        top: ``(batch, time, mels/8)``.
+        bottom: ``(batch, time, mels/4)``.
+    """
 
     top: Tensor
     bottom: Tensor
 
 
-class _Wiring:
-    """How the parts work together: one text for whole sequences, pieces and streams, causal or not."""
+@dataclass(frozen=True)
+class VQVAE2Config:
+    """The sizes of the model.
 
-    name: ClassVar[str]
-    Config: ClassVar[type] = VQVAE2Config
-    config: VQVAE2Config
-    parts: nn.ModuleList
+    Attributes:
+        channels: of the hidden layers, even.
+        residual_channels: inside a residual block.
+        residual_blocks: of each of the two encoders, of the hint and of the decoder.
+        kernel_size: taps over time and over frequency, odd.
+        code_dim: numbers in a codeword.
+        num_codes: codewords in each of the two codebooks.
+        commitment: weight of the commitment loss.
+        decay: of the codebooks' moving averages.
+        mels: bands of a frame, a multiple of 8.
+        floor_db: values below it count as this much: nobody hears what lies there.
+        mean_db: subtracted before the first layer.
+        spread_db: divided by before the first layer.
 
-    def _check(self, x: Tensor) -> None:
-        if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels:
+    Raises:
+        ValueError: a size that cannot be.
+    """
+
+    channels: int = 128
+    residual_channels: int = 32
+    residual_blocks: int = 2
+    kernel_size: int = 3
+    code_dim: int = 64
+    num_codes: int = 512
+    commitment: float = 0.25
+    decay: float = 0.99
+    mels: int = 80
+    floor_db: float = -70.0
+    mean_db: float = -35.0
+    spread_db: float = 20.0
+
+    def __post_init__(self) -> None:
+        sizes = ("channels", "residual_channels", "residual_blocks", "kernel_size", "code_dim", "num_codes", "mels")
+        for name in sizes:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+        if self.mels % 8:
+            raise ValueError(f"mels is {self.mels}; it must be a multiple of 8, for a top code stands for 8 bands")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; it must be odd, so that it has a center")
+        if self.channels % 2:
             raise ValueError(
-                f"input has shape {tuple(x.shape)}; this model takes log-mel spectrograms in dB, "
-                f"(batch, 1, time, {self.config.mels}). causalcnn.speech.to_2d makes one of (batch, mels, time)."
+                f"channels is {self.channels}; it must be even, for the outermost layers have half of them"
             )
-        if not x.is_floating_point():
-            raise ValueError(f"input has dtype {x.dtype}; a spectrogram in dB is floating point")
+        if not self.spread_db > 0:
+            raise ValueError(f"spread_db is {self.spread_db}; it must be more than 0")
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        return (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
+    @property
+    def top_cells(self) -> int:
+        """Top codes of a frame."""
+        return self.mels // 8
 
-    def _encode(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
-        """The codewords of top and bottom; their codes are seen by whoever runs the quantisers."""
-        bottom = run(self._part(ENCODER_BOTTOM), self._normalise(x))
-        top = run(self._part(QUANTISER_TOP), run(self._part(ENCODER_TOP), bottom))
-        both = torch.cat([bottom, run(self._part(HINT), top)], dim=1)
-        return top, run(self._part(QUANTISER_BOTTOM), run(self._part(PROJECT_BOTTOM), both))
+    @property
+    def bottom_cells(self) -> int:
+        """Bottom codes of a frame."""
+        return self.mels // 4
+
+    @classmethod
+    def tiny(cls) -> VQVAE2Config:
+        """For a chapter on a CPU."""
+        return cls(channels=64, residual_channels=32, residual_blocks=1)
+
+    @classmethod
+    def base(cls) -> VQVAE2Config:
+        """The widths of the paper: 128 channels, 32 in a residual block, two blocks a stack."""
+        return cls()
+
+    def with_(self, **changes: Any) -> VQVAE2Config:
+        """A copy with some values changed."""
+        return replace(self, **changes)
+
+
+def _halve(in_channels: int, out_channels: int) -> CausalConv2d:
+    """Half as many frequency cells. It reads one frame for one frame, so it stands in both models."""
+    return CausalConv2d(in_channels, out_channels, (1, 4), stride=(1, 2), frequency_padding=1)
+
+
+class _CenteredConv2d(nn.Conv2d):
+    """A convolution that reads as many frames after the present one as before it."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+
+class _CenteredBlock(nn.Module):
+    """A :class:`ResidualBlock2d` that reads as many frames after the present one as before it."""
+
+    def __init__(self, channels: int, kernel_size: int, *, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(), _CenteredConv2d(channels, hidden, kernel_size), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+Run = Callable[[Any, Tensor], Tensor]
+"""``run(part, x)`` is the output of a part of the model for ``x``: all of a recording, or its next frames."""
+
+
+def _whole(part: nn.Module, x: Tensor) -> Tensor:
+    """How a part is run on a whole recording."""
+    return part(x)
+
+
+class VQVAE2(nn.Module):
+    """The VQ-VAE-2 on whole recordings, with windows centered on the present, which look ahead.
+
+    It is there for comparison; :class:`CausalVQVAE2` is the same network, built of causal layers.
+
+    Args:
+        config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
+
+    Shape:
+        log-mel spectrograms in dB ``(batch, 1, time, mels)`` → the same; between them ``mels/8`` top and ``mels/4``
+        bottom codes a frame.
+
+    Raises:
+        ValueError: an input or codes of another shape, a configuration that does not fit.
+
+    Source:
+        Razavi et al., VQ-VAE-2, arXiv 1906.00446, §3.1; strided over frequency only.
+    """
+
+    name: ClassVar[str] = "vqvae2-noncausal"
+    Config: ClassVar[type] = VQVAE2Config
+
+    # The causal model has other layers here, and is else the same.
+    _conv: ClassVar[type[nn.Module]] = _CenteredConv2d
+    _block: ClassVar[type[nn.Module]] = _CenteredBlock
+    _sequential: ClassVar[type[nn.Module]] = nn.Sequential
+
+    quantize_top: VectorQuantizer
+    quantize_bottom: VectorQuantizer
+
+    def __init__(self, config: VQVAE2Config | None = None) -> None:
+        super().__init__()
+        self.config = c = config or VQVAE2Config.tiny()
+        wide, narrow, code_dim = c.channels, c.channels // 2, c.code_dim
+
+        def conv(in_channels: int, out_channels: int) -> nn.Module:
+            return self._conv(in_channels, out_channels, c.kernel_size)
+
+        def stack() -> list[nn.Module]:
+            blocks = [self._block(wide, c.kernel_size, hidden=c.residual_channels) for _ in range(c.residual_blocks)]
+            return [*blocks, nn.ReLU()]
+
+        self.encoder_bottom = self._sequential(  # mels → mels/4 cells
+            _halve(1, narrow), nn.ReLU(), _halve(narrow, wide), nn.ReLU(), conv(wide, wide), *stack()
+        )
+        self.encoder_top = self._sequential(  # mels/4 → mels/8
+            _halve(wide, narrow), nn.ReLU(), conv(narrow, wide), *stack(), CausalConv2d(wide, code_dim, 1)
+        )
+        self.quantize_top = VectorQuantizer(c.num_codes, code_dim, decay=c.decay)
+        self.hint = self._sequential(conv(code_dim, wide), *stack(), self._double(wide, code_dim))  # mels/8 → mels/4
+        self.project_bottom = CausalConv2d(wide + code_dim, code_dim, 1)
+        self.quantize_bottom = VectorQuantizer(c.num_codes, code_dim, decay=c.decay)
+        self.upsample_top = self._double(code_dim, code_dim)  # mels/8 → mels/4
+        self.decoder = self._sequential(  # mels/4 → mels
+            conv(2 * code_dim, wide), *stack(), self._double(wide, narrow), nn.ReLU(), self._double(narrow, 1)
+        )
+
+    def _double(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Twice as many frequency cells, one frame for one frame."""
+        return nn.ConvTranspose2d(in_channels, out_channels, (1, 4), stride=(1, 2), padding=(0, 1))
+
+    # ------------------------------------------------------------------------------------ how the parts work together
+    def _encode_top(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+        """What the bottom encoder finds, which both codebooks need, and the vectors that the top one is to quantize."""
+        self._check(x)
+        x = (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
+        features = run(self.encoder_bottom, x)  # (batch, channels, time, mels/4)
+        return features, run(self.encoder_top, features)  # (batch, code_dim, time, mels/8)
+
+    def _encode_bottom(self, features: Tensor, top: Tensor, run: Run) -> Tensor:
+        """The vectors that the bottom codebook is to quantize, given the codewords of the top."""
+        hint = run(self.hint, top)  # (batch, code_dim, time, mels/4)
+        return run(self.project_bottom, torch.cat([features, hint], dim=1))  # (batch, code_dim, time, mels/4)
 
     def _decode(self, top: Tensor, bottom: Tensor, run: Run) -> Tensor:
-        y = run(self._part(DECODER), torch.cat([run(self._part(UPSAMPLE), top), bottom], dim=1))
+        """The spectrogram in dB that the codewords of top and bottom stand for."""
+        top = run(self.upsample_top, top)  # (batch, code_dim, time, mels/4)
+        y = run(self.decoder, torch.cat([top, bottom], dim=1))  # (batch, 1, time, mels)
         return y * self.config.spread_db + self.config.mean_db
 
-    def compose(self, x: Tensor, run: Run) -> Tensor:
-        """Through the codes and back, in dB."""
-        self._check(x)
-        return self._decode(*self._encode(x, run), run)
+    def _encode(self, x: Tensor, run: Run) -> Codes:
+        """The codes; they never move a codebook, also in training."""
+        features, vectors = self._encode_top(x, run)
+        top = self.quantize_top.encode(vectors)  # (batch, time, mels/8)
+        codewords = self.quantize_top.decode(top).to(vectors.dtype)  # (batch, code_dim, time, mels/8)
+        bottom = self.quantize_bottom.encode(self._encode_bottom(features, codewords, run))  # (batch, time, mels/4)
+        return Codes(top, bottom)
 
-    def _part(self, i: int) -> CausalModule:
-        return self.parts[i]  # type: ignore[return-value]
-
-    def _quantiser(self, level: int) -> VectorQuantizer:
-        return self.parts[level]  # type: ignore[return-value]
-
-    def _codes(self, x: Tensor, run: Run) -> Codes:
-        """Run the encoder by ``run`` and read the codes on the way: first the top's, then the bottom's."""
-        self._check(x)
-        seen: list[Tensor] = []
-
-        def watch(part: CausalModule, piece: Tensor) -> Tensor:
-            if not isinstance(part, VectorQuantizer):
-                return run(part, piece)
-            seen.append(part.encode(piece))
-            return part.decode(seen[-1]).to(piece.dtype)
-
-        self._encode(x, watch)
-        return Codes(*seen)
-
-    def _words(self, codes: Codes, only: Literal["top", "bottom"] | None = None) -> tuple[Tensor, Tensor]:
-        top, bottom = codes
-        if only not in (None, "top", "bottom"):
-            raise ValueError(f"only is {only!r}; it must be 'top', 'bottom' or None")
-        mels = self.config.mels
-        if top.dim() != 3 or bottom.dim() != 3 or top.shape[:2] != bottom.shape[:2]:
-            raise ValueError(
-                f"the codes have shapes {tuple(top.shape)} and {tuple(bottom.shape)}; they must be "
-                f"(batch, time, {mels // 8}) for the top and (batch, time, {mels // 4}) for the bottom"
-            )
-        if (top.shape[2], bottom.shape[2]) != (mels // 8, mels // 4):
-            raise ValueError(
-                f"a frame has {top.shape[2]} top and {bottom.shape[2]} bottom codes; "
-                f"this model makes {mels // 8} and {mels // 4}"
-            )
-        kind = next(self.parts.parameters()).dtype  # codebooks stay in float32 where the rest is in half precision
-        levels = ((QUANTISER_TOP, top), (QUANTISER_BOTTOM, bottom))
-        words = [self._quantiser(i).decode(codes_).to(kind) for i, codes_ in levels]
-        if only is not None:  # the other level says what it says on average
-            silent = 1 if only == "top" else 0
-            quantiser = self._quantiser((QUANTISER_TOP, QUANTISER_BOTTOM)[silent])
-            share = quantiser.count / quantiser.count.sum()
-            words[silent] = (share @ quantiser.codebook).to(words[silent])[:, None, None].expand_as(words[silent])
-        return words[0], words[1]
-
-    # ------------------------------------------------------------------------------------ for users
-    @property
-    def top_quantiser(self) -> VectorQuantizer:
-        """The codebook of the top level."""
-        return self._quantiser(QUANTISER_TOP)
-
-    @property
-    def bottom_quantiser(self) -> VectorQuantizer:
-        """The codebook of the bottom level."""
-        return self._quantiser(QUANTISER_BOTTOM)
-
+    # -------------------------------------------------------------------------------------------------- for users
     def forward(self, x: Tensor) -> Tensor:
         """Through the codes and back, in dB."""
         return self.reconstruct(x)[0]
 
+    def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Quantized, Quantized]:
+        """The reconstruction in dB, and what the top and the bottom quantizer found; in training they learn from it.
+
+        Args:
+            x: ``(batch, 1, time, mels)`` in dB.
+            mask: ``(batch, time)``, true for real frames.
+        """
+        features, vectors = self._encode_top(x, _whole)
+        top = self.quantize_top.quantise(vectors, mask)
+        bottom = self.quantize_bottom.quantise(self._encode_bottom(features, top.values, _whole), mask)
+        return self._decode(top.values, bottom.values, _whole), top, bottom
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """The codes of a spectrogram ``(batch, 1, time, mels)`` in dB."""
-        return self._codes(x, self._whole)
+        return self._encode(x, _whole)
 
     def decode(self, codes: Codes, *, only: Literal["top", "bottom"] | None = None) -> Tensor:
         """The spectrogram in dB, ``(batch, 1, time, mels)``, that the codes stand for.
 
         Args:
-            only: hear one level alone: in the place of the other stands its average codeword.
+            codes: of as many frames from top and bottom.
+            only: ``"top"`` or ``"bottom"``: hear these codes alone; for each of the others stands the average codeword.
+
         Raises:
             ValueError: codes of another shape, or (on a CPU) that the codebook does not have.
         """
-        return self._decode(*self._words(codes, only), self._whole)
-
-    def _whole(self, part: CausalModule, piece: Tensor) -> Tensor:
-        return part(piece)
-
-    def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Quantized, Quantized]:
-        """The reconstruction in dB, and what top and bottom quantiser found (in training they learn from it).
-
-        Args:
-            x: ``(batch, 1, time, mels)`` in dB. mask: ``(batch, time)``, true for real frames.
-        """
-        self._check(x)
-        found: list[Quantized] = []
-
-        def run(part: CausalModule, piece: Tensor) -> Tensor:
-            if not isinstance(part, VectorQuantizer):
-                return part(piece)
-            found.append(part.quantise(piece, mask))
-            return found[-1].values
-
-        y = self.compose(x, run)
-        top, bottom = found
-        return y, top, bottom
+        return self._decode(*self._codewords(codes, only), _whole)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the real frames plus the commitment of both levels (VQ-VAE-2, eq. 2, codebooks by EMA).
+        """Squared error of the real frames plus the commitment of top and bottom (VQ-VAE-2, eq. 2, codebooks by EMA).
 
         Returns:
             The loss, and detached metrics: ``error`` (mean squared error in units of ``spread_db``²),
             ``commitment``, and the perplexity of both codebooks on this batch.
         """
-        x, mask = batch.features.transpose(1, 2).unsqueeze(1), batch.mask
+        x, mask = (
+            batch.features.transpose(1, 2).unsqueeze(1),
+            batch.mask,
+        )  # (batch, mels, time) → (batch, 1, time, mels)
         y, top, bottom = self.reconstruct(x, mask)
-        squared = ((y - x.clamp(min=self.config.floor_db)) / self.config.spread_db).square().mean(dim=(1, 3))
+        wrong = (y - x.clamp(min=self.config.floor_db)) / self.config.spread_db
+        squared = wrong.square().mean(dim=(1, 3))  # (batch, time)
         error = (squared * mask).sum() / mask.sum().clamp(min=1)
         commitment = top.commitment + bottom.commitment
         metrics = {
@@ -201,22 +306,66 @@ class _Wiring:
     @property
     def bits_per_second(self) -> float:
         """What sending all codes costs at 100 frames a second, without entropy coding."""
-        cells = self.config.mels // 8 + self.config.mels // 4
-        return 100 * cells * torch.log2(torch.tensor(float(self.config.codes))).item()
+        codes = self.config.top_cells + self.config.bottom_cells
+        return 100 * codes * torch.log2(torch.tensor(float(self.config.num_codes))).item()
 
     def extra_repr(self) -> str:
         """The configuration."""
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
 
+    # ----------------------------------------------------------------------------------------------------- inside
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels:
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; this model takes log-mel spectrograms in dB, "
+                f"(batch, 1, time, {self.config.mels}). causalcnn.speech.to_2d makes one of (batch, mels, time)."
+            )
+        if not x.is_floating_point():
+            raise ValueError(f"input has dtype {x.dtype}; a spectrogram in dB is floating point")
 
-class CausalVQVAE2(_Wiring, Composite):
-    """The causal VQ-VAE-2.
+    def _check_codes(self, codes: Codes) -> None:
+        (top, bottom), c = codes, self.config
+        if top.dim() != 3 or bottom.dim() != 3 or top.shape[:2] != bottom.shape[:2]:
+            raise ValueError(
+                f"the codes have shapes {tuple(top.shape)} and {tuple(bottom.shape)}; they must be "
+                f"(batch, time, {c.top_cells}) for the top and (batch, time, {c.bottom_cells}) for the bottom"
+            )
+        if (top.shape[2], bottom.shape[2]) != (c.top_cells, c.bottom_cells):
+            raise ValueError(
+                f"a frame has {top.shape[2]} top and {bottom.shape[2]} bottom codes; "
+                f"this model makes {c.top_cells} and {c.bottom_cells}"
+            )
+
+    def _codewords(self, codes: Codes, only: Literal["top", "bottom"] | None = None) -> tuple[Tensor, Tensor]:
+        """The codewords of top and bottom codes, ``(batch, code_dim, time, mels/8)`` and ``(…, mels/4)``."""
+        if only not in (None, "top", "bottom"):
+            raise ValueError(f"only is {only!r}; it must be 'top', 'bottom' or None")
+        self._check_codes(codes)
+        dtype = next(self.parameters()).dtype  # codebooks stay in float32 where the rest is in half precision
+        top = self.quantize_top.decode(codes.top).to(dtype)
+        bottom = self.quantize_bottom.decode(codes.bottom).to(dtype)
+        if only == "top":
+            bottom = _average_codeword(self.quantize_bottom, bottom)
+        elif only == "bottom":
+            top = _average_codeword(self.quantize_top, top)
+        return top, bottom
+
+
+def _average_codeword(quantizer: VectorQuantizer, like: Tensor) -> Tensor:
+    """The codeword that stands there on average, everywhere; shape and dtype are those of ``like``."""
+    share = quantizer.count / quantizer.count.sum()
+    return (share @ quantizer.codebook).to(like)[:, None, None].expand_as(like)
+
+
+class CausalVQVAE2(VQVAE2, Composite):
+    """The causal VQ-VAE-2: the same network of causal layers, so that it also runs live, a frame at a time.
 
     Args:
         config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
 
     Shape:
-        log-mel spectrograms in dB ``(batch, 1, time, 80)`` → the same; between them 10 top and 20 bottom codes a frame.
+        log-mel spectrograms in dB ``(batch, 1, time, mels)`` → the same; between them ``mels/8`` top and ``mels/4``
+        bottom codes a frame.
 
     Raises:
         ValueError: an input or codes of another shape, a configuration that does not fit.
@@ -234,43 +383,57 @@ class CausalVQVAE2(_Wiring, Composite):
     """
 
     name = "vqvae2"
-    in_channels = 1
 
-    def __init__(self, config: VQVAE2Config | None = None) -> None:
-        super().__init__()
-        self.config = config or VQVAE2Config.tiny()
-        self.parts = make_parts(self.config, CAUSAL)
+    _conv = CausalConv2d
+    _block = ResidualBlock2d
+    _sequential = CausalSequential
 
-    def _field(self, part: int) -> Field:
-        layer = self.parts[part]
-        assert isinstance(layer, CausalModule)
-        return layer.field
+    encoder_bottom: CausalSequential
+    encoder_top: CausalSequential
+    hint: CausalSequential
+    project_bottom: CausalConv2d
+    upsample_top: CausalConvTranspose2d
+    decoder: CausalSequential
 
+    def _double(self, in_channels: int, out_channels: int) -> nn.Module:
+        return CausalConvTranspose2d(in_channels, out_channels, (1, 4), stride=(1, 2), frequency_padding=1)
+
+    # ---------------------------------------------------------------------------------------------- what it reads
     @property
     def top_field(self) -> Field:
         """What a top code reads: the two encoders in series."""
-        return self._field(ENCODER_BOTTOM).then(self._field(ENCODER_TOP))
+        return self.encoder_bottom.field.then(self.encoder_top.field)
 
     @property
     def bottom_field(self) -> Field:
-        """What a bottom code reads: its encoder, and through the hint all that the tops under the hint read."""
-        return (self._field(ENCODER_BOTTOM) | self.top_field.then(self._field(HINT))).then(self._field(PROJECT_BOTTOM))
+        """What a bottom code reads: its encoder, and through the hint all that the top codes under the hint read."""
+        features, hint = self.encoder_bottom.field, self.top_field.then(self.hint.field)
+        return (features | hint).then(self.project_bottom.field)
 
     @property
     def field(self) -> Field:
-        """What a frame of the reconstruction reads: the decoder's window over both levels."""
-        return (self.top_field.then(self._field(UPSAMPLE)) | self.bottom_field).then(self._field(DECODER))
+        """What a frame of the reconstruction reads: all that the top and bottom codes under the decoder read."""
+        top = self.top_field.then(self.upsample_top.field)
+        return (top | self.bottom_field).then(self.decoder.field)
+
+    # ----------------------------------------------------------------------------------------------- piece by piece
+    def compose(self, x: Tensor, run: Run) -> Tensor:
+        """Through the codes and back, in dB: what :meth:`step` and a stream do with the next frames."""
+        features, vectors = self._encode_top(x, run)
+        top = run(self.quantize_top, vectors)
+        bottom = run(self.quantize_bottom, self._encode_bottom(features, top, run))
+        return self._decode(top, bottom, run)
 
     @torch.no_grad()
     def encode_step(self, x: Tensor, state: State) -> tuple[Codes, State]:
         """The codes of the next frames: what a sender runs. ``state`` is that of ``step``."""
         new = dict(state)
-        return self._codes(x, self.run_into(new)), new
+        return self._encode(x, self.run_into(new)), new
 
     def decode_step(self, codes: Codes, state: State) -> tuple[Tensor, State]:
-        """The next frames of sound, in dB: what a receiver runs, with a state of its own."""
+        """The next frames in dB: what a receiver runs, with a state of its own."""
         new = dict(state)
-        return self._decode(*self._words(codes), self.run_into(new)), new
+        return self._decode(*self._codewords(codes), self.run_into(new)), new
 
     def stream(self, state: State | None = None) -> VQVAE2Stream:
         """The fast form of ``step``, ``encode_step`` and ``decode_step``."""
@@ -284,27 +447,13 @@ class VQVAE2Stream(CompositeStream):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
-        """The codes of the next frames."""
+        """The codes of the next frames ``(batch, 1, time, mels)``."""
         self._check_piece(x)
-        return self.module._codes(x, self.run)
+        return self.module._encode(x, self.run)
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
         """The next frames, in dB."""
-        top, bottom = self.module._words(codes)
-        self._check_piece(top.new_zeros(len(top), 1, 0, self.module.config.mels))
-        return self.module._decode(top, bottom, self.run)
-
-
-class VQVAE2(_Wiring, nn.Module):
-    """The non-causal twin: the same sizes, every window centred on the present. For comparison only.
-
-    Args and shape as for :class:`CausalVQVAE2`; it has no field of the past alone, no ``step`` and no stream.
-    """
-
-    name = "vqvae2-noncausal"
-
-    def __init__(self, config: VQVAE2Config | None = None) -> None:
-        super().__init__()
-        self.config = config or VQVAE2Config.tiny()
-        self.parts = make_parts(self.config, CENTRED)
+        codewords = self.module._codewords(codes)
+        self._check_piece(codewords[0].new_empty(codes.top.shape[0], 1, 0, self.module.config.mels))
+        return self.module._decode(*codewords, self.run)

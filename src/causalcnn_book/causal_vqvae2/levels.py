@@ -69,9 +69,9 @@ def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, lis
     return out
 
 
-def entropy_bits(codes: Tensor, book: int) -> float:
+def entropy_bits(codes: Tensor, num_codes: int) -> float:
     """The empirical entropy of codes, in bits a code: what a coder that knows how frequent each is would send."""
-    share = torch.bincount(codes.flatten(), minlength=book).double() / codes.numel()
+    share = torch.bincount(codes.flatten(), minlength=num_codes).double() / codes.numel()
     return float(torch.special.entr(share).sum() / math.log(2))
 
 
@@ -168,7 +168,7 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
         )
     generator = torch.Generator().manual_seed(seed)
     squares: dict[str, NDArray[np.float64]] = {}
-    for level, cells in (("top", model.config.mels // 8), ("bottom", model.config.mels // 4)):
+    for level, cells in (("top", model.config.top_cells), ("bottom", model.config.bottom_cells)):
         cell = torch.arange(cells).repeat_interleave(len(x))
         rows = x[:, :, -sizes[level] :].repeat(cells, 1, 1, 1).requires_grad_()
         _, *found = model.reconstruct(rows)
@@ -259,8 +259,9 @@ class Levels(Experiment):
 def _entropies(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
     """Bits of a code, and of the codes of a second, at each level."""
     codes = [model.encode(corpus[i].T[None, None])._asdict() for i in range(len(corpus))]
-    cells = {"top": model.config.mels // 8, "bottom": model.config.mels // 4}
-    bits = {level: entropy_bits(torch.cat([c[level].flatten() for c in codes]), model.config.codes) for level in cells}
+    used = {level: torch.cat([c[level].flatten() for c in codes]) for level in ("top", "bottom")}
+    bits = {level: entropy_bits(values, model.config.num_codes) for level, values in used.items()}
+    cells = {"top": model.config.top_cells, "bottom": model.config.bottom_cells}
     return {
         "entropy_bits": {level: round(value, 3) for level, value in bits.items()},
         "bits_per_second": {level: round(100 * cells[level] * bits[level]) for level in bits},

@@ -72,7 +72,7 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
     if model.training:
         raise ValueError("the model is in training mode and would learn from the test; call model.eval() first")
     squared, frames = 0.0, 0
-    counts = [torch.zeros(model.config.codes, dtype=torch.float64) for _ in range(2)]
+    counts = [torch.zeros(model.config.num_codes, dtype=torch.float64) for _ in range(2)]
     for x, real in _clips(corpus, model.config.floor_db):
         y, *levels = model.reconstruct(x.T[None, None])
         difference = (y[0, 0].T - x)[:bands, real].double()
@@ -80,7 +80,7 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
         frames += int(real.sum())
         for count, level in zip(counts, levels, strict=True):
             codes = level.codes[0, real].flatten()
-            count += torch.bincount(codes, minlength=model.config.codes)
+            count += torch.bincount(codes, minlength=model.config.num_codes)
     whole, _ = variance(corpus, bands, model.config.floor_db)
     shares = [count / count.sum() for count in counts]
     nats = [float(-(p * p.clamp(min=1e-12).log()).sum()) for p in shares]

@@ -135,7 +135,7 @@ def _measure_seed(model: CausalVQVAE2, fresh: CausalVQVAE2, seed: int, seconds: 
     """All errors of one draw of sentences, and the pictures."""
     clips = _draw(seed, seconds, model.config.floor_db)
     found: dict[str, dict[str, list[float]]] = {"linear": {}, "network": {}, "shuffled": {}, "lost": {}}
-    compared, readers, top = tell(model, fresh, clips[0]), {}, model.config.mels // 8
+    compared, readers, top = tell(model, fresh, clips[0]), {}, model.config.top_cells
     for name, source in compared.items():
         told = [[source(x) for x in some.features] for some in clips]
         errors, readers[name], moments = read_back(told, clips)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from causalcnn.models import CausalVQVAE2
-from causalcnn.nn import CausalModule, VectorQuantizer
 from causalcnn.speech import FeatureCorpus, speech_mask
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode
 
@@ -70,14 +69,15 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
 
     Shape: ``(time, 80)`` in dB → two of ``(time, 30, code_dim)``, the top's ten first.
     """
-    before: list[Tensor] = []
-
-    def run(part: CausalModule, piece: Tensor) -> Tensor:
-        if isinstance(part, VectorQuantizer):
-            before.append(piece)
-        return part(piece)
-
-    words = model._encode(clip[None, None], run)
+    before: list[Tensor] = []  # what leaves the part before each quantizer
+    hooks = [
+        part.register_forward_hook(lambda _, __, output: before.append(output))
+        for part in (model.encoder_top, model.project_bottom)
+    ]
+    codes = model.encode(clip[None, None])
+    for hook in hooks:
+        hook.remove()
+    words = model.quantize_top.decode(codes.top), model.quantize_bottom.decode(codes.bottom)
     said, meant = (torch.cat([v[0].permute(1, 2, 0) for v in pair], 1) for pair in (words, before))
     return said, meant
 
@@ -122,7 +122,7 @@ def field_frames(model: CausalVQVAE2) -> tuple[int, int]:
 
 def bits(model: CausalVQVAE2) -> int:
     """Bits of the codes of one frame."""
-    return (model.config.mels // 8 + model.config.mels // 4) * math.ceil(math.log2(model.config.codes))
+    return (model.config.top_cells + model.config.bottom_cells) * math.ceil(math.log2(model.config.num_codes))
 
 
 def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[str, Source]:
@@ -132,7 +132,7 @@ def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[
     ``frame``: the present frame alone; ``window``: all frames that a bottom code reads; ``fixed``: these as a
     transform code of as many bits as the codes. What must be fitted is fitted to ``train``.
     """
-    reach, top = field_frames(model)[1], model.config.mels // 8
+    reach, top = field_frames(model)[1], model.config.top_cells
     fixed = TransformCode(torch.cat([x for x, _ in rows_of([window(x, reach) for x in train.features], train, ())]),
                           bits=bits(model))  # fmt: skip
     found: dict[str, Source] = {

@@ -25,7 +25,7 @@ def state(figure: HierarchyExplorer) -> dict[str, Any]:
 
 def small(blocks: int, kernel: int) -> CausalVQVAE2:
     config = VQVAE2Config(
-        channels=4, residual_channels=2, residual_blocks=blocks, kernel_size=kernel, code_dim=2, codes=4
+        channels=4, residual_channels=2, residual_blocks=blocks, kernel_size=kernel, code_dim=2, num_codes=4
     )
     torch.manual_seed(0)
     return CausalVQVAE2(config).eval()
@@ -35,7 +35,7 @@ def opened(model: CausalVQVAE2) -> CausalVQVAE2:
     """The model with positive weights and codewords: no ReLU shuts, nothing cancels."""
     for parameter in model.parameters():
         parameter.data.abs_()
-    for quantiser in (model.top_quantiser, model.bottom_quantiser):
+    for quantiser in (model.quantize_top, model.quantize_bottom):
         quantiser.sum.abs_()  # type: ignore[operator, union-attr]
     return model
 
@@ -97,7 +97,7 @@ def test_every_band_under_a_code_asks_that_code(engine: Any) -> None:
 
 def test_the_direct_frame_is_what_the_bottom_encoder_reads_alone() -> None:
     for blocks, kernel in SIZES:
-        alone = small(blocks, kernel)._field(0)
+        alone = small(blocks, kernel).encoder_bottom.field
         for code in range(20):
             figure = HierarchyExplorer(level="bottom", band=4 * code, blocks=blocks, kernel=kernel)
             reads = {(t, f) for t, f in alone.inputs_of((0, code)) if 0 <= f < MELS}

@@ -21,7 +21,7 @@ def corpus():
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = VQVAE2Config(channels=4, residual_channels=2, residual_blocks=1, code_dim=2, codes=8)
+    config = VQVAE2Config(channels=4, residual_channels=2, residual_blocks=1, code_dim=2, num_codes=8)
     return CausalVQVAE2(config).eval()
 
 

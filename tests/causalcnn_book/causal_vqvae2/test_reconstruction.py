@@ -14,7 +14,7 @@ from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speech_mask
 from causalcnn_book.causal_vqvae2 import reconstruction
 from causalcnn_book.causal_vqvae2.reconstruction import score, untrained, variance
 
-SMALL = VQVAE2Config(channels=4, residual_channels=2, residual_blocks=1, code_dim=4, codes=8)
+SMALL = VQVAE2Config(channels=4, residual_channels=2, residual_blocks=1, code_dim=4, num_codes=8)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def _one_thread():
 def model():
     """A small one whose codebooks have met noise; no training is needed to prove the measuring."""
     torch.manual_seed(0)
-    config = VQVAE2Config(channels=8, residual_channels=4, residual_blocks=1, code_dim=6, codes=16)
+    config = VQVAE2Config(channels=8, residual_channels=4, residual_blocks=1, code_dim=6, num_codes=16)
     made = CausalVQVAE2(config)
     with torch.no_grad():
         made.reconstruct(torch.randn(4, 1, 60, 80) * 20 - 35)
@@ -132,7 +132,7 @@ def test_vectors_are_those_of_the_model(model):
     assert torch.equal(said[:, :10], top.values[0].permute(1, 2, 0))
     assert torch.equal(said[:, 10:], bottom.values[0].permute(1, 2, 0))
     assert before.shape == said.shape == (30, 30, 6)
-    distance = torch.cdist(before[:, :10], model.top_quantiser.codebook)
+    distance = torch.cdist(before[:, :10], model.quantize_top.codebook)
     assert torch.equal(distance.argmin(2), top.codes[0])
 
 

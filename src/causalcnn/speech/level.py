@@ -114,7 +114,7 @@ class RunningLevel(CausalModule):
     _QUIETEST_PEAK_DB = -20.0
     """The recent peak is never taken for lower than this, relative to ``to_db``."""
     _FALL_DB = 0.02
-    """The recent peak falls by so much a frame, 2 dB a second; else after one loud knock nothing would count as loud."""
+    """The recent peak falls 2 dB a second; else nothing would count as loud after one loud knock."""
     _BLOCK = 128
     """Frames that are computed at once, as one triangular product."""
 

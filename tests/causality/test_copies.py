@@ -104,3 +104,11 @@ def test_users_enter_their_own_classes(monkeypatch):
 
     monkeypatch.setitem(LINEAR_COPIES, Loudest, lambda loudest: CausalAvgPool1d(3, stride=1))
     assert measure_field(nn.Sequential(Loudest()), torch.zeros(1, 1, 8))[(5,)] == {3, 4, 5}
+
+
+def test_a_subclass_with_a_forward_of_its_own_stays_as_it_is():
+    class Late(nn.Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.pad(x, (2, 0))[:, :, :-2]
+
+    assert measure_field(Late(), torch.zeros(1, 1, 8))[(5,)] == {3}

@@ -50,9 +50,8 @@ def _causal_average(pool: CausalMaxPool1d) -> nn.Module:
 
 
 def _without_gates(rnn: nn.GRU | nn.LSTM) -> nn.Module:
-    """The same module, linear; one whose class has a forward of its own stays as it is."""
-    if type(rnn).forward in (nn.GRU.forward, nn.LSTM.forward):
-        rnn.forward = functools.partial(_run_without_gates, rnn)  # type: ignore[method-assign]
+    """The module itself, so that its attributes stay, with a linear forward."""
+    rnn.forward = functools.partial(_run_without_gates, rnn)  # type: ignore[method-assign]
     return rnn
 
 
@@ -114,9 +113,10 @@ LINEAR_COPIES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.GRU: _without_gates,
     nn.LSTM: _without_gates,
 }
-"""For a class of modules (and its subclasses): from a copy of one, a module that reads the same and hides nothing.
+"""For a class of modules: from a copy of one, a module that reads the same and hides nothing.
 
-Add a class of your own whose gradient hides what it can read.
+It holds for subclasses too, unless they have a ``forward`` of their own. Add a class of yours whose gradient hides
+what it can read.
 """
 
 
@@ -127,7 +127,9 @@ def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
     """
     if module not in done:
         _merge_weight_norm(module)
-        make = next((LINEAR_COPIES[kind] for kind in type(module).__mro__ if kind in LINEAR_COPIES), None)
+        own = type(module)
+        fitting = (LINEAR_COPIES[c] for c in own.__mro__ if c in LINEAR_COPIES and c.forward is own.forward)
+        make = next(fitting, None)
         done[module] = module if make is None else make(module)
         for name, child in done[module]._modules.items() if done[module] is module else ():
             if child is not None:

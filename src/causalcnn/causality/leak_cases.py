@@ -46,25 +46,27 @@ class LeakCase:
 
     Attributes:
         name: what leaks, or why it does not.
-        build: makes the network, in the mode in which it is to be judged.
+        make: makes the network; use :meth:`build`.
         lookahead: frames beyond the convention; infinite for all of the recording, 0 for a causal network.
         culprit: qualified name of the first leaking submodule, when it stands alone; None where none is to be named.
         frames: the outputs that look ahead, where only some do.
         hidden: whether the leak does not show with these weights.
         rows: whether a row of the batch reads another.
         state: whether state is kept between calls.
+        training: whether it is judged in training mode.
         channels: of the input.
         convention: by which it is judged.
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    make: Callable[[], nn.Module]
     lookahead: float = 0
     culprit: str | None = None
     frames: dict[int, int] | None = None
     hidden: bool = False
     rows: bool = False
     state: bool = False
+    training: bool = False
     channels: int = CHANNELS
     convention: str = "strict"
 
@@ -73,32 +75,16 @@ class LeakCase:
         """What the audit must say."""
         return Verdict.LOOKS_AHEAD if self.lookahead else Verdict.CAUSAL
 
+    def build(self) -> nn.Module:
+        """The network, from one seed, in the mode in which it is judged."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.make().train(self.training)
+
     def example(self, frames: int = 48) -> Tensor:
         """A seeded input of two rows."""
         generator = torch.Generator().manual_seed(2)
         return torch.randn(2, self.channels, frames, generator=generator)
-
-
-def _in_eval(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """In eval mode, from one seed, whatever the caller's generator."""
-
-    def made() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return build().eval()
-
-    return made
-
-
-def _in_training(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """From one seed, in training mode."""
-
-    def made() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return build().train()
-
-    return made
 
 
 def embed_in_network(case: LeakCase) -> nn.Module:
@@ -130,7 +116,7 @@ def _conv(kernel_size: int = 3, padding: int = 1) -> nn.Conv1d:
     return nn.Conv1d(CHANNELS, CHANNELS, kernel_size, padding=padding)
 
 
-def _over_time(x: Tensor) -> Tensor:
+def _layer_norm_over_time(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[2:])
 
 
@@ -139,39 +125,39 @@ def _min_max(x: Tensor) -> Tensor:
     return (x - low) / (high - low)
 
 
-def _tells_time_from_the_end(x: Tensor) -> Tensor:
+def _ramp_to_the_end(x: Tensor) -> Tensor:
     return x * torch.linspace(0, 1, x.shape[2], dtype=x.dtype)
 
 
 EVERYTHING = math.inf
 LEAK_CASES: tuple[LeakCase, ...] = (
-    LeakCase("pad off by one", _in_eval(lambda: PaddedConv(3, 1, 1)), 1, "conv"),
-    LeakCase("dilation forgotten in the padding", _in_eval(lambda: PaddedConv(3, 2, 2, dilation=2)), 2, "conv"),
-    LeakCase("symmetric padding", _in_eval(lambda: _conv(5, 2)), 2, ""),
-    LeakCase("reflect padding", _in_eval(lambda: PaddedConv(7, 6, mode="reflect")), 6, "", {0: 6, 1: 4, 2: 2}),
-    LeakCase("circular padding", _in_eval(lambda: PaddedConv(3, 2, mode="circular")), EVERYTHING, ""),
-    LeakCase("batch norm in training", _in_training(lambda: nn.BatchNorm1d(CHANNELS)), EVERYTHING, "", rows=True),
-    LeakCase("group norm over time", _in_eval(lambda: nn.GroupNorm(2, CHANNELS)), EVERYTHING, ""),
-    LeakCase("instance norm over time", _in_eval(lambda: nn.InstanceNorm1d(CHANNELS)), EVERYTHING, ""),
-    LeakCase("layer norm over time", _in_eval(lambda: Apply(_over_time)), EVERYTHING, ""),
-    LeakCase("min-max over the recording", _in_eval(lambda: Apply(_min_max)), EVERYTHING, ""),
-    LeakCase("GRU in both directions", _in_eval(lambda: Recurrent(both=True)), EVERYTHING, "rnn"),
-    LeakCase("LSTM in both directions", _in_eval(lambda: Recurrent(nn.LSTM, both=True)), EVERYTHING, "rnn"),
-    LeakCase("centred STFT", _in_eval(lambda: Spectrum(center=True)), 4, "", channels=1, convention="block"),
-    LeakCase("attention without a mask", _in_eval(lambda: Attention(None)), EVERYTHING, ""),
-    LeakCase("attention mask off by one", _in_eval(lambda: Attention(1)), 1, ""),
-    LeakCase("transposed convolution trimmed on the left", _in_eval(lambda: Transposed(trim_left=True)), 1, ""),
-    LeakCase("argmin after a leak", _in_eval(lambda: nn.Sequential(_conv(), Codebook())), 1, "0"),
-    LeakCase("closed gate", _in_eval(lambda: Gated(_conv())), 1, "branch", hidden=True),
-    LeakCase("zero-initialised convolution", _in_eval(lambda: zeroed(_conv())), 1, "", hidden=True),
-    LeakCase("max-pooling", _in_eval(lambda: nn.MaxPool1d(3, 1, 1)), 1, ""),
-    LeakCase("dead ReLUs", _in_eval(lambda: nn.Sequential(dead(_conv(7, 3)), nn.ReLU())), 3, "0", hidden=True),
-    LeakCase("masked convolution, off by one", _in_eval(lambda: MaskedConv(leak=1)), 1, ""),
-    LeakCase("squeeze and excite over time", _in_eval(lambda: SqueezeExcite(causal=False)), EVERYTHING, ""),
-    LeakCase("time counted from the end", _in_eval(lambda: Apply(_tells_time_from_the_end)), EVERYTHING, None),
-    LeakCase("state kept across rows", _in_eval(RowAfterRow), rows=True),
-    LeakCase("state kept across calls", _in_eval(CallAfterCall), state=True),
-    LeakCase("CPC encoder", _in_eval(lambda: cpc_encoder(CHANNELS)), 152, "0", channels=1, convention="block"),
+    LeakCase("pad off by one", lambda: PaddedConv(3, 1, 1), 1, "conv"),
+    LeakCase("dilation forgotten in the padding", lambda: PaddedConv(3, 2, 2, dilation=2), 2, "conv"),
+    LeakCase("symmetric padding", lambda: _conv(5, 2), 2, ""),
+    LeakCase("reflect padding", lambda: PaddedConv(7, 6, mode="reflect"), 6, "", {0: 6, 1: 4, 2: 2}),
+    LeakCase("circular padding", lambda: PaddedConv(3, 2, mode="circular"), EVERYTHING, ""),
+    LeakCase("batch norm in training", lambda: nn.BatchNorm1d(CHANNELS), EVERYTHING, "", rows=True, training=True),
+    LeakCase("group norm over time", lambda: nn.GroupNorm(2, CHANNELS), EVERYTHING, ""),
+    LeakCase("instance norm over time", lambda: nn.InstanceNorm1d(CHANNELS), EVERYTHING, ""),
+    LeakCase("layer norm over time", lambda: Apply(_layer_norm_over_time), EVERYTHING, ""),
+    LeakCase("min-max over the recording", lambda: Apply(_min_max), EVERYTHING, ""),
+    LeakCase("GRU in both directions", lambda: Recurrent(both=True), EVERYTHING, "rnn"),
+    LeakCase("LSTM in both directions", lambda: Recurrent(nn.LSTM, both=True), EVERYTHING, "rnn"),
+    LeakCase("centred STFT", lambda: Spectrum(center=True), 4, "", channels=1, convention="block"),
+    LeakCase("attention without a mask", lambda: Attention(None), EVERYTHING, ""),
+    LeakCase("attention mask off by one", lambda: Attention(1), 1, ""),
+    LeakCase("transposed convolution trimmed on the left", lambda: Transposed(trim_left=True), 1, ""),
+    LeakCase("argmin after a leak", lambda: nn.Sequential(_conv(), Codebook()), 1, "0"),
+    LeakCase("closed gate", lambda: Gated(_conv()), 1, "branch", hidden=True),
+    LeakCase("zero-initialised convolution", lambda: zeroed(_conv()), 1, "", hidden=True),
+    LeakCase("max-pooling", lambda: nn.MaxPool1d(3, 1, 1), 1, ""),
+    LeakCase("dead ReLUs", lambda: nn.Sequential(dead(_conv(7, 3)), nn.ReLU()), 3, "0", hidden=True),
+    LeakCase("masked convolution, off by one", lambda: MaskedConv(leak=1), 1, ""),
+    LeakCase("squeeze and excite over time", lambda: SqueezeExcite(causal=False), EVERYTHING, ""),
+    LeakCase("time counted from the end", lambda: Apply(_ramp_to_the_end), EVERYTHING, None),
+    LeakCase("state kept across rows", RowAfterRow, rows=True),
+    LeakCase("state kept across calls", CallAfterCall, state=True),
+    LeakCase("CPC encoder", lambda: cpc_encoder(CHANNELS), 152, "0", channels=1, convention="block"),
 )
 """An audit must find each, with its look-ahead and the name of the submodule, alone and inside of a network."""
 
@@ -180,7 +166,7 @@ def _residual() -> nn.Module:
     return Gated(nn.Sequential(PaddedConv(3, 6, dilation=3), nn.ReLU(), PaddedConv(3, 4, dilation=2)), 1.0)
 
 
-def _dropped() -> nn.Module:
+def _dropout() -> nn.Module:
     return nn.Sequential(PaddedConv(3, 2), nn.Dropout(0.5), PaddedConv(3, 2))
 
 
@@ -191,31 +177,31 @@ def _weight_normed() -> nn.Module:
 
 
 CAUSAL_CASES: tuple[LeakCase, ...] = (
-    LeakCase("dilated stack", _in_eval(lambda: nn.Sequential(*(PaddedConv(3, 2 * d, dilation=d) for d in (1, 2, 4))))),
-    LeakCase("padded on both sides, then chopped", _in_eval(lambda: nn.Sequential(ChoppedConv(3), ChoppedConv(3, 2)))),
-    LeakCase("residual block", _in_eval(_residual)),
-    LeakCase("gated WaveNet", _in_eval(lambda: nn.Sequential(*(WaveNetBlock(2**i) for i in range(4))))),
-    LeakCase("strided, strict", _in_eval(lambda: CausalConv1d(CHANNELS, CHANNELS, 4, stride=2))),
+    LeakCase("dilated stack", lambda: nn.Sequential(*(PaddedConv(3, 2 * d, dilation=d) for d in (1, 2, 4)))),
+    LeakCase("padded on both sides, then chopped", lambda: nn.Sequential(ChoppedConv(3), ChoppedConv(3, 2))),
+    LeakCase("residual block", _residual),
+    LeakCase("gated WaveNet", lambda: nn.Sequential(*(WaveNetBlock(2**i) for i in range(4)))),
+    LeakCase("strided, strict", lambda: CausalConv1d(CHANNELS, CHANNELS, 4, stride=2)),
     LeakCase(
         "strided, block",
-        _in_eval(lambda: CausalConv1d(CHANNELS, CHANNELS, 4, stride=2, convention="block")),
+        lambda: CausalConv1d(CHANNELS, CHANNELS, 4, stride=2, convention="block"),
         convention="block",
     ),
-    LeakCase("causal attention", _in_eval(Attention)),
-    LeakCase("causal attention, masked by −1e9", _in_eval(lambda: Attention(blocked=-1e9))),
-    LeakCase("GRU", _in_eval(Recurrent)),
-    LeakCase("LSTM", _in_eval(lambda: Recurrent(nn.LSTM))),
-    LeakCase("layer norm over channels", _in_eval(lambda: nn.Sequential(PaddedConv(3, 2), OverChannels()))),
-    LeakCase("batch norm in eval", _in_eval(lambda: nn.Sequential(PaddedConv(3, 2), nn.BatchNorm1d(CHANNELS)))),
-    LeakCase("transposed convolution trimmed on the right", _in_eval(lambda: Transposed(trim_left=False))),
-    LeakCase("argmin after a causal layer", _in_eval(lambda: nn.Sequential(PaddedConv(3, 2), Codebook()))),
-    LeakCase("dropout in eval", _in_eval(_dropped)),
-    LeakCase("dropout in training", _in_training(_dropped)),
-    LeakCase("weight norm", _in_eval(_weight_normed)),
-    LeakCase("depthwise", _in_eval(lambda: CausalConv1d(CHANNELS, CHANNELS, 5, dilation=2, groups=CHANNELS))),
-    LeakCase("masked convolution", _in_eval(MaskedConv)),
-    LeakCase("squeeze and excite over the past", _in_eval(lambda: SqueezeExcite(causal=True))),
-    LeakCase("max-pooling of the past", _in_eval(lambda: Apply(lambda x: F.max_pool1d(F.pad(x, (2, 0)), 3, 1)))),
-    LeakCase("causal STFT", _in_eval(lambda: Spectrum(center=False)), channels=1, convention="block"),
+    LeakCase("causal attention", Attention),
+    LeakCase("causal attention, masked by −1e9", lambda: Attention(blocked=-1e9)),
+    LeakCase("GRU", Recurrent),
+    LeakCase("LSTM", lambda: Recurrent(nn.LSTM)),
+    LeakCase("layer norm over channels", lambda: nn.Sequential(PaddedConv(3, 2), OverChannels())),
+    LeakCase("batch norm in eval", lambda: nn.Sequential(PaddedConv(3, 2), nn.BatchNorm1d(CHANNELS))),
+    LeakCase("transposed convolution trimmed on the right", lambda: Transposed(trim_left=False)),
+    LeakCase("argmin after a causal layer", lambda: nn.Sequential(PaddedConv(3, 2), Codebook())),
+    LeakCase("dropout in eval", _dropout),
+    LeakCase("dropout in training", _dropout, training=True),
+    LeakCase("weight norm", _weight_normed),
+    LeakCase("depthwise", lambda: CausalConv1d(CHANNELS, CHANNELS, 5, dilation=2, groups=CHANNELS)),
+    LeakCase("masked convolution", MaskedConv),
+    LeakCase("squeeze and excite over the past", lambda: SqueezeExcite(causal=True)),
+    LeakCase("max-pooling of the past", lambda: Apply(lambda x: F.max_pool1d(F.pad(x, (2, 0)), 3, 1))),
+    LeakCase("causal STFT", lambda: Spectrum(center=False), channels=1, convention="block"),
 )
 """An audit must call each of these causal: neither leaking nor unknown."""

@@ -1,4 +1,4 @@
-from .memory import BACK as BACK, NOW as NOW, read_back as read_back
+from .memory import BACK as BACK, NOW as NOW, probe_frames as probe_frames
 from .memory_explorer import MemoryExplorer as MemoryExplorer
 from .plots import curves_over_lag as curves_over_lag
-from .probe_inputs import Clips as Clips, tell as tell, window as window
+from .probe_inputs import Clips as Clips, build_inputs as build_inputs, window as window

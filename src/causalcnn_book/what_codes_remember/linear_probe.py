@@ -1,6 +1,6 @@
-"""Readers: how much of one thing can be told from another, by a linear map, by a small network, by a fixed code.
+"""Probes: how much of one thing can be predicted from another, by a linear map, by a small network, by a fixed code.
 
-A linear reader is found from second moments alone, and so is its error on speech that it has not met: what is
+A linear probe is found from second moments alone, and so is its error on speech that it has not met: what is
 kept of an hour is one matrix. :class:`Moments` gathers it, piece by piece.
 """
 
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from causalcnn.training import minimize
 
-__all__ = ["LinearReader", "Moments", "TransformCode", "fit_linear", "fit_network"]
+__all__ = ["LinearProbe", "Moments", "TransformCode", "fit_linear", "fit_network"]
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Of the ridge, in units of the mean variance of what is read; the best on the validation speakers is taken."""
 
 
 class Moments:
-    """Sums and second moments of ``x`` (what is read) and ``y`` (what is asked), in float64.
+    """Sums and second moments of ``x`` (what is read) and ``y`` (what is predicted), in float64.
 
     Args:
         x_mean, y_mean: about where the values lie, ``(d,)`` and ``(m,)``; they keep the sums small.
@@ -68,7 +68,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearReader:
+class LinearProbe:
     """``y ≈ (x − x_mean) @ weight + y_mean``.
 
     Attributes:
@@ -86,9 +86,9 @@ class LinearReader:
         """Read rows ``(rows, d)``, in their precision."""
         return (x - self.x_mean.to(x)) @ self.weight.to(x) + self.y_mean.to(x)
 
-    def errors(self, unheard: Moments) -> Tensor:
+    def errors(self, test: Moments) -> Tensor:
         """For each group: the squared error on other rows, as a share of what saying the training mean would cost."""
-        xx, xy, yy = unheard.about(self.x_mean, self.y_mean)
+        xx, xy, yy = test.about(self.x_mean, self.y_mean)
         return _residual(self.weight, xx, xy, yy, self.groups) / yy.reshape(self.groups, -1).sum(1)
 
 
@@ -97,19 +97,22 @@ def _residual(weight: Tensor, xx: Tensor, xy: Tensor, yy: Tensor, groups: int) -
     return squares.reshape(groups, -1).sum(1)
 
 
-def fit_linear(heard: Moments, choose: Moments, *, groups: int, penalties: Sequence[float] = PENALTIES) -> LinearReader:
+def fit_linear(
+    train: Moments, validation: Moments, *, groups: int, penalties: Sequence[float] = PENALTIES
+) -> LinearProbe:
     """Ridge regression in closed form; each group of outputs takes the penalty that is best on other rows.
 
     Args:
-        heard: training rows. choose: the rows that the penalties are chosen on.
-        groups: equal groups of columns of ``y``, for example one for each frame that is asked.
+        train: training rows.
+        validation: the rows that the penalties are chosen on.
+        groups: equal groups of columns of ``y``, for example one for each frame that is predicted.
         penalties: to choose from, in units of the mean variance of the columns of ``x``.
     """
-    x_mean, y_mean = heard.means()
-    xx, xy, _ = heard.about(x_mean, y_mean)
+    x_mean, y_mean = train.means()
+    xx, xy, _ = train.about(x_mean, y_mean)
     values, basis = torch.linalg.eigh(xx)
     values, turned = values.clamp(min=0), basis.T @ xy
-    other_xx, other_xy, other_yy = choose.about(x_mean, y_mean)
+    other_xx, other_xy, other_yy = validation.about(x_mean, y_mean)
     other_xx, other_xy = basis.T @ other_xx @ basis, basis.T @ other_xy
     unit = float(values.mean().clamp(min=1e-12))
     best = torch.full((groups,), math.inf, dtype=torch.float64)
@@ -121,13 +124,13 @@ def fit_linear(heard: Moments, choose: Moments, *, groups: int, penalties: Seque
         for group in (errors < best).nonzero().flatten().tolist():
             columns = slice(group * wide, (group + 1) * wide)
             best[group], chosen[group], found[:, columns] = errors[group], penalty, weight[:, columns]
-    return LinearReader(basis @ found, x_mean, y_mean, groups, tuple(chosen))
+    return LinearProbe(basis @ found, x_mean, y_mean, groups, tuple(chosen))
 
 
 def fit_network(
-    linear: LinearReader,
-    heard: tuple[Tensor, Tensor],
-    choose: tuple[Tensor, Tensor],
+    linear: LinearProbe,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
     *,
     hidden: int = 256,
     epochs: int = 8,
@@ -135,42 +138,48 @@ def fit_network(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> tuple[nn.Module, list[float]]:
-    """One hidden layer, trained on what a linear reader leaves over; the best epoch on other rows is kept.
+    """One hidden layer, trained on what a linear probe leaves over; the best epoch on other rows is kept.
 
     Args:
-        linear: it reads first, and the network adds to it. heard, choose: ``x`` and ``y``; ``y`` has the linear
-            reader's columns. hidden: units. epochs: over the training rows. seed: of weights and order.
+        linear: it predicts first, and the network adds to it.
+        train: ``x`` and ``y``; ``y`` has the columns of the linear probe.
+        validation: the same of other rows.
+        hidden: units.
+        epochs: over the training rows.
+        rows: of a step.
+        learning_rate: the highest.
+        seed: of weights and order.
 
     Returns:
-        A module from ``x`` to what is added to ``linear(x)``, and the error on ``choose`` after each epoch, in
+        A module from ``x`` to what is added to ``linear(x)``, and the error on ``validation`` after each epoch, in
         squares of ``y``'s unit (before the first epoch first).
     """
-    scale = float((heard[0][:4096] - linear.x_mean.to(heard[0])).square().mean().sqrt().clamp(min=1e-6))
-    unit = float((heard[1][:4096] - linear(heard[0][:4096])).square().mean().sqrt().clamp(min=1e-6))
+    scale = float((train[0][:4096] - linear.x_mean.to(train[0])).square().mean().sqrt().clamp(min=1e-6))
+    unit = float((train[1][:4096] - linear(train[0][:4096])).square().mean().sqrt().clamp(min=1e-6))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _Residual(linear.x_mean.float(), scale, unit, hidden, heard[1].shape[1])
+        network = _Residual(linear.x_mean.float(), scale, unit, hidden, train[1].shape[1])
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-    steps = math.ceil(len(heard[0]) / rows)
+    steps = math.ceil(len(train[0]) / rows)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
-    history = [_mean_square(linear, None, *choose)]
+    history = [_mean_square(linear, None, *validation)]
     best = {name: value.clone() for name, value in network.state_dict().items()}
 
     def batches() -> Iterator[Tensor]:
         while True:
-            yield from torch.randperm(len(heard[0]), generator=draw).split(rows)
+            yield from torch.randperm(len(train[0]), generator=draw).split(rows)
 
     batch = batches()
 
     def loss(step: int) -> Tensor:
         some = next(batch)
-        x, y = heard[0][some], heard[1][some]
+        x, y = train[0][some], train[1][some]
         return ((network(x) - (y - linear(x))) / unit).square().mean()
 
     for _ in range(epochs):
         minimize(loss, optimizer, steps, scheduler=scheduler)
-        history.append(_mean_square(linear, network, *choose))
+        history.append(_mean_square(linear, network, *validation))
         if history[-1] <= min(history):
             best = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict(best)
@@ -182,7 +191,7 @@ class _Residual(nn.Module):
         super().__init__()
         self.mean, self.scale, self.unit = mean, scale, unit
         self.layers = nn.Sequential(nn.Linear(len(mean), hidden), nn.GELU(), nn.Linear(hidden, outputs))
-        nn.init.zeros_(self.layers[2].weight)  # type: ignore[arg-type]  # it begins as the linear reader
+        nn.init.zeros_(self.layers[2].weight)  # type: ignore[arg-type]  # it begins as the linear probe
         nn.init.zeros_(self.layers[2].bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,7 +199,7 @@ class _Residual(nn.Module):
 
 
 @torch.no_grad()
-def _mean_square(linear: LinearReader, network: nn.Module | None, x: Tensor, y: Tensor) -> float:
+def _mean_square(linear: LinearProbe, network: nn.Module | None, x: Tensor, y: Tensor) -> float:
     total = 0.0
     for a, b in zip(x.split(4096), y.split(4096), strict=True):
         read = linear(a) if network is None else linear(a) + network(a)
@@ -205,25 +214,27 @@ class TransformCode:
     levels are Lloyd's, from the training rows. At equal bits it is what classical coding would do.
 
     Args:
-        windows: training rows ``(rows, d)``. bits: for one row. most: bits of one component.
+        windows: training rows ``(rows, d)``.
+        bits: for one row.
+        max_bits: of one component.
 
     Source: Goyal, Theoretical foundations of transform coding, 2001, doi 10.1109/79.952802.
     """
 
-    def __init__(self, windows: Tensor, *, bits: int, most: int = 8) -> None:
+    def __init__(self, windows: Tensor, *, bits: int, max_bits: int = 8) -> None:
         self.mean = windows.mean(0)
-        centred = windows - self.mean
-        values, basis = torch.linalg.eigh((centred.T @ centred / len(windows)).double())
-        remaining, given = values.clamp(min=0).flip(0).tolist(), [0] * len(values)
+        centered = windows - self.mean
+        values, basis = torch.linalg.eigh((centered.T @ centered / len(windows)).double())
+        remaining, counts = values.clamp(min=0).flip(0).tolist(), [0] * len(values)
         for _ in range(bits):
-            most_left = max((i for i in range(len(given)) if given[i] < most), key=lambda i: remaining[i])
-            remaining[most_left] /= 4
-            given[most_left] += 1
-        used = sum(count > 0 for count in given)
-        self.bits = tuple(given[:used])  # the variances fall, so the used components are the first ones
+            worst = max((i for i in range(len(counts)) if counts[i] < max_bits), key=lambda i: remaining[i])
+            remaining[worst] /= 4
+            counts[worst] += 1
+        used = sum(count > 0 for count in counts)
+        self.bits = tuple(counts[:used])  # the variances fall, so the used components are the first ones
         self.basis = basis.flip(1)[:, :used].float()
         self.levels = [
-            _lloyd(column, 2**count) for column, count in zip((centred @ self.basis).T, self.bits, strict=True)
+            _lloyd(column, 2**count) for column, count in zip((centered @ self.basis).T, self.bits, strict=True)
         ]
 
     def __call__(self, windows: Tensor) -> Tensor:
@@ -236,15 +247,15 @@ def _lloyd(values: Tensor, levels: int, rounds: int = 20) -> Tensor:
     """Levels that the values are near: Lloyd's algorithm from the quantiles, ``(levels,)``, rising."""
     ordered = values.sort().values
     at = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels * len(ordered)
-    centres = ordered[at.long()].clone()
+    centers = ordered[at.long()].clone()
     sums = torch.cat([torch.zeros(1, dtype=torch.float64), ordered.double().cumsum(0)])
     for _ in range(rounds):
-        edges = torch.searchsorted(ordered, ((centres[1:] + centres[:-1]) / 2).contiguous())
+        edges = torch.searchsorted(ordered, ((centers[1:] + centers[:-1]) / 2).contiguous())
         edges = torch.cat([torch.zeros(1, dtype=torch.long), edges, torch.tensor([len(ordered)])])
         inside = edges.diff()
         means = (sums[edges[1:]] - sums[edges[:-1]]) / inside.clamp(min=1)
-        centres = torch.where(inside > 0, means.to(centres), centres)
-    return centres
+        centers = torch.where(inside > 0, means.to(centers), centers)
+    return centers
 
 
 def _rounded(values: Tensor, levels: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """What do the codes of one frame remember, and what do they know of the next one?
 
-From the codewords of one frame, (20 + 10) · 64 numbers or 270 bits, a reader must tell the log-mel frame k frames
-earlier, for k inside the field of the codes and beyond it, and for frames that are still to come. Readers learn on
-training speakers, are chosen on validation speakers, and are asked once about test speakers. What a past frame has
-in common with the present one is no memory, so everything is repeated with frames in random order, where they have
-nothing in common.
+From the codewords of one frame, (20 + 10) · 64 numbers or 270 bits, a probe must predict the log-mel frame k frames
+earlier, for k inside the field of the codes and beyond it, and for frames that are still to come. Probes learn on
+training speakers, are chosen on validation speakers, and are scored once on test speakers. What a past frame has in
+common with the present one is no memory, so everything is repeated with frames in random order, where they have nothing
+in common.
 
     causalcnn experiment memory --out book/measurements/memory.json
 """
@@ -24,31 +24,30 @@ from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
 from causalcnn_book.causal_vqvae2.reconstruction import untrained
 from causalcnn_book.experiment import OVER_SEEDS, Experiment, Results, option, summary
-from causalcnn_book.what_codes_remember.linear_probe import LinearReader, Moments, fit_linear, fit_network
+from causalcnn_book.what_codes_remember.linear_probe import LinearProbe, Moments, fit_linear, fit_network
 from causalcnn_book.what_codes_remember.probe_inputs import (
-    AHEAD,
     DIRECTIONS,
-    FURTHEST,
+    MAX_AHEAD,
+    MAX_BACK,
     Clips,
-    Narrow,
-    Source,
-    Told,
+    PerLevelPCA,
+    Representation,
     bits,
+    build_inputs,
     field_frames,
     gather,
-    rows_of,
-    tell,
+    probe_rows,
     vectors,
     window,
 )
 
-__all__ = ["BACK", "Memory", "horizon", "pictures", "read_back", "spread"]
+__all__ = ["BACK", "Memory", "horizon", "pictures", "probe_frames", "spread"]
 
-BACK: tuple[int, ...] = (-AHEAD, -2, -1, *range(FURTHEST + 1))
-"""The frames that are asked for, counted back from the present one; −1 is the next frame."""
+BACK: tuple[int, ...] = (-MAX_AHEAD, -2, -1, *range(MAX_BACK + 1))
+"""The frames that are predicted, counted back from the present one; −1 is the next frame."""
 NOW = BACK.index(0)
 NETWORK_BACK = (-5, -2, -1, 0, 1, 2, 4, 6, 8, 10, 12, 14)
-"""Those that the network is asked for."""
+"""Those that the network predicts."""
 NETWORKED = ("codes", "before", "untrained", "frame", "window")
 """What networks read, too: the codes, and the mel frames that they were made from."""
 SHUFFLED_BACK = tuple(range(17))
@@ -56,72 +55,74 @@ SEVERAL, SEVERAL_DIRECTIONS = 4, 12
 """Where the codes of several frames are read: how many frames, and directions of each codeword."""
 
 
-# ------------------------------------------------------------------------------------------------- readers
-def read_back(
-    told: Sequence[Told], clips: Sequence[Clips], back: Sequence[int] = BACK
-) -> tuple[Tensor, LinearReader, list[Moments]]:
-    """How well a linear reader tells the frames of ``back`` from what stands for the present one.
+# --------------------------------------------------------------------------------------------------- probes
+def probe_frames(
+    inputs: Sequence[Sequence[Tensor]], clips: Sequence[Clips], back: Sequence[int] = BACK
+) -> tuple[Tensor, LinearProbe, list[Moments]]:
+    """How well a linear probe predicts the frames of ``back`` from what stands for the present one.
 
     Args:
-        told: what stands for the frames of train, validation and test clips. clips: these clips.
+        inputs: what stands for the frames of train, validation and test clips, one ``(time, d)`` a clip.
+        clips: these clips.
+        back: which frames, counted back from the present one.
 
     Returns:
         Squared error on the test clips as a share of their variance about the mean training frame,
-        ``(len(back),)``; the reader; the moments that it comes from.
+        ``(len(back),)``; the probe; the moments that it comes from.
     """
-    moments = [gather(rows, some, back) for rows, some in zip(told, clips, strict=True)]
-    reader = fit_linear(moments[0], moments[1], groups=len(back))
-    return reader.errors(moments[2]), reader, moments
+    moments = [gather(rows, some, back) for rows, some in zip(inputs, clips, strict=True)]
+    probe = fit_linear(moments[0], moments[1], groups=len(back))
+    return probe.errors(moments[2]), probe, moments
 
 
-def _by_level(moments: Sequence[Moments], top: int, groups: int) -> dict[str, list[float]]:
-    """The errors of readers that see the numbers of one level only: the first ``top`` ones, or the others."""
+def _errors_by_level(moments: Sequence[Moments], top: int, groups: int) -> dict[str, list[float]]:
+    """The errors of probes that see the numbers of one level only: the first ``top`` ones, or the others."""
     found = {}
     for level, columns in (("top", slice(0, top)), ("bottom", slice(top, None))):
-        heard, choose, unheard = (m.part(columns) for m in moments)
-        found[level] = fit_linear(heard, choose, groups=groups).errors(unheard).tolist()
+        train, validation, test = (m.part(columns) for m in moments)
+        found[level] = fit_linear(train, validation, groups=groups).errors(test).tolist()
     return found
 
 
-def _network_errors(reader: LinearReader, told: Sequence[Told], clips: Sequence[Clips], seed: int) -> Tensor:
-    """The errors of a network that adds to a linear reader."""
-    mels, asked = clips[0].features[0].shape[1], len(NETWORK_BACK)
+def _network_errors(
+    probe: LinearProbe, inputs: Sequence[Sequence[Tensor]], clips: Sequence[Clips], seed: int
+) -> Tensor:
+    """The errors of a network that adds to a linear probe."""
+    mels, groups = clips[0].features[0].shape[1], len(NETWORK_BACK)
     columns = torch.cat([torch.arange(mels) + BACK.index(k) * mels for k in NETWORK_BACK])
-    linear = LinearReader(
-        reader.weight[:, columns].float(), reader.x_mean, reader.y_mean[columns], asked, reader.penalties
-    )
+    linear = LinearProbe(probe.weight[:, columns].float(), probe.x_mean, probe.y_mean[columns], groups, probe.penalties)
     rows = [
-        [torch.cat(part) for part in zip(*rows_of(t, c, NETWORK_BACK), strict=True)]
-        for t, c in zip(told, clips, strict=True)
+        [torch.cat(part) for part in zip(*probe_rows(x, c, NETWORK_BACK), strict=True)]
+        for x, c in zip(inputs, clips, strict=True)
     ]
-    (train_x, train_y), (choose_x, choose_y), (x, y) = rows
-    network, _ = fit_network(linear, (train_x, train_y), (choose_x, choose_y), seed=seed)
+    (train_x, train_y), (validation_x, validation_y), (x, y) = rows
+    network, _ = fit_network(linear, (train_x, train_y), (validation_x, validation_y), seed=seed)
     with torch.no_grad():
         read = torch.cat([linear(some) + network(some) for some in x.split(4096)])
-    return _share(read, y, linear.y_mean, asked)
+    return _variance_fraction(read, y, linear.y_mean, groups)
 
 
-def _share(read: Tensor, y: Tensor, mean: Tensor, groups: int) -> Tensor:
+def _variance_fraction(read: Tensor, y: Tensor, mean: Tensor, groups: int) -> Tensor:
     """Squared error as a share of the variance of ``y`` about ``mean``, for each group of columns."""
     wrong = (read - y).double().square().sum(0).reshape(groups, -1).sum(1)
     return wrong / (y.double() - mean).square().sum(0).reshape(groups, -1).sum(1)
 
 
 def _copied(clips: Clips, mean: Tensor) -> Tensor:
-    """The error of saying that the asked frame is like the present one."""
-    x, y = (torch.cat(part) for part in zip(*rows_of(clips.features, clips, BACK), strict=True))
-    return _share(x.repeat(1, len(BACK)), y, mean, len(BACK))
+    """The error of predicting the present frame for every frame."""
+    x, y = (torch.cat(part) for part in zip(*probe_rows(clips.features, clips, BACK), strict=True))
+    return _variance_fraction(x.repeat(1, len(BACK)), y, mean, len(BACK))
 
 
 @torch.no_grad()
 def _decoded(model: CausalVQVAE2, clips: Clips, mean: Tensor) -> float:
     """The error of the model's own decoder at the present frame: it reads the codes of several frames."""
-    pairs = zip(clips.features, clips.asked, strict=True)
+    pairs = zip(clips.features, clips.positions, strict=True)
     read, y = zip(*((model(clip[None, None])[0, 0][at], clip[at]) for clip, at in pairs), strict=True)
-    return float(_share(torch.cat(read), torch.cat(y), mean, 1))
+    return float(_variance_fraction(torch.cat(read), torch.cat(y), mean, 1))
 
 
-# ----------------------------------------------------------------------------------------------- the table
+# ------------------------------------------------------------------------------------------------ the table
 def _draw(seed: int, seconds: float, floor_db: float) -> list[Clips]:
     """Train, validation and test clips: the same speakers for every seed, other sentences."""
     sets = (("train", 40, 1.0), ("validation", 10, 0.2), ("test", 20, 0.4))
@@ -135,38 +136,38 @@ def _measure_seed(model: CausalVQVAE2, fresh: CausalVQVAE2, seed: int, seconds: 
     """All errors of one draw of sentences, and the pictures."""
     clips = _draw(seed, seconds, model.config.floor_db)
     found: dict[str, dict[str, list[float]]] = {"linear": {}, "network": {}, "shuffled": {}, "lost": {}}
-    compared, readers, top = tell(model, fresh, clips[0]), {}, model.config.top_cells
-    for name, source in compared.items():
-        told = [[source(x) for x in some.features] for some in clips]
-        errors, readers[name], moments = read_back(told, clips)
+    representations, probes, top = build_inputs(model, fresh, clips[0]), {}, model.config.top_cells
+    for name, representation in representations.items():
+        inputs = [[representation(x) for x in some.features] for some in clips]
+        errors, probes[name], moments = probe_frames(inputs, clips)
         found["linear"][name] = errors.tolist()
         if name == "codes":
-            found["linear"] |= _by_level(moments, top * DIRECTIONS, len(BACK))
+            found["linear"] |= _errors_by_level(moments, top * DIRECTIONS, len(BACK))
         if network and name in NETWORKED:
-            found["network"][name] = _network_errors(readers[name], told, clips, seed).tolist()
-        if hasattr(source, "narrow"):
-            found["lost"][name] = source.narrow.lost
+            found["network"][name] = _network_errors(probes[name], inputs, clips, seed).tolist()
+        if hasattr(representation, "pca"):
+            found["lost"][name] = representation.pca.lost
         print(f"{name}: now {errors[NOW]:.3f}, next {errors[NOW - 1]:.3f}", flush=True)
     some = torch.cat([vectors(model, x)[0] for x in clips[0].features[: len(clips[0].features) // 4]])
-    narrow = Narrow(some, top, SEVERAL_DIRECTIONS)
-    told = [[window(narrow(vectors(model, x)[0]), SEVERAL) for x in c.features] for c in clips]
-    found["linear"]["several"] = read_back(told, clips)[0].tolist()
-    mean = readers["frame"].y_mean
+    pca = PerLevelPCA(some, top, SEVERAL_DIRECTIONS)
+    inputs = [[window(pca(vectors(model, x)[0]), SEVERAL) for x in c.features] for c in clips]
+    found["linear"]["several"] = probe_frames(inputs, clips)[0].tolist()
+    mean = probes["frame"].y_mean
     found["linear"]["copy"] = _copied(clips[2], mean).tolist()
     found["decoder"] = {"now": [_decoded(model, clips[2], mean.reshape(len(BACK), -1)[NOW])]}
     mixed = [c.shuffled(seed) for c in clips]
     for name in ("codes", "before", "untrained"):
-        told = [[compared[name](x) for x in c.features] for c in mixed]
-        errors, _, moments = read_back(told, mixed, SHUFFLED_BACK)
+        inputs = [[representations[name](x) for x in c.features] for c in mixed]
+        errors, _, moments = probe_frames(inputs, mixed, SHUFFLED_BACK)
         found["shuffled"][name] = errors.tolist()
         if name == "codes":
-            found["shuffled"] |= _by_level(moments, top * DIRECTIONS, len(SHUFFLED_BACK))
+            found["shuffled"] |= _errors_by_level(moments, top * DIRECTIONS, len(SHUFFLED_BACK))
         print(f"shuffled {name}", flush=True)
-    return {"errors": found, "pictures": pictures(compared, readers, clips[2])}
+    return {"errors": found, "pictures": pictures(representations, probes, clips[2])}
 
 
 def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Mean and half of the 95 % interval over seeds, for each frame that is asked, and the seeds themselves."""
+    """Mean and half of the 95 % interval over seeds, for each predicted frame, and the seeds themselves."""
     columns = [summary(column) for column in zip(*runs, strict=True)]
     return {
         "mean": [column["mean"] for column in columns],
@@ -175,9 +176,9 @@ def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
     }
 
 
-def horizon(errors: Sequence[float], most: float) -> int:
-    """How many frames back, the present one counted as 0, the error stays at or below ``most``; −1 for none."""
-    good = [error <= most for error in errors]
+def horizon(errors: Sequence[float], max_error: float) -> int:
+    """How many frames back, the present one counted as 0, the error stays at or below ``max_error``; −1 for none."""
+    good = [error <= max_error for error in errors]
     return (good.index(False) if False in good else len(good)) - 1
 
 
@@ -190,8 +191,8 @@ class Memory(Experiment):
     seeds = (0, 1, 2)
 
     checkpoint: Path = option(Path("book/checkpoints/vqvae2-tiny"), "the model")
-    seconds: float = option(300.0, "of training speech for the readers")
-    no_network: bool = option(False, "linear readers only")
+    seconds: float = option(300.0, "of training speech for the probes")
+    no_network: bool = option(False, "linear probes only")
 
     @cached_property
     def trained(self) -> tuple[CausalVQVAE2, dict[str, Any]]:
@@ -215,7 +216,7 @@ class Memory(Experiment):
         return _measure_seed(self.trained[0], self.untrained, seed, self.seconds, not self.no_network)
 
     def table(self, results: Results) -> dict[str, Any]:
-        """For each reader the errors frame by frame, and how far back it reads."""
+        """For each representation the errors frame by frame, and how far back it reads."""
         (model, card), found = self.trained, [each["errors"] for each in results["all"].values()]
         top, bottom = field_frames(model)
         errors = {kind: {name: spread([each[kind][name] for each in found]) for name in found[0][kind]}
@@ -256,15 +257,17 @@ PICTURED, BANDS, LEVELS, LATEST = 60, 40, 64, 18
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-def pictures(compared: dict[str, Source], readers: dict[str, LinearReader], clips: Clips) -> dict[str, Any]:
-    """One clip as it was, and as readers say it was from what stands for the frame k frames later, k = 0 … 18.
+def pictures(
+    representations: dict[str, Representation], probes: dict[str, LinearProbe], clips: Clips
+) -> dict[str, Any]:
+    """One clip as it was, and as probes predict it from what stands for the frame k frames later, k = 0 … 18.
 
     Two mel bands make one row, and a level is one of 64, written as one letter: a picture is a text, column by
     column, from the low bands up.
     """
-    need = FURTHEST + PICTURED + LATEST + AHEAD
+    need = MAX_BACK + PICTURED + LATEST + MAX_AHEAD
     clip = next(x for x in clips.features if len(x) >= need + 20)
-    start, mels = FURTHEST + 10, clip.shape[1]
+    start, mels = MAX_BACK + 10, clip.shape[1]
     truth = clip[start : start + PICTURED]
     low, high = float(truth.min()), float(truth.max())
 
@@ -275,7 +278,7 @@ def pictures(compared: dict[str, Source], readers: dict[str, LinearReader], clip
 
     said: dict[str, list[str]] = {}
     for name in ("codes", "untrained", "fixed"):
-        found = readers[name](compared[name](clip)).reshape(len(clip), len(BACK), mels)
+        found = probes[name](representations[name](clip)).reshape(len(clip), len(BACK), mels)
         said[name] = [text(found[start + k : start + k + PICTURED, BACK.index(k)]) for k in range(LATEST + 1)]
     return {"frames": PICTURED, "bands": BANDS, "low_db": round(low, 1), "high_db": round(high, 1),
             "truth": text(truth), "said": said}  # fmt: skip

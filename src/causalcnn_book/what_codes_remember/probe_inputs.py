@@ -1,4 +1,4 @@
-"""What stands for a frame, and what is asked of it: codewords, vectors, windows and a code made for remembering."""
+"""What linear probes read and predict: codewords, vectors, windows, a transform code; and the frames around them."""
 
 from __future__ import annotations
 
@@ -13,59 +13,67 @@ from causalcnn.models import CausalVQVAE2
 from causalcnn.speech import FeatureCorpus, speech_mask
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode
 
-__all__ = ["Clips", "Narrow", "Source", "Told", "field_frames", "gather", "rows_of", "tell", "vectors", "window"]
+__all__ = [
+    "Clips",
+    "PerLevelPCA",
+    "Representation",
+    "build_inputs",
+    "field_frames",
+    "gather",
+    "probe_rows",
+    "vectors",
+    "window",
+]
 
-FURTHEST, AHEAD = 20, 5
-"""Frames back and ahead that are asked for, at most."""
+MAX_BACK, MAX_AHEAD = 20, 5
+"""Frames back and ahead that are predicted, at most."""
 DIRECTIONS = 24
 """Principal directions of a level's 64 numbers that readers of codewords read; all codewords stay apart in them."""
 _ROWS = 4096
 
-Told = list[Tensor]
-"""What stands for the frames of clips: one ``(time, d)`` a clip."""
-Source = Callable[[Tensor], Tensor]
-"""A clip ``(time, 80)`` in dB → one row a frame, ``(time, d)``."""
+Representation = Callable[[Tensor], Tensor]
+"""What a probe reads: a clip ``(time, 80)`` in dB → one row a frame, ``(time, d)``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clips:
-    """Log-mel clips, and which of their frames are asked.
+    """Log-mel clips, and at which of their frames a probe reads.
 
     Attributes:
         features: one ``(time, 80)`` a clip, dB, at the floor of the model.
-        asked: one ``(frames,)`` a clip: the present frames t. They speak, and all of t − 20 … t + 5 is in the clip.
+        positions: one ``(frames,)`` a clip: the present frames t. They speak, and all of t − 20 … t + 5 is in the clip.
     """
 
     features: list[Tensor]
-    asked: list[Tensor]
+    positions: list[Tensor]
 
     @classmethod
     def of(cls, corpus: FeatureCorpus, floor_db: float) -> Clips:
         """All clips of a corpus."""
-        features, asked = [], []
+        features, positions = [], []
         for i in range(len(corpus)):
             counts = speech_mask(corpus[i])
-            counts[:FURTHEST] = False
-            counts[max(0, len(counts) - AHEAD) :] = False
+            counts[:MAX_BACK] = False
+            counts[max(0, len(counts) - MAX_AHEAD) :] = False
             features.append(corpus[i].T.clamp(min=floor_db).contiguous())
-            asked.append(counts.nonzero().flatten())
-        return cls(features, asked)
+            positions.append(counts.nonzero().flatten())
+        return cls(features, positions)
 
     def shuffled(self, seed: int, frames: int = 300) -> Clips:
-        """All asked frames in random order, as clips of ``frames``: no frame knows anything of another one."""
-        pool = torch.cat([x[at] for x, at in zip(self.features, self.asked, strict=True)])
+        """The frames at all positions in random order, as clips of ``frames``: no frame has to do with another one."""
+        pool = torch.cat([x[at] for x, at in zip(self.features, self.positions, strict=True)])
         pool = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))]
-        clips = [clip.contiguous() for clip in pool.split(frames) if len(clip) > FURTHEST + AHEAD]
-        return Clips(clips, [torch.arange(FURTHEST, len(clip) - AHEAD) for clip in clips])
+        clips = [clip.contiguous() for clip in pool.split(frames) if len(clip) > MAX_BACK + MAX_AHEAD]
+        return Clips(clips, [torch.arange(MAX_BACK, len(clip) - MAX_AHEAD) for clip in clips])
 
     def __len__(self) -> int:
-        return sum(len(at) for at in self.asked)
+        return sum(len(at) for at in self.positions)
 
 
-# --------------------------------------------------------------------------------- what stands for a frame
+# ------------------------------------------------------------------------------------ what a probe reads
 @torch.no_grad()
 def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
-    """What the encoder says of a clip: its codewords, and its vectors before they are rounded to codewords.
+    """The codewords of a clip, and its vectors before they are rounded to codewords.
 
     Shape: ``(time, 80)`` in dB → two of ``(time, 30, code_dim)``, the top's ten first.
     """
@@ -82,7 +90,7 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
     return said, meant
 
 
-class Narrow:
+class PerLevelPCA:
     """The principal directions of the vectors of top and bottom, and the vectors seen along them.
 
     Args:
@@ -102,11 +110,11 @@ class Narrow:
             self.bases.append(basis[:, -directions:].flip(1).float())
             self.lost.append(float(values[: -self.bases[-1].shape[1]].clamp(min=0).sum() / values.sum()))
 
-    def __call__(self, said: Tensor) -> Tensor:
+    def __call__(self, vectors: Tensor) -> Tensor:
         """``(time, cells, code_dim)`` → ``(time, cells · directions)``, the top's numbers first."""
-        parts = (said[:, : self.top], said[:, self.top :])
-        seen = [(part - mean) @ basis for part, mean, basis in zip(parts, self.means, self.bases, strict=True)]
-        return torch.cat(seen, 1).flatten(1)
+        parts = (vectors[:, : self.top], vectors[:, self.top :])
+        scores = [(part - mean) @ basis for part, mean, basis in zip(parts, self.means, self.bases, strict=True)]
+        return torch.cat(scores, 1).flatten(1)
 
 
 def window(clip: Tensor, frames: int) -> Tensor:
@@ -125,7 +133,7 @@ def bits(model: CausalVQVAE2) -> int:
     return (model.config.top_cells + model.config.bottom_cells) * math.ceil(math.log2(model.config.num_codes))
 
 
-def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[str, Source]:
+def build_inputs(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[str, Representation]:
     """What is compared, by name.
 
     ``codes`` and ``before``: codewords and unrounded vectors of ``model``; ``untrained``: the codewords of ``fresh``;
@@ -133,9 +141,9 @@ def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[
     transform code of as many bits as the codes. What must be fitted is fitted to ``train``.
     """
     reach, top = field_frames(model)[1], model.config.top_cells
-    fixed = TransformCode(torch.cat([x for x, _ in rows_of([window(x, reach) for x in train.features], train, ())]),
+    fixed = TransformCode(torch.cat([x for x, _ in probe_rows([window(x, reach) for x in train.features], train, ())]),
                           bits=bits(model))  # fmt: skip
-    found: dict[str, Source] = {
+    found: dict[str, Representation] = {
         "frame": lambda x: x,
         "window": lambda x: window(x, reach),
         "fixed": lambda x: fixed(window(x, reach)),
@@ -143,28 +151,34 @@ def tell(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[
     some = train.features[: max(1, len(train.features) // 4)]
     for name, network in (("codes", model), ("untrained", fresh)):
         if network is not None:
-            found[name] = _told_by(network, some, top)
+            found[name] = _codewords_of(network, some, top)
     found["before"] = lambda x: vectors(model, x)[1].flatten(1)  # all of it: the past may lie in small directions
     return found
 
 
-def _told_by(network: CausalVQVAE2, some: list[Tensor], top: int) -> Source:
-    narrow = Narrow(torch.cat([vectors(network, x)[0] for x in some]), top)
+def _codewords_of(network: CausalVQVAE2, some: list[Tensor], top: int) -> Representation:
+    pca = PerLevelPCA(torch.cat([vectors(network, x)[0] for x in some]), top)
 
-    def told(clip: Tensor) -> Tensor:
-        return narrow(vectors(network, clip)[0])
+    def codewords(clip: Tensor) -> Tensor:
+        return pca(vectors(network, clip)[0])
 
-    told.narrow = narrow  # type: ignore[attr-defined]
-    return told
+    codewords.pca = pca  # type: ignore[attr-defined]
+    return codewords
 
 
-# ------------------------------------------------------------------------------------------- what is asked
-def rows_of(told: Told, clips: Clips, back: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """What is read and what is asked, some thousand rows at a time: ``(rows, d)``, ``(rows, len(back) · 80)``."""
+# ------------------------------------------------------------------------------------ rows for a probe
+def probe_rows(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """What is read and what is predicted, some thousand rows at a time: ``(rows, d)``, ``(rows, len(back) · 80)``.
+
+    Args:
+        inputs: one ``(time, d)`` a clip.
+        clips: as many.
+        back: which frames are predicted, counted back from the present one.
+    """
     kept: list[tuple[Tensor, Tensor]] = []
-    for rows, clip, at in zip(told, clips.features, clips.asked, strict=True):
-        asked = clip[at[:, None] - torch.tensor(back, dtype=torch.long)].flatten(1)
-        kept.append((rows[at], asked))
+    for rows, clip, at in zip(inputs, clips.features, clips.positions, strict=True):
+        targets = clip[at[:, None] - torch.tensor(back, dtype=torch.long)].flatten(1)
+        kept.append((rows[at], targets))
         if sum(len(x) for x, _ in kept) >= _ROWS:
             yield torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
             kept = []
@@ -172,12 +186,12 @@ def rows_of(told: Told, clips: Clips, back: Sequence[int]) -> Iterator[tuple[Ten
         yield torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
 
 
-def gather(told: Told, clips: Clips, back: Sequence[int]) -> Moments:
-    """The moments of what is read and what is asked."""
+def gather(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> Moments:
+    """The moments of what is read and what is predicted; the arguments are those of :func:`probe_rows`."""
     moments: Moments | None = None
-    for x, y in rows_of(told, clips, back):
+    for x, y in probe_rows(inputs, clips, back):
         moments = moments or Moments(x.mean(0), y.mean(0))
         moments.add(x, y)
     if moments is None or not moments.count:
-        raise ValueError("no frame of these clips is asked: they are all shorter than 26 frames, or silent")
+        raise ValueError("no frame of these clips can be predicted: they are all shorter than 26 frames, or silent")
     return moments

@@ -1,4 +1,4 @@
-"""What codes remember: readers are exact, a shuffled past is beyond them, and nothing is lost by a stop."""
+"""What codes remember: probes are exact, a shuffled past is beyond them, and nothing is lost by a stop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ pytest.importorskip("espeakng_loader")
 from causalcnn.models import CausalVQVAE2, VQVAE2Config
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
 from causalcnn_book.what_codes_remember.linear_probe import Moments, TransformCode, fit_linear, fit_network
-from causalcnn_book.what_codes_remember.memory import BACK, NOW, Memory, horizon, pictures, read_back, spread
+from causalcnn_book.what_codes_remember.memory import BACK, NOW, Memory, horizon, pictures, probe_frames, spread
 from causalcnn_book.what_codes_remember.probe_inputs import (
     Clips,
-    Narrow,
+    PerLevelPCA,
     bits,
+    build_inputs,
     field_frames,
     gather,
-    tell,
     vectors,
     window,
 )
@@ -46,7 +46,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clips():
-    """Train, validation and test clips of noise, some frames long, all of them asked."""
+    """Train, validation and test clips of noise, some frames long, all of them read."""
     draw = torch.Generator().manual_seed(0)
     frames = [torch.randn(200, 80, generator=draw) * 20 - 35 for _ in range(18)]
     every = [torch.arange(20, 195)] * len(frames)
@@ -77,32 +77,32 @@ def test_moments_are_those_of_the_rows_however_they_come():
     assert torch.allclose(part[0], xx[1:3, 1:3], atol=1e-4)
 
 
-def test_a_linear_reader_is_ridge_regression_and_its_error_that_of_its_reading():
-    heard, choose, unheard = (rows(seed) for seed in (0, 1, 2))
-    reader = fit_linear(moments(*heard), moments(*choose), groups=2, penalties=(1e-3,))
-    x, y = (part.double() - part.double().mean(0) for part in heard)
+def test_a_linear_probe_is_ridge_regression_and_its_error_that_of_its_reading():
+    train, validation, test = (rows(seed) for seed in (0, 1, 2))
+    probe = fit_linear(moments(*train), moments(*validation), groups=2, penalties=(1e-3,))
+    x, y = (part.double() - part.double().mean(0) for part in train)
     unit = float((x.T @ x / 400).diagonal().mean())
     weight = torch.linalg.solve(x.T @ x / 400 + 1e-3 * unit * torch.eye(5, dtype=torch.float64), x.T @ y / 400)
-    assert torch.allclose(reader.weight, weight, atol=1e-4)
-    wrong = (reader(unheard[0].double()) - unheard[1]).square().mean(0).reshape(2, -1).sum(1)
-    about = (unheard[1].double() - heard[1].double().mean(0)).square().mean(0).reshape(2, -1).sum(1)
-    assert torch.allclose(reader.errors(moments(*unheard)), wrong / about, atol=1e-4)
+    assert torch.allclose(probe.weight, weight, atol=1e-4)
+    wrong = (probe(test[0].double()) - test[1]).square().mean(0).reshape(2, -1).sum(1)
+    about = (test[1].double() - train[1].double().mean(0)).square().mean(0).reshape(2, -1).sum(1)
+    assert torch.allclose(probe.errors(moments(*test)), wrong / about, atol=1e-4)
 
 
 def test_each_group_takes_its_own_penalty():
-    heard, choose = rows(0, 12), rows(1)
-    reader = fit_linear(moments(*heard), moments(*choose), groups=4, penalties=(1e-6, 10.0))
-    assert reader.penalties[0] == 1e-6  # an exact law: no penalty is best
-    assert reader.penalties[2] == 10.0  # noise: the mean is best
+    train, validation = rows(0, 12), rows(1)
+    probe = fit_linear(moments(*train), moments(*validation), groups=4, penalties=(1e-6, 10.0))
+    assert probe.penalties[0] == 1e-6  # an exact law: no penalty is best
+    assert probe.penalties[2] == 10.0  # noise: the mean is best
 
 
-def test_a_network_never_reads_worse_than_the_linear_reader_and_finds_a_product():
+def test_a_network_never_reads_worse_than_the_linear_probe_and_finds_a_product():
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(3000, 2, generator=draw)
     y = (x[:, :1] * x[:, 1:]).repeat(1, 2)
     linear = fit_linear(moments(x, y), moments(x, y), groups=1)
-    heard, choose = (x[:2000], y[:2000]), (x[2000:], y[2000:])
-    network, history = fit_network(linear, heard, choose, hidden=32, epochs=8, rows=100, learning_rate=2e-2, seed=1)
+    train, validation = (x[:2000], y[:2000]), (x[2000:], y[2000:])
+    network, history = fit_network(linear, train, validation, hidden=32, epochs=8, rows=100, learning_rate=2e-2, seed=1)
     with torch.no_grad():
         error = float((linear(x[2000:]) + network(x[2000:]) - y[2000:]).square().mean())
     assert error == pytest.approx(min(history), rel=1e-4)
@@ -138,15 +138,15 @@ def test_vectors_are_those_of_the_model(model):
 
 def test_a_narrow_view_keeps_all_of_it_where_it_keeps_all_directions(model):
     said, _ = vectors(model, torch.randn(40, 80) * 20 - 35)
-    narrow = Narrow(said, 10, directions=6)
-    assert narrow(said).shape == (40, 180)
-    assert max(abs(lost) for lost in narrow.lost) < 1e-9
-    assert torch.allclose(narrow(said).square().sum(), (said - mean_of(narrow, said)).square().sum(), rtol=1e-4)
-    assert 0 < Narrow(said, 10, directions=2).lost[0] < 1
+    pca = PerLevelPCA(said, 10, directions=6)
+    assert pca(said).shape == (40, 180)
+    assert max(abs(lost) for lost in pca.lost) < 1e-9
+    assert torch.allclose(pca(said).square().sum(), (said - mean_of(pca, said)).square().sum(), rtol=1e-4)
+    assert 0 < PerLevelPCA(said, 10, directions=2).lost[0] < 1
 
 
-def mean_of(narrow, said):
-    return torch.cat([narrow.means[0].expand(len(said), 10, -1), narrow.means[1].expand(len(said), 20, -1)], 1)
+def mean_of(pca, said):
+    return torch.cat([pca.means[0].expand(len(said), 10, -1), pca.means[1].expand(len(said), 20, -1)], 1)
 
 
 def test_a_window_ends_with_its_frame():
@@ -156,8 +156,8 @@ def test_a_window_ends_with_its_frame():
 
 
 def test_what_is_in_the_window_is_told_exactly_and_what_is_not_cannot_be(clips):
-    told = [[window(x, 4) for x in some.features] for some in clips]
-    errors, _, _ = read_back(told, clips, (-1, 0, 3, 4, 9))
+    inputs = [[window(x, 4) for x in some.features] for some in clips]
+    errors, _, _ = probe_frames(inputs, clips, (-1, 0, 3, 4, 9))
     assert errors[1] < 1e-4
     assert errors[2] < 1e-4
     assert ((errors[[0, 3, 4]] > 0.97) & (errors[[0, 3, 4]] < 1.1)).all()  # noise has no likeness
@@ -166,8 +166,8 @@ def test_what_is_in_the_window_is_told_exactly_and_what_is_not_cannot_be(clips):
 def test_codes_tell_nothing_beyond_their_field(model, clips):
     top, bottom = field_frames(model)
     assert (top, bottom, bits(model)) == (9, 13, 120)
-    said = tell(model, None, clips[0])["codes"]
-    errors, _, _ = read_back([[said(x) for x in c.features] for c in clips], clips, (0, bottom, bottom + 3))
+    said = build_inputs(model, None, clips[0])["codes"]
+    errors, _, _ = probe_frames([[said(x) for x in c.features] for c in clips], clips, (0, bottom, bottom + 3))
     assert errors[0] < 0.97
     assert (errors[1:] > 0.98).all()
 
@@ -175,12 +175,12 @@ def test_codes_tell_nothing_beyond_their_field(model, clips):
 def test_speech_is_cut_so_that_every_frame_that_is_asked_is_there():
     corpus = FeatureCorpus.of(EmbeddedSpeech("validation", speakers=2, seconds=6))
     clips = Clips.of(corpus, -70.0)
-    for x, at in zip(clips.features, clips.asked, strict=True):
+    for x, at in zip(clips.features, clips.positions, strict=True):
         assert x.min() >= -70
         assert at.min() >= 20
         assert at.max() < len(x) - 5
     mixed = clips.shuffled(0, frames=100)
-    pool = torch.cat([x[at] for x, at in zip(clips.features, clips.asked, strict=True)])
+    pool = torch.cat([x[at] for x, at in zip(clips.features, clips.positions, strict=True)])
     assert len(mixed) > 0
     assert torch.cat(mixed.features).sort(0).values[0].min() >= pool.min()
     assert not torch.equal(torch.cat(mixed.features)[:50], pool[:50])
@@ -230,8 +230,8 @@ def test_the_table_is_whole_and_repeats(tmp_path, model):
 
 
 def test_a_picture_needs_a_long_clip(clips, model):
-    compared = tell(model, model, clips[0])
-    readers = {}
+    representations = build_inputs(model, model, clips[0])
+    probes = {}
     for name in ("codes", "untrained", "fixed"):
-        _, readers[name], _ = read_back([[compared[name](x) for x in c.features] for c in clips], clips)
-    assert pictures(compared, readers, clips[2])["frames"] == 60
+        _, probes[name], _ = probe_frames([[representations[name](x) for x in c.features] for c in clips], clips)
+    assert pictures(representations, probes, clips[2])["frames"] == 60

@@ -54,7 +54,7 @@ def package(layout: str, words: Tensor) -> nn.Module:
 
 def ours(layout: str, words: Tensor) -> VectorQuantizer:
     """Ours, as it comes."""
-    quantizer = VectorQuantizer(CODES, DIM, start="random")
+    quantizer = VectorQuantizer(CODES, DIM, init="random")
     quantizer.sum.copy_(words)
     return quantizer
 
@@ -80,7 +80,7 @@ def call(name: str, layout: str, training: bool) -> Callable[[], tuple[Tensor, T
             x = x.transpose(1, 2) if turned else x
             if not training:
                 return quantizer(x), x
-            found = quantizer.quantise(x)
+            found = quantizer.quantize(x)
             return found.values, found.commitment
     else:
         peer = package(layout, words).train(training)

@@ -272,10 +272,10 @@ def test_what_a_layer_refuses_is_told_with_its_step() -> None:
     class Coded(Toy):
         def __init__(self) -> None:
             super().__init__()
-            self.quantiser = VectorQuantizer(4, 3)
+            self.quantizer = VectorQuantizer(4, 3)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.wide(self.quantiser(self.narrow(x)))
+            return self.wide(self.quantizer(self.narrow(x)))
 
     def broken(step: int, rank: int, world_size: int) -> Batch:
         batch = batches(step, rank, world_size)

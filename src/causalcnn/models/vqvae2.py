@@ -25,7 +25,7 @@ from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream
 from causalcnn.nn.conv import CausalConv2d
-from causalcnn.nn.quantise import Quantized, VectorQuantizer
+from causalcnn.nn.quantize import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose2d
 
 if TYPE_CHECKING:
@@ -258,8 +258,8 @@ class VQVAE2(nn.Module):
             mask: ``(batch, time)``, true for real frames.
         """
         features, vectors = self._encode_top(x, _whole)
-        top = self.quantize_top.quantise(vectors, mask)
-        bottom = self.quantize_bottom.quantise(self._encode_bottom(features, top.values, _whole), mask)
+        top = self.quantize_top.quantize(vectors, mask)
+        bottom = self.quantize_bottom.quantize(self._encode_bottom(features, top.values, _whole), mask)
         return self._decode(top.values, bottom.values, _whole), top, bottom
 
     @torch.no_grad()

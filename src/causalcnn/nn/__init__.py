@@ -5,7 +5,7 @@ from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock1d, Res
 from causalcnn.nn.compose import CausalSequential, Composite, Parallel, Pointwise, Residual
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
-from causalcnn.nn.quantise import Quantized, VectorQuantizer
+from causalcnn.nn.quantize import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
 
 __all__ = [

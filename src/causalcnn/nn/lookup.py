@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["LookUp", "nearest", "nearest_reference"]
+__all__ = ["NearestCode", "nearest", "nearest_reference"]
 
 SCORES_PER_THREAD, SCORES_ELSEWHERE = 2**19, 2**25
 """Scores (vectors × codes) computed at once: on a CPU 2 MB for each thread, so that every one of them has as much work
@@ -27,7 +27,9 @@ def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tenso
     """Index of the nearest codeword: argmin |x − e|² is argmin ½|e|² − x·e, one matrix product with the norms inside.
 
     Args:
-        vectors: ``(vectors, dim)``. codebook: ``(codes, dim)``. half_norms: ``(codes,)``, ½|e|².
+        vectors: ``(vectors, dim)``.
+        codebook: ``(codes, dim)``.
+        half_norms: ``(codes,)``, ½|e|².
         scores: room for ``(vectors, codes)`` numbers, where the caller has it: new memory costs more than the product.
 
     Returns:
@@ -58,22 +60,22 @@ def _scores(device: torch.device) -> int:
     return SCORES_PER_THREAD * (1 if torch.compiler.is_compiling() else torch.get_num_threads())
 
 
-def _pieces(batch: int, length: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Cut ``batch × length`` vectors into pieces of about ``most``: several rows at once, or parts of a row."""
+def _pieces(batch: int, length: int, max_vectors: int) -> Iterator[tuple[slice, slice]]:
+    """Cut ``batch × length`` vectors into pieces of about ``max_vectors``: several rows at once, or parts of a row."""
     if not batch or not length:
         return
-    rows = max(1, most // length)
-    parts = -(-length // most)
+    rows = max(1, max_vectors // length)
+    parts = -(-length // max_vectors)
     size = -(-length // parts)
     for row in range(0, batch, rows):
         for start in range(0, length, size):
             yield slice(row, row + rows), slice(start, start + size)
 
 
-class LookUp(torch.autograd.Function):
+class NearestCode(torch.autograd.Function):
     """Vectors ``(batch, dim, length)`` → their codewords, with the gradient passed straight through.
 
-    Also returned: codes ``(batch, length)``; the squared error of all real vectors, summed (differentiable in the
+    Also returned: indices ``(batch, length)``; the squared error of all real vectors, summed (differentiable in the
     vectors); and, where ``statistics`` asks for them, how many real vectors each code got ``(codes,)`` and their
     sum ``(codes, dim)``.
     """
@@ -84,50 +86,51 @@ class LookUp(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """See the class."""
         batch, dim, length = x.shape
-        codes, kind = codebook.shape[0], codebook.dtype
+        codes, dtype = codebook.shape[0], codebook.dtype
         values = x.new_empty(x.shape)
-        found = torch.empty(batch, length, dtype=torch.int64, device=x.device)
+        indices = torch.empty(batch, length, dtype=torch.int64, device=x.device)
         half_norms = codebook.square().sum(1) / 2
         # One place more than codes: padded vectors are counted there, and it is thrown away.
         counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
         errors = [codebook.new_zeros(())]
-        most = max(1, _scores(x.device) // max(codes, dim))
-        room = min(most, batch * length)  # taken once: fresh pages for every piece would cost more than the work
-        scores, vectors_, words_ = (codebook.new_empty(room, size) for size in (codes, dim, dim))
-        for rows, columns in _pieces(batch, length, most):
+        max_vectors = max(1, _scores(x.device) // max(codes, dim))
+        room = min(max_vectors, batch * length)  # taken once: fresh pages for every piece would cost more than the work
+        scores, all_vectors, all_codewords = (codebook.new_empty(room, size) for size in (codes, dim, dim))
+        for rows, columns in _pieces(batch, length, max_vectors):
             part = x[rows, :, columns]
             shape = (part.shape[0], part.shape[2])
-            vectors, words = vectors_[: shape[0] * shape[1]], words_[: shape[0] * shape[1]]
+            vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
             vectors.view(*shape, dim).copy_(part.transpose(1, 2))
             index = nearest(vectors, codebook, half_norms, scores[: len(vectors)])
-            torch.index_select(codebook, 0, index, out=words)
-            found[rows, columns] = index.view(shape)
-            values[rows, :, columns] = words.view(*shape, dim).transpose(1, 2)
+            torch.index_select(codebook, 0, index, out=codewords)
+            indices[rows, columns] = index.view(shape)
+            values[rows, :, columns] = codewords.view(*shape, dim).transpose(1, 2)
             padded = None if real is None else ~real[rows, columns].reshape(-1)
             if statistics:
                 place = index if padded is None else index.masked_fill(padded, codes)
-                counts.index_add_(0, place, torch.ones_like(place, dtype=kind))
+                counts.index_add_(0, place, torch.ones_like(place, dtype=dtype))
                 sums.index_add_(0, place, vectors)
             if error:
-                gap = words.sub_(vectors).view(-1)
+                residual = codewords.sub_(vectors).view(-1)
                 if padded is not None:
-                    words.masked_fill_(padded[:, None], 0)
-                errors.append(gap.dot(gap))
+                    codewords.masked_fill_(padded[:, None], 0)
+                errors.append(residual.dot(residual))
         ctx.save_for_backward(x, values, *(() if real is None else (real,)))
-        ctx.mark_non_differentiable(found, counts, sums)
+        ctx.mark_non_differentiable(indices, counts, sums)
         ctx.set_materialize_grads(False)
-        return values, found, torch.stack(errors).sum(), counts[:-1], sums[:-1]
+        return values, indices, torch.stack(errors).sum(), counts[:-1], sums[:-1]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
         """The codewords' gradient as it comes, and 2(x − codeword) of the squared error for real vectors."""
-        through, _, error, _, _ = gradients
-        if error is None:
-            return through, None, None, None, None
+        grad_values, _, grad_error, _, _ = gradients
+        if grad_error is None:
+            return grad_values, None, None, None, None
         x, values, *real = ctx.saved_tensors
-        gap, scale = x - values, (2 * error).to(x.dtype)
+        residual, scale = x - values, (2 * grad_error).to(x.dtype)
         if real:
-            gap.masked_fill_(~real[0][:, None], 0)
+            residual.masked_fill_(~real[0][:, None], 0)
         # One pass over memory for the product and the sum, into memory that is there.
-        pull = gap.mul_(scale) if through is None else torch.addcmul(through, gap, scale, out=gap)
-        return pull, None, None, None, None
+        if grad_values is None:
+            return residual.mul_(scale), None, None, None, None
+        return torch.addcmul(grad_values, residual, scale, out=residual), None, None, None, None

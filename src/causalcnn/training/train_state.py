@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn._files import CheckpointError
-from causalcnn.nn.quantise import NotFinite
+from causalcnn.nn.quantize import NotFinite
 from causalcnn.training.budget import Budget
 from causalcnn.training.checkpoint import Checkpoint
 from causalcnn.training.device import Runtime

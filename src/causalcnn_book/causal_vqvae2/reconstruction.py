@@ -79,8 +79,8 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
         squared += float(difference.square().mean(0).sum())
         frames += int(real.sum())
         for count, level in zip(counts, levels, strict=True):
-            codes = level.codes[0, real].flatten()
-            count += torch.bincount(codes, minlength=model.config.num_codes)
+            indices = level.indices[0, real].flatten()
+            count += torch.bincount(indices, minlength=model.config.num_codes)
     whole, _ = variance(corpus, bands, model.config.floor_db)
     shares = [count / count.sum() for count in counts]
     nats = [float(-(p * p.clamp(min=1e-12).log()).sum()) for p in shares]

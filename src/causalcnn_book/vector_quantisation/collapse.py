@@ -50,44 +50,47 @@ def frames_of_speech(corpus: FeatureCorpus) -> Tensor:
     return torch.cat(list(corpus), 1)[None].clamp(min=FLOOR_DB)
 
 
-def learn(quantiser: VectorQuantizer, x: Tensor, *, steps: int, seed: int = 0, frames: int = FRAMES) -> VectorQuantizer:
+def learn(quantizer: VectorQuantizer, x: Tensor, *, steps: int, seed: int = 0, frames: int = FRAMES) -> VectorQuantizer:
     """Let a quantiser follow ``steps`` random batches of the frames of ``x``; it comes back in ``eval()``.
 
     Args:
         x: ``(1, dim, time)``. frames: of a batch. seed: draws the batches.
     """
     draw = torch.Generator().manual_seed(seed)
-    quantiser.train()
+    quantizer.train()
     with torch.no_grad():
         for _ in range(steps):
-            quantiser.quantise(x[:, :, torch.randint(x.shape[2], (frames,), generator=draw)])
-    return quantiser.eval()
+            quantizer.quantize(x[:, :, torch.randint(x.shape[2], (frames,), generator=draw)])
+    return quantizer.eval()
 
 
 @torch.no_grad()
-def score(quantiser: VectorQuantizer, x: Tensor) -> dict[str, float]:
+def score(quantizer: VectorQuantizer, x: Tensor) -> dict[str, float]:
     """Error as a share of the variance, codewords in use, perplexity, entropy in bits, and how often a code stays."""
-    found = quantiser.eval().quantise(x)
+    found = quantizer.eval().quantize(x)
     variance = (x - x.mean(2, keepdim=True)).square().mean()
     return {
         "error": float(found.commitment / variance),
-        "used": float(found.usage) * quantiser.codes,
+        "used": float(found.usage) * quantizer.num_codes,
         "perplexity": float(found.perplexity),
         "entropy_bits": float(found.perplexity.log2()),
-        "same_as_before": float((found.codes[:, 1:] == found.codes[:, :-1]).float().mean()),
+        "same_as_before": float((found.indices[:, 1:] == found.indices[:, :-1]).float().mean()),
     }
 
 
 VARIANTS: dict[str, tuple[str, Callable[[int], VectorQuantizer]]] = {
     "random": (
         "random start, no restart",
-        lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, start="random", restart_below=0),
+        lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, init="random", dead_code_threshold=0),
     ),
     "random_restart": (
         "random start, restart",
-        lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, start="random"),
+        lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, init="random"),
     ),
-    "kmeans": ("k-means start, no restart", lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, restart_below=0)),
+    "kmeans": (
+        "k-means start, no restart",
+        lambda codes: VectorQuantizer(codes, MELS, decay=DECAY, dead_code_threshold=0),
+    ),
     "kmeans_restart": ("k-means start, restart", lambda codes: VectorQuantizer(codes, MELS, decay=DECAY)),
 }
 """What is compared, by name: what the page says, and how the quantiser is made."""

@@ -42,10 +42,10 @@ def state(figure: CodebookExplorer) -> dict[str, Any]:
     return {key: getattr(figure, key) for key in KEYS}
 
 
-def quantiser(figure: CodebookExplorer) -> VectorQuantizer:
+def quantizer(figure: CodebookExplorer) -> VectorQuantizer:
     """The library's quantiser in float64, as it is at the figure's start."""
     book, below = figure.history()[0], 0.1 if figure.restart else 0.0
-    layer = VectorQuantizer(figure.codes, 2, decay=figure.decay / 100, restart_below=below).double()
+    layer = VectorQuantizer(figure.codes, 2, decay=figure.decay / 100, dead_code_threshold=below).double()
     layer.count.copy_(exact(book.count))
     layer.sum.copy_(exact(book.sum))
     layer.started.fill_(True)
@@ -59,13 +59,13 @@ def test_the_quantiser_moves_the_same_codewords(start: str) -> None:
             continue
         steps = LAST if codes in (2, 8, 12) else 30  # later steps are more of the same, and take time
         figure = CodebookExplorer(start=start, codes=codes, decay=decay, restart=restart, steps=steps)
-        layer = quantiser(figure)
+        layer = quantizer(figure)
         for codebook in figure.history()[:-1]:
             torch.testing.assert_close(layer.codebook, exact(codebook.codewords), rtol=1e-9, atol=1e-9)
-            layer.quantise(DATA)
-        shown, found = figure.read(), layer.eval().quantise(DATA)
+            layer.quantize(DATA)
+        shown, found = figure.read(), layer.eval().quantize(DATA)
         torch.testing.assert_close(layer.codebook, exact(shown["codewords"]), rtol=1e-9, atol=1e-9)
-        assert found.codes[0].tolist() == [nearest(p, shown["codewords"]) for p in POINTS]
+        assert found.indices[0].tolist() == [nearest(p, shown["codewords"]) for p in POINTS]
         assert found.counts.tolist() == shown["wins"]
         assert float(found.usage) * codes == pytest.approx(shown["used"])
         assert float(found.perplexity) == pytest.approx(shown["perplexity"], rel=1e-6)
@@ -74,10 +74,10 @@ def test_the_quantiser_moves_the_same_codewords(start: str) -> None:
 
 @pytest.mark.parametrize("codes", CODES)
 def test_the_quantiser_starts_by_the_same_k_means(codes: int) -> None:
-    layer = VectorQuantizer(codes, 2, decay=0.5, restart_below=0).double().train()
+    layer = VectorQuantizer(codes, 2, decay=0.5, dead_code_threshold=0).double().train()
     codewords, count = initial_codewords(codes, "kmeans", list(POINTS))
     figure = CodebookExplorer(codes=codes, start="kmeans", decay=50, steps=1)
-    layer.quantise(DATA)
+    layer.quantize(DATA)
     torch.testing.assert_close(layer.codebook, exact(figure.history()[1].codewords), rtol=1e-9, atol=1e-9)
     assert sum(count) == pytest.approx(len(POINTS))
     assert len(codewords) == codes

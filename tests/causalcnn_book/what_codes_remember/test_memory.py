@@ -133,7 +133,7 @@ def test_vectors_are_those_of_the_model(model):
     assert torch.equal(said[:, 10:], bottom.values[0].permute(1, 2, 0))
     assert before.shape == said.shape == (30, 30, 6)
     distance = torch.cdist(before[:, :10], model.quantize_top.codebook)
-    assert torch.equal(distance.argmin(2), top.codes[0])
+    assert torch.equal(distance.argmin(2), top.indices[0])
 
 
 def test_a_narrow_view_keeps_all_of_it_where_it_keeps_all_directions(model):

@@ -81,15 +81,15 @@ def test_a_network_round_trips_through_its_state():
 def test_compiled_equals_eager():
     """Also the moving averages and the restarts: the inductor has dropped a factor from such an update before."""
     torch._dynamo.reset()
-    eager = VectorQuantizer(64, 8, decay=0.8, restart_below=0.4)
+    eager = VectorQuantizer(64, 8, decay=0.8, dead_code_threshold=0.4)
     batches = [torch.randn(4, 8, 25, 3) * (1 + i) for i in range(6)]
     mask = torch.arange(25) < torch.tensor([25, 20, 0, 7])[:, None]
-    eager.quantise(batches[0], mask)  # k-means decides in Python; it runs once
+    eager.quantize(batches[0], mask)  # k-means decides in Python; it runs once
     compiled_layer = copy.deepcopy(eager)
 
     def loss(layer, x):
-        found = layer.quantise(x, mask)
-        return found.commitment + (found.values * found.values.detach()).sum(), found.codes
+        found = layer.quantize(x, mask)
+        return found.commitment + (found.values * found.values.detach()).sum(), found.indices
 
     compiled = torch.compile(loss, fullgraph=True)
     for batch in batches:

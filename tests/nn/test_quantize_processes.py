@@ -25,7 +25,7 @@ def batch(step):
 
 def quantizer(start, seed=0):
     torch.manual_seed(seed)
-    return VectorQuantizer(16, 3, decay=0.7, restart_below=0.4, start=start).double()
+    return VectorQuantizer(16, 3, decay=0.7, dead_code_threshold=0.4, init=start).double()
 
 
 def work(rank, folder):
@@ -39,10 +39,10 @@ def work(rank, folder):
         out[start] = []
         for step in range(STEPS):
             x, mask = batch(step)
-            layer.quantise(x[2 * rank :][:2], mask[2 * rank :][:2])
+            layer.quantize(x[2 * rank :][:2], mask[2 * rank :][:2])
             out[start].append({name: value.clone() for name, value in layer.state_dict().items()})
     layer = quantizer("k-means")
-    nothing = layer.quantise(torch.zeros(2, 3, 0, 2)) if rank else layer.quantise(*[t[:2] for t in batch(0)])
+    nothing = layer.quantize(torch.zeros(2, 3, 0, 2)) if rank else layer.quantize(*[t[:2] for t in batch(0)])
     out["one has nothing"] = [layer.state_dict()]
     assert nothing.commitment.isfinite()
     before = {name: value.clone() for name, value in layer.state_dict().items()}
@@ -80,7 +80,7 @@ def test_two_processes_learn_what_one_would_learn(results, start):
     layer, restarts = quantizer(start), 0
     for step in range(STEPS):
         before = layer.codebook
-        layer.quantise(*batch(step))
+        layer.quantize(*batch(step))
         words = batch(step)[0].movedim(1, -1).reshape(-1, 3)
         restarts += int((torch.cdist(layer.codebook, words).amin(1) < 1e-9).sum())
         assert not torch.equal(before, layer.codebook)

@@ -1,4 +1,4 @@
-"""Vector quantisation: every vector becomes the nearest word of a codebook that learns by moving averages."""
+"""Vector quantisation: every vector becomes the nearest codeword of a codebook that learns by moving averages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
-from causalcnn.nn.lookup import LookUp
-from causalcnn.nn.together import added_up, as_first_has_it, how_many, picked
+from causalcnn.nn.distributed import all_reduce, broadcast, count_vectors, sample_vectors
+from causalcnn.nn.lookup import NearestCode
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -30,29 +31,30 @@ class Quantized:
     Attributes:
         values: the codewords, in the shape and dtype of the input; their gradient passes straight through to it.
             (To quantise what is left, subtract ``values.detach()``: x − values has no gradient at all.)
-        codes: int64 ``(batch, time)`` or ``(batch, time, frequency)``.
+        indices: of the codewords in the codebook, int64 ``(batch, time)`` or ``(batch, time, frequency)``.
         commitment: scalar, the mean of (x − codeword)² over real vectors and dimensions, with a gradient for x
             only, unweighted; 0 where no vector is real.
-        book: how many codes there are.
-        mask: as given, ``(batch, time)``; codes of padded frames are counted nowhere.
+        codebook_size: how many codes there are.
+        mask: as given, ``(batch, time)``; indices of padded frames are counted nowhere.
     """
 
     values: Tensor
-    codes: Tensor
+    indices: Tensor
     commitment: Tensor
-    book: int
+    codebook_size: int
     mask: Tensor | None = None
 
     @functools.cached_property
     def counts(self) -> Tensor:
         """How often each code was chosen for a real vector, ``(codes,)`` int64, on this process."""
-        real = self.codes.reshape(-1) if self.mask is None else self.codes[self.mask].reshape(-1)
-        return torch.zeros(self.book, dtype=torch.int64, device=real.device).index_add_(0, real, torch.ones_like(real))
+        real = self.indices.reshape(-1) if self.mask is None else self.indices[self.mask].reshape(-1)
+        counts = torch.zeros(self.codebook_size, dtype=torch.int64, device=real.device)
+        return counts.index_add_(0, real, torch.ones_like(real))
 
     @functools.cached_property
-    def vectors(self) -> int:
+    def num_vectors(self) -> int:
         """On how many real vectors :attr:`usage` and :attr:`perplexity` were measured; fewer show fewer codes."""
-        return self.codes.numel() if self.mask is None else int(self.counts.sum())
+        return self.indices.numel() if self.mask is None else int(self.counts.sum())
 
     @functools.cached_property
     def usage(self) -> Tensor:
@@ -61,7 +63,7 @@ class Quantized:
 
     @functools.cached_property
     def perplexity(self) -> Tensor:
-        """exp of the entropy of the codes: how many would carry as much if all were used alike, 1 to ``codes``."""
+        """exp of the entropy of the codes: how many would carry as much if all were used alike, 1 to their number."""
         share = self.counts / self.counts.sum().clamp_min(1)
         return torch.special.entr(share).sum().exp()
 
@@ -71,13 +73,13 @@ class NotFinite(ValueError):
 
 
 class VectorQuantizer(Stateless):
-    """Replaces every vector by the nearest word of a codebook. The codebook follows the vectors by moving averages.
+    """Replaces every vector by the nearest codeword. The codebook follows the vectors by moving averages.
 
     In ``train()`` every call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Only how often
     each code is used (``count``) and the sum of its vectors (``sum``) are stored, both as moving averages; the
     codebook is their ratio. On several processes the statistics are added up, so that all hold the same codebook.
 
-    The first batch in training starts the codebook, by k-means. A code that is used less than ``restart_below``
+    The first batch in training starts the codebook, by k-means. A code that is used less than ``dead_code_threshold``
     times as often as if all were used alike starts again at a vector of the batch. Which vector follows from the
     batch itself, not from a random state: a training that is resumed, or compiled, does the same, on a GPU to within
     the rounding of its sums.
@@ -86,10 +88,12 @@ class VectorQuantizer(Stateless):
     of half precision; codewords and gradients have the type of the input, and can be differentiated once.
 
     Args:
-        codes: words in the codebook. dim: size of a vector, the input's channels.
+        num_codes: codewords in the codebook.
+        dim: size of a vector, the input's channels.
         decay: of the moving averages; 0.99 remembers about 100 batches.
-        restart_below: share of uniform usage under which a code starts again; 0 for never.
-        start: ``"k-means"``, or ``"random"``: as drawn at construction, standard normal.
+        dead_code_threshold: share of uniform usage under which a code starts again; 0 for never.
+        init: ``"k-means"``, or ``"random"``: as drawn at construction, standard normal.
+
     Shape: ``(batch, dim, time[, frequency])``, unchanged.
     Raises:
         ValueError: a size or share out of range; an input of another shape; in training on a CPU, a real vector
@@ -105,33 +109,30 @@ class VectorQuantizer(Stateless):
 
     def __init__(
         self,
-        codes: int,
+        num_codes: int,
         dim: int,
         *,
         decay: float = 0.99,
-        restart_below: float = 0.1,
-        start: Literal["k-means", "random"] = "k-means",
+        dead_code_threshold: float = 0.1,
+        init: Literal["k-means", "random"] = "k-means",
     ) -> None:
         super().__init__()
-        for name, size in (("codes", codes), ("dim", dim)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} is {size!r}; it must be an integer of at least 1")
-        for name, share in (("decay", decay), ("restart_below", restart_below)):
+        self.num_codes, self.dim = at_least("num_codes", num_codes), at_least("dim", dim)
+        for name, share in (("decay", decay), ("dead_code_threshold", dead_code_threshold)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name} is {share!r}; it must be at least 0 and less than 1")
-        if start not in ("k-means", "random"):
-            raise ValueError(f"start is {start!r}; it must be 'k-means' or 'random'")
-        self.codes, self.dim = codes, dim
-        self.decay, self.restart_below, self.start = decay, restart_below, start
-        self.register_buffer("count", torch.ones(codes))
-        self.register_buffer("sum", torch.randn(codes, dim))
+        if init not in ("k-means", "random"):
+            raise ValueError(f"init is {init!r}; it must be 'k-means' or 'random'")
+        self.decay, self.dead_code_threshold, self.init = decay, dead_code_threshold, init
+        self.register_buffer("count", torch.ones(num_codes))
+        self.register_buffer("sum", torch.randn(num_codes, dim))
         self.register_buffer("started", torch.tensor(False))
         self._known_to_have_started = False  # spares a GPU a look at `started` in every step
 
     # ------------------------------------------------------------------ as a layer
     def forward(self, x: Tensor) -> Tensor:
         """The codewords of ``x``."""
-        return self.quantise(x).values if self.training else self._codewords(x)
+        return self.quantize(x).values if self.training else self._codewords(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The codewords of ``x``. A piece without frames teaches nothing, and no other process need be asked."""
@@ -147,53 +148,55 @@ class VectorQuantizer(Stateless):
     # ------------------------------------------------------------------ use
     @property
     def codebook(self) -> Tensor:
-        """The codewords ``(codes, dim)``, derived: the mean of the vectors that each code was chosen for."""
+        """The codewords ``(num_codes, dim)``, derived: the mean of the vectors that each code was chosen for."""
         return self.sum / self.count.clamp_min(SMALLEST**1.5)[:, None]
 
-    def quantise(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
-        """The codewords of ``x``, their codes, and how far they are; in training the codebook then moves.
+    def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
+        """The codewords of ``x``, their indices, and how far they are; in training the codebook then moves.
 
         Args:
             x: ``(batch, dim, time[, frequency])``.
-            mask: ``(batch, time)`` bool, True where a frame is real. Padded frames get codes too, but count nowhere.
+            mask: ``(batch, time)`` bool, True where a frame is real. Padded frames get codewords, but count nowhere.
         """
         self._check(x)
         real = self._real(x, mask)
         if self.training and not self._known_to_have_started:
             self._start(x.detach().flatten(2), real)
-        values, codes, error, counts, sums = self._look_up(x, real, error=True, statistics=self.training)
-        vectors = codes.numel() if real is None else real.sum().clamp_min(1)
-        commitment = error / (vectors * self.dim) if codes.numel() else error
+        values, indices, error, counts, sums = self._look_up(x, real, error=True, statistics=self.training)
+        vectors = indices.numel() if real is None else real.sum().clamp_min(1)
+        commitment = error / (vectors * self.dim) if indices.numel() else error
         if self.training:
             self._update(x.detach().flatten(2), real, counts, sums, error.detach())
         shape = (x.shape[0], *x.shape[2:])
-        return Quantized(values.view(x.shape), codes.view(shape), commitment, self.codes, mask)
+        return Quantized(values.view(x.shape), indices.view(shape), commitment, self.num_codes, mask)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of ``x``, int64 ``(batch, time[, frequency])``. Never moves the codebook."""
+        """The indices of the codewords of ``x``, int64 ``(batch, time[, frequency])``. Never moves the codebook."""
         self._check(x)
-        codes = self._look_up(x.detach(), None, error=False, statistics=False)[1]
-        return codes.view(x.shape[0], *x.shape[2:])
+        indices = self._look_up(x.detach(), None, error=False, statistics=False)[1]
+        return indices.view(x.shape[0], *x.shape[2:])
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """The codewords of ``codes``: ``(batch, time[, frequency])`` → ``(batch, dim, time[, frequency])``.
+    def decode(self, indices: Tensor) -> Tensor:
+        """The codewords with these indices: ``(batch, time[, frequency])`` → ``(batch, dim, time[, frequency])``.
 
         Raises:
-            ValueError: codes that are no integers, of another shape, or (on a CPU) not in the codebook.
+            ValueError: indices that are no integers, of another shape, or (on a CPU) not in the codebook.
         """
-        if codes.dim() not in (2, 3):
+        if indices.dim() not in (2, 3):
             raise ValueError(
-                f"codes have shape {tuple(codes.shape)}; a quantiser takes (batch, time) or (batch, time, frequency)"
+                f"indices have shape {tuple(indices.shape)}; a quantiser takes (batch, time) or "
+                "(batch, time, frequency)"
             )
-        if codes.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"codes are {codes.dtype}; they must be int64 or int32, as encode() returns them")
+        if indices.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"indices are {indices.dtype}; they must be int64 or int32, as encode() returns them")
         try:
-            words = self.codebook.index_select(0, codes.reshape(-1))
+            codewords = self.codebook.index_select(0, indices.reshape(-1))
         except IndexError:
             raise ValueError(
-                f"codes lie between {int(codes.min())} and {int(codes.max())}; this codebook has 0 to {self.codes - 1}"
+                f"indices lie between {int(indices.min())} and {int(indices.max())}; "
+                f"this codebook has 0 to {self.num_codes - 1}"
             ) from None
-        return words.view(*codes.shape, self.dim).movedim(-1, 1).contiguous()
+        return codewords.view(*indices.shape, self.dim).movedim(-1, 1).contiguous()
 
     # ------------------------------------------------------------------ inside
     def _check(self, x: Tensor) -> None:
@@ -221,12 +224,12 @@ class VectorQuantizer(Stateless):
         codebook = self.codebook.detach()
         with torch.autocast(x.device.type, enabled=False):
             codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
-            return LookUp.apply(x.flatten(2), codebook, real, error, statistics)
+            return NearestCode.apply(x.flatten(2), codebook, real, error, statistics)
 
     @torch.no_grad()
     def _update(self, x: Tensor, real: Tensor | None, counts: Tensor, sums: Tensor, error: Tensor) -> None:
         """Move count and sum towards those of this batch, then restart the codes that are hardly used."""
-        counts, sums, error = added_up(*(each.to(self.sum.dtype) for each in (counts, sums, error)))
+        counts, sums, error = all_reduce(*(each.to(self.sum.dtype) for each in (counts, sums, error)))
         finite = error.isfinite()
         self._refuse_unless(finite)
         vectors = counts.sum()
@@ -235,13 +238,15 @@ class VectorQuantizer(Stateless):
         weight = torch.full_like(self.count, 1 - self.decay).masked_fill(stays, 0)
         count = self.count.lerp(torch.where(moves, counts, self.count), weight)
         sum_ = self.sum.lerp(torch.where(moves, sums, self.sum), weight[:, None])
-        if self.restart_below:
-            share = count.sum() / self.codes
-            dead = (count < self.restart_below * share) & moves
-            multipliers = torch.arange(1, self.codes + 1, device=counts.device) * 2654435761
-            turn = (counts.long() * multipliers).sum().remainder(2**31)
-            words = picked(x, real, self.codes, turn, sum_.dtype)
-            sum_ = torch.where(dead[:, None], words * share, sum_)
+        if self.dead_code_threshold:
+            share = count.sum() / self.num_codes
+            dead = (count < self.dead_code_threshold * share) & moves
+            # A number that differs from batch to batch and is the same on all processes, after a resume and when
+            # compiled: a hash of the counts (Knuth's multiplier), instead of a random state to be kept.
+            multipliers = torch.arange(1, self.num_codes + 1, device=counts.device) * 2654435761
+            offset = (counts.long() * multipliers).sum().remainder(2**31)
+            codewords = sample_vectors(x, real, self.num_codes, offset, sum_.dtype)
+            sum_ = torch.where(dead[:, None], codewords * share, sum_)
             count = torch.where(dead, share, count)
         self.count.copy_(count)
         self.sum.copy_(sum_)
@@ -255,29 +260,31 @@ class VectorQuantizer(Stateless):
             return
         inside = x if real is None else x.masked_fill(~real[:, None], 0)
         energy = inside.to(torch.promote_types(x.dtype, self.sum.dtype)).square().sum()
-        broken, vectors = added_up((~energy.isfinite()).long(), how_many(x, real))
+        broken, vectors = all_reduce((~energy.isfinite()).long(), count_vectors(x, real))
         self._refuse_unless(broken == 0)
         if not vectors or broken:
             return
-        if self.start == "random":
-            words, count = as_first_has_it(self.codebook), torch.full_like(self.count, float(vectors) / self.codes)
+        if self.init == "random":
+            codewords, count = broadcast(self.codebook), torch.full_like(self.count, float(vectors) / self.num_codes)
         else:
-            words, count = self._k_means(x, real)
+            codewords, count = self._k_means(x, real)
         self.count.copy_(count)
-        self.sum.copy_(words * count[:, None])
+        self.sum.copy_(codewords * count[:, None])
         self.started.fill_(True)
         self._known_to_have_started = True
 
     def _k_means(self, x: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Words and counts after some rounds of Lloyd's algorithm over the vectors of all processes."""
-        words = picked(x, real, self.codes, torch.zeros((), dtype=torch.int64, device=x.device), self.sum.dtype)
+        """Codewords and counts after some rounds of Lloyd's algorithm over the vectors of all processes."""
+        first = torch.zeros((), dtype=torch.int64, device=x.device)
+        codewords = sample_vectors(x, real, self.num_codes, first, self.sum.dtype)
         for _ in range(ROUNDS):
             with torch.autocast(x.device.type, enabled=False):
-                book = words.to(torch.promote_types(words.dtype, x.dtype))
-                counts, sums = (each.to(words.dtype) for each in LookUp.apply(x, book, real, False, True)[3:])
-            counts, sums = added_up(counts, sums)
-            words = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], words)
-        return words, counts.clamp_min(SMALLEST)
+                codebook = codewords.to(torch.promote_types(codewords.dtype, x.dtype))
+                statistics = NearestCode.apply(x, codebook, real, False, True)[3:]
+                counts, sums = (each.to(codewords.dtype) for each in statistics)
+            counts, sums = all_reduce(counts, sums)
+            codewords = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], codewords)
+        return codewords, counts.clamp_min(SMALLEST)
 
     @staticmethod
     def _refuse_unless(finite: Tensor) -> None:
@@ -304,7 +311,8 @@ class VectorQuantizer(Stateless):
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""
-        return f"codes={self.codes}, dim={self.dim}, decay={self.decay}, restart_below={self.restart_below}"
+        threshold = f"dead_code_threshold={self.dead_code_threshold}"
+        return f"num_codes={self.num_codes}, dim={self.dim}, decay={self.decay}, {threshold}"
 
 
 class QuantizerStream(StatelessStream):

@@ -14,7 +14,7 @@ from causalcnn.nn.lookup import nearest, nearest_reference
 
 def plain(codes=8, dim=3, **options):
     """A quantiser without start or restart, in float64: nothing but moving averages."""
-    options = {"restart_below": 0, "start": "random", "decay": 0.9} | options
+    options = {"dead_code_threshold": 0, "init": "random", "decay": 0.9} | options
     return VectorQuantizer(codes, dim, **options).double()
 
 
@@ -50,10 +50,10 @@ def test_the_fast_lookup_equals_the_slow_one(codes, dim, vectors, seed):
 def test_pieces_of_any_size_are_found_alike(batch, time, frequency, codes):
     quantizer = plain(codes, 4).eval()
     x = noise(batch, 4, time, *frequency)
-    found = quantizer.quantise(x)
-    assert found.codes.shape == (batch, time, *frequency)
-    assert torch.equal(found.codes.reshape(-1), nearest_reference(rows(x), quantizer.codebook))
-    assert torch.equal(rows(found.values), quantizer.codebook[found.codes.reshape(-1)])
+    found = quantizer.quantize(x)
+    assert found.indices.shape == (batch, time, *frequency)
+    assert torch.equal(found.indices.reshape(-1), nearest_reference(rows(x), quantizer.codebook))
+    assert torch.equal(rows(found.values), quantizer.codebook[found.indices.reshape(-1)])
     assert found.values.shape == x.shape
     assert found.values.is_contiguous()
 
@@ -62,11 +62,11 @@ def test_many_pieces_are_found_alike(monkeypatch):
     quantizer = plain(16, 4)
     x, mask = noise(5, 4, 13, 7), torch.arange(13) < torch.tensor([13, 0, 5, 12, 1])[:, None]
     other = copy.deepcopy(quantizer)
-    whole = quantizer.quantise(x, mask)
+    whole = quantizer.quantize(x, mask)
     for most in (1, 16, 160, 1600, 4000):
         monkeypatch.setattr(lookup, "SCORES_PER_THREAD", most)
-        pieces = copy.deepcopy(other).quantise(x, mask)
-        assert torch.equal(whole.codes, pieces.codes)
+        pieces = copy.deepcopy(other).quantize(x, mask)
+        assert torch.equal(whole.indices, pieces.indices)
         assert torch.equal(whole.values, pieces.values)
         torch.testing.assert_close(whole.commitment, pieces.commitment, rtol=1e-12, atol=0)
 
@@ -78,7 +78,7 @@ def test_encode_decode_and_forward_agree():
         codes = quantizer.encode(x)
         assert codes.dtype == torch.int64
         assert torch.equal(quantizer.decode(codes), quantizer(x))
-        assert torch.equal(quantizer.quantise(x).codes, codes)
+        assert torch.equal(quantizer.quantize(x).indices, codes)
         assert torch.equal(quantizer.decode(codes.int()), quantizer(x))
 
 
@@ -97,7 +97,7 @@ def test_no_matrix_of_all_distances_is_ever_made():
 
     quantizer, x = VectorQuantizer(512, 16), torch.randn(4, 16, 4000)
     with Watch():
-        quantizer.quantise(x)
+        quantizer.quantize(x)
     assert largest <= max(x.numel(), 16_000 * 512 // 8)
 
 
@@ -131,8 +131,8 @@ def test_the_lookup_comes_before_the_update():
     quantizer = VectorQuantizer(16, 3)
     quantizer(noise(2, 3, 30, dtype=torch.float32))
     before = quantizer.codebook
-    found = quantizer.quantise(noise(2, 3, 30, dtype=torch.float32, seed=1) + 1)
-    assert torch.equal(rows(found.values), before[found.codes.reshape(-1)])
+    found = quantizer.quantize(noise(2, 3, 30, dtype=torch.float32, seed=1) + 1)
+    assert torch.equal(rows(found.values), before[found.indices.reshape(-1)])
     assert not torch.equal(quantizer.codebook, before)
 
 
@@ -140,7 +140,7 @@ def test_the_lookup_comes_before_the_update():
 @settings(max_examples=40)
 def test_a_word_never_leaves_what_it_has_seen(offset, scale, time, start):
     """The words are means: neither the first steps nor restarts throw one out of the box of data and first words."""
-    quantizer = VectorQuantizer(12, 3, start=start)
+    quantizer = VectorQuantizer(12, 3, init=start)
     boxes = [] if start == "k-means" else [quantizer.codebook]
     for seed in range(6):
         x = noise(1, 3, time, dtype=torch.float32, seed=seed) * scale + offset
@@ -152,7 +152,7 @@ def test_a_word_never_leaves_what_it_has_seen(offset, scale, time, start):
 
 
 def test_a_code_that_is_never_used_stays_where_it_is():
-    quantizer = VectorQuantizer(4, 2, decay=0.01, restart_below=0, start="random")
+    quantizer = VectorQuantizer(4, 2, decay=0.01, dead_code_threshold=0, init="random")
     quantizer(torch.zeros(1, 2, 8))
     before, used = quantizer.codebook, quantizer.encode(torch.zeros(1, 2, 1)).item()
     for _ in range(300):  # 0.01 to the 300: far below any floating-point number
@@ -177,9 +177,9 @@ def test_an_empty_batch_changes_nothing():
     for started in (False, True):
         before = state(quantizer)
         for x, mask in ((torch.randn(2, 2, 0), None), (torch.randn(2, 2, 5), torch.zeros(2, 5, dtype=torch.bool))):
-            found = quantizer.quantise(x, mask)
+            found = quantizer.quantize(x, mask)
             assert found.commitment == 0
-            assert found.vectors == 0
+            assert found.num_vectors == 0
             assert same(state(quantizer), before)
         assert bool(quantizer.started) == started
         quantizer(torch.randn(2, 2, 20))
@@ -188,14 +188,14 @@ def test_an_empty_batch_changes_nothing():
 @pytest.mark.parametrize("start", ["k-means", "random"])
 def test_a_training_that_is_resumed_ends_with_the_same_numbers(start):
     batches = [noise(2, 3, 9, dtype=torch.float32, seed=seed) * (1 + seed % 5) for seed in range(12)]
-    unbroken = VectorQuantizer(16, 3, decay=0.5, start=start)
+    unbroken = VectorQuantizer(16, 3, decay=0.5, init=start)
     first = copy.deepcopy(unbroken)
     for x in batches:
         unbroken(x)
     for x in batches[:5]:
         first(x)
     torch.manual_seed(7)
-    resumed = VectorQuantizer(16, 3, decay=0.5, start=start)
+    resumed = VectorQuantizer(16, 3, decay=0.5, init=start)
     resumed.load_state_dict(first.state_dict())
     for x in batches[5:]:
         torch.randn(3)  # another random state
@@ -236,13 +236,13 @@ def clusters(count, each=40, dim=3, dtype=torch.float32):
 def test_k_means_finds_the_clusters_in_the_first_batch():
     x, centres = clusters(6)
     quantizer = VectorQuantizer(24, 3)
-    found = quantizer.quantise(x)
+    found = quantizer.quantize(x)
     assert found.commitment < 0.01
     assert torch.cdist(centres, quantizer.codebook).amin(1).max() < 0.05
 
 
 def test_a_restarted_word_is_a_vector_of_the_batch_and_survives_the_next_call():
-    quantizer = VectorQuantizer(8, 3, start="random")
+    quantizer = VectorQuantizer(8, 3, init="random")
     quantizer.sum.add_(1000)  # words that no vector is near
     quantizer.sum[0] = 0
     x, _ = clusters(5)
@@ -257,12 +257,14 @@ def test_a_restarted_word_is_a_vector_of_the_batch_and_survives_the_next_call():
     restarted = quantizer.codebook
     quantizer(x)
     assert torch.cdist(quantizer.codebook[moved], restarted[moved]).diagonal().max() < 10
-    assert quantizer.quantise(x).usage > 0.5
+    assert quantizer.quantize(x).usage > 0.5
 
 
 def test_who_restarts_does_not_depend_on_the_size_of_the_batch():
     x = noise(1, 3, 40, dtype=torch.float64)
-    small, large = (VectorQuantizer(16, 3, start="random", restart_below=0.5, decay=0.8).double() for _ in range(2))
+    small, large = (
+        VectorQuantizer(16, 3, init="random", dead_code_threshold=0.5, decay=0.8).double() for _ in range(2)
+    )
     large.load_state_dict(small.state_dict())
     for _ in range(20):
         a, b = small.codebook, large.codebook
@@ -281,12 +283,12 @@ def test_who_restarts_does_not_depend_on_the_size_of_the_batch():
 def test_a_collapsed_codebook_recovers_with_restarts_and_not_without():
     x, _ = clusters(32)
     usage = []
-    for restart_below in (0.0, 0.1):
-        quantizer = VectorQuantizer(32, 3, decay=0.8, restart_below=restart_below, start="random")
+    for dead_code_threshold in (0.0, 0.1):
+        quantizer = VectorQuantizer(32, 3, decay=0.8, dead_code_threshold=dead_code_threshold, init="random")
         quantizer.sum.add_(100)
         quantizer.sum[0] = 0
         for _ in range(100):
-            found = quantizer.quantise(x)
+            found = quantizer.quantize(x)
         usage.append(found.usage.item())
     assert usage[0] < 0.2
     assert usage[1] > 0.8
@@ -310,7 +312,7 @@ def test_eval_changes_nothing():
     quantizer.stream()(x + 1)  # a stream never learns, not even in train()
     assert same(state(quantizer), before)
     quantizer.eval()
-    quantizer(x + 1), quantizer.quantise(x + 1), quantizer.step(x + 1, ())
+    quantizer(x + 1), quantizer.quantize(x + 1), quantizer.step(x + 1, ())
     assert same(state(quantizer), before)
 
 
@@ -329,35 +331,35 @@ def test_a_broken_batch_is_refused_and_destroys_nothing(bad, started):
     assert same(state(quantizer), before)
     mask = torch.ones(2, 20, dtype=torch.bool)
     mask[1, 7] = False
-    assert quantizer.quantise(broken, mask).commitment.isfinite()  # in padding it does no harm
+    assert quantizer.quantize(broken, mask).commitment.isfinite()  # in padding it does no harm
     assert quantizer.codebook.isfinite().all()
 
 
 @given(st.lists(st.integers(0, 12), min_size=3, max_size=3), st.sampled_from([(), (4,)]), st.sampled_from([0, 0.3]))
 @settings(max_examples=30)
-def test_padding_counts_nowhere(lengths, frequency, restart_below):
+def test_padding_counts_nowhere(lengths, frequency, dead_code_threshold):
     """Masked vectors change no loss, no gradient, no statistics, no start and no restart; whatever they hold."""
     lengths = [max(1, lengths[0]), *lengths[1:]]
     mask = torch.arange(12) < torch.tensor(lengths)[:, None]
     results = []
     for filling in (0.0, 5.0, float("nan")):
         torch.manual_seed(1)
-        quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below)
+        quantizer = VectorQuantizer(6, 3, decay=0.5, dead_code_threshold=dead_code_threshold)
         for seed in range(4):
             x = noise(3, 3, 12, *frequency, dtype=torch.float32, seed=seed)
             wide = mask.view(3, 1, 12, *(1,) * len(frequency))
             x = torch.where(wide, x, filling).requires_grad_()
-            found = quantizer.quantise(x, mask)
+            found = quantizer.quantize(x, mask)
             (found.commitment + torch.where(wide, found.values, 0).square().sum()).backward()
         results.append((state(quantizer), found.commitment, x.grad, found.counts, found.perplexity))
         assert not x.grad[~wide.expand_as(x)].any()
     # The same vectors, without any padding, as one row.
     torch.manual_seed(1)
-    quantizer = VectorQuantizer(6, 3, decay=0.5, restart_below=restart_below)
+    quantizer = VectorQuantizer(6, 3, decay=0.5, dead_code_threshold=dead_code_threshold)
     for seed in range(4):
         x = noise(3, 3, 12, *frequency, dtype=torch.float32, seed=seed)
         x = torch.cat([row[:, :n] for row, n in zip(x, lengths, strict=True)], 1)[None]
-        found = quantizer.quantise(x)
+        found = quantizer.quantize(x)
     for other in results:
         assert same(other[0], results[0][0])
         torch.testing.assert_close(other[1:], results[0][1:])
@@ -371,15 +373,15 @@ def test_everything_is_float32_under_autocast():
     plain32 = VectorQuantizer(32, 16)
     cast = copy.deepcopy(plain32)
     for _ in range(3):
-        expected = plain32.quantise(x)
+        expected = plain32.quantize(x)
         with torch.autocast("cpu", torch.bfloat16):
-            found = cast.quantise(x)
-        assert torch.equal(found.codes, expected.codes)
+            found = cast.quantize(x)
+        assert torch.equal(found.indices, expected.indices)
         assert torch.equal(found.commitment, expected.commitment)
     assert same(state(cast), state(plain32))
     half = x.bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        found = cast.quantise(half)
+        found = cast.quantize(half)
     assert found.values.dtype == torch.bfloat16
     assert found.commitment.dtype == torch.float32
     (found.commitment + found.values.sum()).backward()
@@ -409,12 +411,12 @@ def test_the_gradient_passes_straight_through():
 def test_the_commitment_pulls_vectors_to_their_words():
     quantizer, x = plain().eval(), noise(2, 3, 7).requires_grad_()
     mask = torch.arange(7) < torch.tensor([7, 4])[:, None]
-    found = quantizer.quantise(x, mask)
+    found = quantizer.quantize(x, mask)
     gap = torch.where(mask[:, None], x - found.values, 0).detach()
     torch.testing.assert_close(found.commitment, gap.square().sum() / (11 * 3))
     (3 * found.commitment).backward()
     torch.testing.assert_close(x.grad, 3 * 2 * gap / (11 * 3))
-    assert torch.autograd.gradcheck(lambda x: quantizer.quantise(x, mask).commitment, x)
+    assert torch.autograd.gradcheck(lambda x: quantizer.quantize(x, mask).commitment, x)
 
 
 def test_what_is_left_needs_the_detached_words():
@@ -422,7 +424,7 @@ def test_what_is_left_needs_the_detached_words():
     first, second = plain().eval(), plain().eval()
     for left, pulled in ((lambda x, v: x - v, False), (lambda x, v: x - v.detach(), True)):
         x = noise(2, 3, 7).requires_grad_()
-        second.quantise(left(x, first(x))).commitment.backward()
+        second.quantize(left(x, first(x))).commitment.backward()
         assert bool(x.grad.any()) == pulled
 
 
@@ -431,13 +433,13 @@ def test_usage_and_perplexity_count_real_vectors():
     quantizer = VectorQuantizer(4, 1).eval()
     quantizer.sum.copy_(torch.tensor([[0.0], [10], [20], [30]]))
     x = torch.tensor([[0.0, 10], [10, 20], [30, 30]])[None, None]
-    found = quantizer.quantise(x, torch.tensor([[True, True, False]]))
-    assert found.codes.tolist() == [[[0, 1], [1, 2], [3, 3]]]
+    found = quantizer.quantize(x, torch.tensor([[True, True, False]]))
+    assert found.indices.tolist() == [[[0, 1], [1, 2], [3, 3]]]
     assert found.counts.tolist() == [1, 2, 1, 0]
-    assert found.vectors == 4
+    assert found.num_vectors == 4
     assert found.usage == 0.75
     assert found.perplexity == pytest.approx(2**1.5)
-    assert quantizer.quantise(x).vectors == 6
+    assert quantizer.quantize(x).num_vectors == 6
 
 
 @pytest.mark.parametrize(
@@ -447,17 +449,17 @@ def test_usage_and_perplexity_count_real_vectors():
         (lambda q: q(torch.randn(3, 5)), r"\(3, 5\)"),
         (lambda q: q(torch.zeros(2, 3, 5, dtype=torch.int64)), r"int64.*x\.float\(\)"),
         (lambda q: q.encode(torch.randn(2, 4, 5)), r"\(2, 4, 5\)"),
-        (lambda q: q.quantise(torch.randn(2, 3, 5), torch.ones(2, 4, dtype=torch.bool)), r"\(2, 5\)"),
-        (lambda q: q.quantise(torch.randn(2, 3, 5), torch.ones(2, 5)), r"float32.*bool"),
+        (lambda q: q.quantize(torch.randn(2, 3, 5), torch.ones(2, 4, dtype=torch.bool)), r"\(2, 5\)"),
+        (lambda q: q.quantize(torch.randn(2, 3, 5), torch.ones(2, 5)), r"float32.*bool"),
         (lambda q: q.decode(torch.zeros(2, 3, 5, 6, dtype=torch.int64)), r"\(2, 3, 5, 6\).*\(batch, time\)"),
         (lambda q: q.decode(torch.zeros(2, 5)), r"float32.*int64"),
         (lambda q: q.decode(torch.tensor([[0, 8]])), "between 0 and 8.* 0 to 7"),
         (lambda q: q.decode(torch.tensor([[-1, 3]])), "between -1 and 3"),
-        (lambda q: VectorQuantizer(0, 3), "codes is 0"),
+        (lambda q: VectorQuantizer(0, 3), "num_codes is 0"),
         (lambda q: VectorQuantizer(8, 2.5), "dim is 2.5"),
         (lambda q: VectorQuantizer(8, 3, decay=1), "decay is 1"),
-        (lambda q: VectorQuantizer(8, 3, restart_below=-1), "restart_below is -1"),
-        (lambda q: VectorQuantizer(8, 3, start="zeros"), "'zeros'.*'k-means'"),
+        (lambda q: VectorQuantizer(8, 3, dead_code_threshold=-1), "dead_code_threshold is -1"),
+        (lambda q: VectorQuantizer(8, 3, init="zeros"), "'zeros'.*'k-means'"),
     ],
 )  # fmt: skip
 def test_errors_name_the_value_the_rule_and_the_way_out(call, message):
@@ -466,9 +468,9 @@ def test_errors_name_the_value_the_rule_and_the_way_out(call, message):
 
 
 def test_without_memory_a_code_that_wins_nothing_keeps_its_place():
-    quantiser = VectorQuantizer(2, 1, decay=0, restart_below=0)
-    quantiser.quantise(torch.tensor([[[0.0, 0.0, 10.0, 10.0]]]))
-    before = quantiser.codebook.sort(0)[0]
-    quantiser.quantise(torch.tensor([[[9.0, 11.0, 11.0, 9.0]]]))
+    quantizer = VectorQuantizer(2, 1, decay=0, dead_code_threshold=0)
+    quantizer.quantize(torch.tensor([[[0.0, 0.0, 10.0, 10.0]]]))
+    before = quantizer.codebook.sort(0)[0]
+    quantizer.quantize(torch.tensor([[[9.0, 11.0, 11.0, 9.0]]]))
     torch.testing.assert_close(before, torch.tensor([[0.0], [10.0]]))
-    torch.testing.assert_close(quantiser.codebook.sort(0)[0], torch.tensor([[0.0], [10.0]]))
+    torch.testing.assert_close(quantizer.codebook.sort(0)[0], torch.tensor([[0.0], [10.0]]))

@@ -153,8 +153,10 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
     the Jacobian's norm. The codes are those of the clips' last frame.
 
     Args:
-        model: in eval mode. x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
-        draws: of the signs. seed: of these.
+        model: in eval mode.
+        x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
+        draws: of the signs.
+        seed: of these.
 
     Returns:
         ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
@@ -195,7 +197,7 @@ def _digits(square: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _looks_at(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
+def _influence_by_age(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
     """The squared gradient by age, the mean over the codes of a level, and the frames that hold 99 % of it."""
     clips = corpus.batch(0, rows=8, frames=32).features
     out = {}
@@ -212,7 +214,7 @@ class Levels(Experiment):
 
     name = "levels"
     spread = "95 % interval of the mean over the speakers; the model was trained once"
-    rows = ("error", "entropy", "swap", "frame_by_frame", "looks_at")
+    rows = ("error", "entropy", "swap", "frame_by_frame", "influence")
 
     model: Path = option(Path("book/checkpoints/vqvae2-tiny"), "what to measure")
     speakers: int = option(8, "of the embedded test speech, 2 to 8")
@@ -244,7 +246,7 @@ class Levels(Experiment):
             "entropy": _entropies,
             "swap": swapped,
             "frame_by_frame": flips,
-            "looks_at": _looks_at,
+            "influence": _influence_by_age,
         }
         return measures[row](model, corpus)
 

@@ -37,8 +37,10 @@ class Score:
     """What one model makes of one set.
 
     Attributes:
-        error: squared error as a share of the variance. frames: that counted.
-        usage: share of the codewords that occur, (top, bottom). perplexity: of the codes, (top, bottom).
+        error: squared error as a share of the variance.
+        frames: that counted.
+        usage: share of the codewords that occur, (top, bottom).
+        perplexity: of the codes, (top, bottom).
         entropy_bits: of the codes, an empirical mean for one code, (top, bottom).
     """
 
@@ -67,7 +69,9 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
     """Reconstruct every clip of a corpus, whole.
 
     Args:
-        model: in eval mode. corpus: what to score on. bands: only so many of the lowest mel bands count.
+        model: in eval mode.
+        corpus: what to score on.
+        bands: only so many of the lowest mel bands count.
     """
     if model.training:
         raise ValueError("the model is in training mode and would learn from the test; call model.eval() first")

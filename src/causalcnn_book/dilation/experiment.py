@@ -78,16 +78,16 @@ def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -
         raise ValueError(f"rate_hz is {rate_hz}; it must divide the front end's 100 frames a second")
     front_end, pool = LogMel(), 100 // rate_hz
     corpus = EmbeddedSpeech("train", speakers=speakers, seconds=seconds, seed=seed)
-    said: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in corpus.speaker_names}
+    pieces: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in corpus.speaker_names}
     index = {phone: i for i, phone in enumerate(PHONES)}
     for utterance in corpus:
         features = front_end(utterance.tensor())[0].clamp(min=-60)
         frames = features.shape[1] // pool
         features = features[:, : frames * pool].reshape(80, frames, pool).mean(2)
         labels = [index[p] if p != "SIL" else -1 for p in utterance.phone_labels()][pool - 1 :: pool][:frames]
-        said[utterance.speaker].append((features, torch.tensor(labels)))
-    features = [torch.cat([f for f, _ in pieces], 1) for pieces in said.values() if pieces]
-    phone = tuple(torch.cat([p for _, p in pieces]) for pieces in said.values() if pieces)
+        pieces[utterance.speaker].append((features, torch.tensor(labels)))
+    features = [torch.cat([f for f, _ in own], 1) for own in pieces.values() if own]
+    phone = tuple(torch.cat([p for _, p in own]) for own in pieces.values() if own)
     speaker = tuple(torch.where(p >= 0, number, -1) for number, p in enumerate(phone))
     # Fixed numbers for every corpus, near the mean and the spread of log-mel speech: nothing is fitted to the test.
     return Recordings(tuple((f + 30) / 20 for f in features), phone, speaker, rate_hz)

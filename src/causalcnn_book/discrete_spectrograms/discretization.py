@@ -50,7 +50,8 @@ def coders(corpus: FeatureCorpus, bits: int) -> dict[str, Coder]:
     """The three ranges, each as a function from features ``(1, 80, time)`` to what comes back of them.
 
     Args:
-        corpus: what the fixed and the running range are learned from. bits: of the bins.
+        corpus: what the fixed and the running range are learned from.
+        bits: of the bins.
     """
     running = RunningBins.fitted(corpus, bits)
     return {
@@ -65,8 +66,10 @@ def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: f
     """The root mean squared error in dB over the frames that speak.
 
     Args:
-        coder: one of :func:`coders`. floor_db: values below it, after the gain, count as this much.
-        gain_db: added to the recordings first; the floor moves with them. bands: so many of the lowest count.
+        coder: one of :func:`coders`.
+        floor_db: values below it, after the gain, count as this much.
+        gain_db: added to the recordings first; the floor moves with them.
+        bands: so many of the lowest count.
     """
     squared, values, floor = 0.0, 0, floor_db + gain_db
     for clip in range(len(corpus)):
@@ -80,7 +83,8 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
     """Bits a value: what a coder that knows how often each level occurs in each band would send.
 
     Args:
-        bins: how values become levels. corpus: where the frequencies are counted.
+        bins: how values become levels.
+        corpus: where the frequencies are counted.
         others: sets that are then sent with these frequencies, each level counted once more than it occurred.
     """
 
@@ -114,8 +118,10 @@ def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 2
     """A bang in the last frames of each recording: how many levels before it become others, under each range?
 
     Args:
-        corpus: whose clips get a bang. bits: of the bins.
-        above_db: how loud it is, beyond the loudest value of its clip. frames: how long it is.
+        corpus: whose clips get a bang.
+        bits: of the bins.
+        above_db: how loud it is, beyond the loudest value of its clip.
+        frames: how long it is.
     """
     running = RunningBins.fitted(corpus, bits)
     coders: dict[str, Callable[[Tensor], Tensor]] = {
@@ -141,7 +147,9 @@ def against_codes(model: CausalVQVAE2, corpus: FeatureCorpus, bins: UniformBins,
     """The error in dB of a codec's codes, and of bins, in the same frames and above the codec's floor.
 
     Args:
-        model: the codec, in eval mode. corpus: what is coded. bins: with 3, 4 and 5 bits they are the rivals.
+        model: the codec, in eval mode.
+        corpus: what is coded.
+        bins: with 3, 4 and 5 bits they are the rivals.
         bands: so many of the lowest count.
     """
     coders_: dict[str, Coder] = {"codes": lambda x: to_1d(model(to_2d(x)))}

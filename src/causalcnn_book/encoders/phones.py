@@ -57,13 +57,13 @@ class Row:
     """One line of the table: the wiring of a network. Its widths follow from the number of parameters.
 
     Attributes:
-        says: the line's name in words.
+        label: what the line is called in the table.
         kernel_sizes, dilations: the stacks are all their pairs, see :class:`~causalcnn.nn.MultiStackEncoder`.
         combine: ``"add"``, ``"concat"`` or ``"every_layer"``.
         two_dimensional: whether to convolve over (time, frequency) instead of over time.
     """
 
-    says: str
+    label: str
     kernel_sizes: tuple[int, ...] = (3,)
     dilations: tuple[int, ...] = (1,)
     combine: Literal["add", "concat", "every_layer"] = "add"
@@ -88,7 +88,8 @@ class OverPicture(CausalModule):
     """A 2D network among 1D layers: features become a picture, and its cells become features again.
 
     Args:
-        inner: a causal network over ``(batch, 1, time, frequency)``. features: the cells of one frame.
+        inner: a causal network over ``(batch, 1, time, frequency)``.
+        features: the cells of one frame.
     Shape: ``(batch, features, time)`` → ``(batch, channels · cells, time)``
     """
 
@@ -115,7 +116,9 @@ def build(row: Row, channels: int, out_channels: int) -> CausalModule:
     """The network of one row: its encoder, then a linear layer on every frame.
 
     Args:
-        row: the wiring. channels: features inside. out_channels: features of a frame that the linear layer reads.
+        row: the wiring.
+        channels: features inside.
+        out_channels: features of a frame that the linear layer reads.
     Shape: log-mel frames ``(batch, 80, time)`` → scores ``(batch, 40, time)``, one for each of ``PHONES``
     """
     if not row.two_dimensional:
@@ -167,7 +170,8 @@ class PhoneData:
     """Utterances as normalised log-mel frames with a phone for each.
 
     Attributes:
-        features: one ``(80, time)`` an utterance. labels: one ``(time,)`` an utterance, places in ``PHONES``.
+        features: one ``(80, time)`` an utterance.
+        labels: one ``(time,)`` an utterance, places in ``PHONES``.
         mean, deviation: ``(80, 1)`` of the training frames, in dB; they normalise other utterances, too.
     """
 
@@ -221,7 +225,12 @@ def fit(
 
     Args:
         network: ``(batch, 80, time)`` → ``(batch, 40, time)``; it is changed.
-        steps: updates. crops, frames: pieces in a step, and their length. seed: draws the pieces.
+        data: what pieces are drawn from.
+        steps: updates.
+        seed: draws the pieces.
+        crops: pieces in a step.
+        frames: of a piece.
+        learning_rate: the highest.
         progress: whether to show a progress bar (the extra ``train``).
 
     Returns:
@@ -317,7 +326,7 @@ class Phones(Experiment):
         network, (channels, out_channels) = self.build(row), widths(ROWS[row], self.parameters)
         reads = network.field
         return {
-            "says": ROWS[row].says,
+            "label": ROWS[row].label,
             "channels": channels,
             "out_channels": out_channels,
             "parameters": num_parameters(network),

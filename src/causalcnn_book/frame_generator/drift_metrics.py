@@ -23,7 +23,9 @@ def continuations(
     """Pieces of clips whose prompt ends within speech: levels ``(rows, prompt + frames, mels)``, and who speaks each.
 
     Args:
-        corpus: unseen speakers. model: whose levels. per_speaker: rows of each, from different clips.
+        corpus: unseen speakers.
+        model: whose levels.
+        per_speaker: rows of each, from different clips.
         prompt, frames: how long the given beginning and the rest are.
 
     Raises:
@@ -58,7 +60,9 @@ def one_frame_ahead(
     Each frame gets a row of its own that has read as many true frames as the model's receptive field holds.
 
     Args:
-        model: in eval mode, with a field that ends. levels: true ones, ``(time, mels)``. first: at least the field.
+        model: in eval mode, with a field that ends.
+        levels: true ones, ``(time, mels)``.
+        first: at least the field.
         seed, temperature: of the draws.
 
     Returns:
@@ -79,7 +83,8 @@ class LinearJudge:
     """Prices a frame by how far it lies from a linear function of the frames before it, with Gaussian errors.
 
     Attributes:
-        weights: ``(frames · mels + 1, mels)``. whiten: what makes the errors of training speech white.
+        weights: ``(frames · mels + 1, mels)``.
+        whiten: what makes the errors of training speech white.
         frames: how many earlier ones it reads.
     """
 
@@ -93,22 +98,22 @@ class LinearJudge:
         sums: list[Tensor] = []
         count = 0
         for piece in pieces:
-            read, said = _pairs(piece[None], frames)
-            products = [read.T @ read, read.T @ said, said.T @ said]
+            x, y = _pairs(piece[None], frames)
+            products = [x.T @ x, x.T @ y, y.T @ y]
             sums = [a + b for a, b in zip(sums, products, strict=True)] if sums else products
-            count += len(read)
+            count += len(x)
         if not count:
             raise ValueError(f"there are no frames with {frames} before them; a judge is fitted on speech")
-        reads, both, says = (total / count for total in sums)
-        weights = torch.linalg.solve(reads + 1e-3 * torch.eye(len(reads), dtype=reads.dtype), both)
-        errors = says - both.T @ weights - weights.T @ both + weights.T @ reads @ weights
+        xx, xy, yy = (total / count for total in sums)
+        weights = torch.linalg.solve(xx + 1e-3 * torch.eye(len(xx), dtype=xx.dtype), xy)
+        errors = yy - xy.T @ weights - weights.T @ xy + weights.T @ xx @ weights
         errors += 1e-2 * torch.eye(len(errors), dtype=errors.dtype)
         return cls(weights, torch.linalg.inv(torch.linalg.cholesky(errors)), frames)
 
     def bits(self, levels: Tensor) -> Tensor:
         """Of levels ``(rows, time, mels)``: bits for a value, ``(rows, time − frames)``, as a density."""
-        read, said = _pairs(levels, self.frames)
-        white = (said - read @ self.weights) @ self.whiten.T
+        x, y = _pairs(levels, self.frames)
+        white = (y - x @ self.weights) @ self.whiten.T
         nats = 0.5 * white.square().mean(1) + 0.5 * math.log(2 * math.pi) - self.whiten.diagonal().log().mean()
         return (nats / math.log(2)).view(len(levels), -1)
 
@@ -139,7 +144,9 @@ def frame_statistics(frames: Tensor, before: Tensor, level_db: float) -> dict[st
     """What frames are like, each ``(rows, time)``: ``level``, ``silent``, ``contrast``, ``step``.
 
     Args:
-        frames: in dB, ``(rows, time, mels)``. before: the frame before each. level_db: the level of speech.
+        frames: in dB, ``(rows, time, mels)``.
+        before: the frame before each.
+        level_db: the level of speech.
     """
     level = frame_level_db(frames.transpose(1, 2))
     return {

@@ -52,8 +52,12 @@ class Prompts:
     """What everything is measured on.
 
     Attributes:
-        levels: ``(rows, prompt + frames, mels)``. speakers: of the rows. other: as ``levels``, of other clips.
-        level_db: of training speech. judge: the linear one. decibels: levels → dB.
+        levels: ``(rows, prompt + frames, mels)``.
+        speakers: of the rows.
+        other: as ``levels``, of other clips.
+        level_db: of training speech.
+        judge: the linear one.
+        decibels: levels → dB.
     """
 
     levels: Tensor
@@ -72,7 +76,8 @@ def _by_window(prompts: Prompts, levels: Tensor, before: Tensor) -> dict[str, An
     """What frames are like, and how far from speech, window by window.
 
     Args:
-        levels: ``(rows, frames, mels)``. before: the frame before each, as many.
+        levels: ``(rows, frames, mels)``.
+        before: the frame before each, as many.
     """
     lists: dict[str, Any] = {}
     for window in _windows():

@@ -143,7 +143,9 @@ class Task:
     """What every row is trained and scored on.
 
     Attributes:
-        corpus: to train on. bins: its range. sets: what to score on, by name.
+        corpus: to train on.
+        bins: its range.
+        sets: what to score on, by name.
     """
 
     corpus: FeatureCorpus
@@ -167,7 +169,8 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
     """Bits per value of a corpus, over all real frames and over those that speak.
 
     Args:
-        model: in eval mode. bands: only so many of the lowest bands count.
+        model: in eval mode.
+        bands: only so many of the lowest bands count.
     """
     total, spoken, frames, spoken_frames = 0.0, 0.0, 0, 0
     for batch in corpus.in_batches(4):

@@ -1,4 +1,4 @@
-"""How much a value's two nearest neighbours tell of it, and what three distributions make of what is left.
+"""How much a value's two nearest neighbours tell about it, and what three distributions make of what is left.
 
 Counted on embedded speech of the training speakers, priced on speakers who were never heard: the value given nothing,
 its band, the value of the frame before, that of the band below, or both. Where both are known to an eighth of the
@@ -24,11 +24,11 @@ from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
 from causalcnn.training import minimize
 from causalcnn_book.experiment import Experiment, Results, option, refuse_shared, summary
 
-__all__ = ["Neighbors", "contexts", "fitted", "neighbor_values", "prices"]
+__all__ = ["Neighbors", "contexts", "fit_log_probs", "neighbor_values", "prices"]
 
 FINE, COARSE = 32, 8
-"""Parts of the range in which a neighbour is told, for the first table and for the second."""
-FAITH = 8.0
+"""Parts of the range in which a neighbour is known, for the first table and for the second."""
+PRIOR_COUNTS = 8.0
 """How many counts the distribution without the context is worth: a context seldom seen says little of its own."""
 FITTED = ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4", "logistic-mixture-4")
 """What is fitted to the contexts; the first has one spread for all of them."""
@@ -46,7 +46,8 @@ def contexts(levels: Tensor, parts: int = COARSE) -> Tensor:
     """Histograms of levels, one for every part of the range before and, within it, below: ``(parts², 256)`` int64.
 
     Args:
-        levels: 8-bit levels, ``(mels, time)``. parts: a power of two.
+        levels: 8-bit levels, ``(mels, time)``.
+        parts: a power of two.
     """
     here, before, below = neighbor_values(levels)
     wide = 256 // parts
@@ -55,11 +56,11 @@ def contexts(levels: Tensor, parts: int = COARSE) -> Tensor:
 
 
 def _smooth(counts: Tensor, prior: Tensor) -> Tensor:
-    return (counts + FAITH * prior) / (counts.sum(1, keepdim=True) + FAITH)
+    return (counts + PRIOR_COUNTS * prior) / (counts.sum(1, keepdim=True) + PRIOR_COUNTS)
 
 
-def _given(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
-    """The context of every value and the number of contexts, by the name of what is told."""
+def _named_contexts(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
+    """The context of every value and the number of contexts, by the name of what is known."""
     here, before, below = neighbor_values(levels)
     wide, eighth = 256 // FINE, 256 // COARSE
     return {
@@ -76,16 +77,17 @@ def _tables(levels: Tensor) -> dict[str, Tensor]:
     here = neighbor_values(levels)[0]
     return {
         name: torch.bincount(context * LEVELS + here, minlength=size * LEVELS).view(-1, LEVELS).double()
-        for name, (context, size) in _given(levels).items()
+        for name, (context, size) in _named_contexts(levels).items()
     }
 
 
-def fitted(distribution: OutputDistribution, histograms: Tensor, shares: Tensor, *, steps: int = 600) -> Tensor:
+def fit_log_probs(distribution: OutputDistribution, histograms: Tensor, shares: Tensor, *, steps: int = 600) -> Tensor:
     """The log-probabilities of a distribution fitted to each of some histograms, by gradient descent on its price.
 
     Args:
         distribution: its own parameters, if it has any, are learned too and shared by all histograms.
-        histograms: of the 256 levels, ``(contexts, 256)``, each summing to one. shares: of the contexts.
+        histograms: of the 256 levels, ``(contexts, 256)``, each summing to one.
+        shares: of the contexts.
 
     Shape: → ``(contexts, 256)``, in nats
     """
@@ -105,7 +107,7 @@ def fitted(distribution: OutputDistribution, histograms: Tensor, shares: Tensor,
 
 @dataclass
 class Neighbors(Experiment):
-    """What a value's neighbors tell of it."""
+    """What a value's neighbors tell about it."""
 
     name = "neighbors"
     spread = "half of the 95 % interval of the mean over the 20 speakers, Student's t"
@@ -139,7 +141,7 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
         steps: of gradient descent, for each distribution.
 
     Returns:
-        ``bins``; ``given`` (bits by what is told) and ``distributions`` (bits by what was fitted), each with the mean
+        ``bins``; ``given`` (bits by what is known) and ``distributions`` (bits by what was fitted), each with the mean
         over the speakers of ``test``, its interval and the values.
 
     Raises:
@@ -153,18 +155,18 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
     shares = tables["eighths"].sum(1) / tables["eighths"].sum()
     with torch.random.fork_rng(devices=[]):
         distributions = {
-            name: fitted(get_distribution(name), smooth["eighths"], shares, steps=steps) for name in FITTED
+            name: fit_log_probs(get_distribution(name), smooth["eighths"], shares, steps=steps) for name in FITTED
         }
     distributions["histogram"] = smooth["eighths"].log()
     given: dict[str, list[float]] = {name: [] for name in tables}
     priced: dict[str, list[float]] = {name: [] for name in distributions}
     for speaker in test.speaker_names:
         levels = bins.encode(torch.cat(list(test.only(speaker)), 1))
-        here, told = neighbor_values(levels)[0], _given(levels)
+        here, known = neighbor_values(levels)[0], _named_contexts(levels)
         for name, table in smooth.items():
-            given[name].append(float(-table[told[name][0], here].log2().mean()))
+            given[name].append(float(-table[known[name][0], here].log2().mean()))
         for name, logs in distributions.items():
-            priced[name].append(float(-logs[told["eighths"][0], here].mean() / math.log(2)))
+            priced[name].append(float(-logs[known["eighths"][0], here].mean() / math.log(2)))
     return {
         "bins": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": bins.step_db},
         "given": {name: summary(bits, by="speaker") for name, bits in given.items()},

@@ -20,7 +20,7 @@ from causalcnn.nn import CausalSequential
 from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, load, num_classes, stack, train
 from causalcnn_book.experiment import Experiment, Results, by_seed, option
 
-__all__ = ["DILATIONS", "ROWS", "EffectiveField", "effective_size", "influence", "load", "network", "train"]
+__all__ = ["DILATIONS", "ROWS", "EffectiveField", "effective_size", "gradient_by_lag", "load", "network", "train"]
 
 DILATIONS = SETTINGS["doubling"]
 ROWS = 4
@@ -32,7 +32,7 @@ def network(task: str, data: Recordings, *, seed: int = 0) -> CausalSequential:
     return stack(DILATIONS, num_classes(task, data), seed=seed).eval()
 
 
-def influence(module: nn.Module, data: Recordings, *, rows: int = 64, lags: int = 140, seed: int = 0) -> Tensor:
+def gradient_by_lag(module: nn.Module, data: Recordings, *, rows: int = 64, lags: int = 140, seed: int = 0) -> Tensor:
     """The share of the gradient that falls on the input of ``lag`` frames ago, averaged over speech.
 
     One output frame in each of ``rows`` random pieces of speech is pushed in a random direction; the length of the
@@ -85,8 +85,8 @@ class EffectiveField(Experiment):
         """How many frames hold 95 and 50 % of the influence, before and after training."""
         data, held_out = self.recordings
         shares = {
-            "before": influence(network(row, data, seed=seed), held_out),
-            "after": influence(train(data, row, DILATIONS, steps=self.steps, seed=seed, rows=ROWS)[0], held_out),
+            "before": gradient_by_lag(network(row, data, seed=seed), held_out),
+            "after": gradient_by_lag(train(data, row, DILATIONS, steps=self.steps, seed=seed, rows=ROWS)[0], held_out),
         }
         return {
             f"{when}_{percent}": effective_size(share, percent / 100)

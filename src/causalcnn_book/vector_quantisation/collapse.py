@@ -54,7 +54,9 @@ def learn(quantizer: VectorQuantizer, x: Tensor, *, steps: int, seed: int = 0, f
     """Let a quantiser follow ``steps`` random batches of the frames of ``x``; it comes back in ``eval()``.
 
     Args:
-        x: ``(1, dim, time)``. frames: of a batch. seed: draws the batches.
+        x: ``(1, dim, time)``.
+        frames: of a batch.
+        seed: draws the batches.
     """
     draw = torch.Generator().manual_seed(seed)
     quantizer.train()
@@ -144,4 +146,4 @@ class Collapse(Experiment):
     def _row(self, row: str, results: Mapping[int, Any]) -> dict[str, Any]:
         variant, size = ROWS[row]
         scores = {key: summary(by_seed(results, key)) for key in next(iter(results.values()))}
-        return {"says": VARIANTS[variant][0], "codes": size, **scores}
+        return {"label": VARIANTS[variant][0], "codes": size, **scores}

@@ -72,7 +72,9 @@ class LinearProbe:
     """``y ≈ (x − x_mean) @ weight + y_mean``.
 
     Attributes:
-        weight: ``(d, m)`` float64. x_mean, y_mean: of the training rows. groups: of columns of ``y``.
+        weight: ``(d, m)`` float64.
+        x_mean, y_mean: of the training rows.
+        groups: of columns of ``y``.
         penalties: the penalty that was chosen for each group.
     """
 

@@ -85,16 +85,17 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
     codes = model.encode(clip[None, None])
     for hook in hooks:
         hook.remove()
-    words = model.quantize_top.decode(codes.top), model.quantize_bottom.decode(codes.bottom)
-    said, meant = (torch.cat([v[0].permute(1, 2, 0) for v in pair], 1) for pair in (words, before))
-    return said, meant
+    decoded = model.quantize_top.decode(codes.top), model.quantize_bottom.decode(codes.bottom)
+    codewords, unrounded = (torch.cat([v[0].permute(1, 2, 0) for v in pair], 1) for pair in (decoded, before))
+    return codewords, unrounded
 
 
 class PerLevelPCA:
     """The principal directions of the vectors of top and bottom, and the vectors seen along them.
 
     Args:
-        some: vectors to find them from, ``(frames, cells, code_dim)``. top: how many of the cells are the top's.
+        some: vectors to find them from, ``(frames, cells, code_dim)``.
+        top: how many of the cells are the top's.
         directions: kept of each level.
 
     Attributes:

@@ -7,7 +7,7 @@ import torch
 
 from causalcnn.models import get_distribution
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.likelihood.neighbors import contexts, fitted, neighbor_values, prices
+from causalcnn_book.likelihood.neighbors import contexts, fit_log_probs, neighbor_values, prices
 
 
 def test_neighbours_are_one_frame_before_and_one_band_below() -> None:
@@ -42,7 +42,7 @@ def test_a_distribution_is_fitted_by_its_price() -> None:
     entropy = torch.special.entr(histograms).sum(1)
     price = {}
     for name in ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4"):
-        logs = fitted(get_distribution(name), histograms, torch.tensor([0.5, 0.5]), steps=400)
+        logs = fit_log_probs(get_distribution(name), histograms, torch.tensor([0.5, 0.5]), steps=400)
         price[name] = -(histograms * logs).sum(1) - entropy
         assert torch.allclose(logs.exp().sum(1), torch.ones(2).double(), atol=1e-4)
     assert price["gaussian-mixture-4"].max() < 0.01

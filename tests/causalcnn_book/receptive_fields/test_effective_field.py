@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from causalcnn_book.dilation.experiment import Recordings
-from causalcnn_book.receptive_fields.effective_field import DILATIONS, effective_size, influence, network
+from causalcnn_book.receptive_fields.effective_field import DILATIONS, effective_size, gradient_by_lag, network
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def noise() -> Recordings:
 
 def test_nothing_outside_the_declared_field_has_influence(noise: Recordings) -> None:
     module = network("speaker", noise)
-    shares = influence(module, noise, rows=8)
+    shares = gradient_by_lag(module, noise, rows=8)
     size = int(module.field.size)  # type: ignore[union-attr,arg-type]
     assert size == 1 + 2 * sum(DILATIONS)
     assert shares[:size].min() > 0

@@ -53,14 +53,18 @@ class HierarchyExplorer(Explorer):
     Args:
         mel: ``(80, frames)`` in dB, at most 100 frames; default: a drawn one.
         level: what reads: ``"top"``, ``"bottom"`` (a code) or ``"output"`` (a band of the reconstruction).
-        band: 0 … 79; the code is the one that lies over it. frame: of the code.
-        blocks: residual blocks of each stack, 1 … 3. kernel: 3 or 5.
+        band: 0 … 79; the code is the one that lies over it.
+        frame: of the code.
+        blocks: residual blocks of each stack, 1 … 3.
+        kernel: 3 or 5.
         weights: show what the trained weights do read, where ``influence`` says so.
         influence: what :func:`causalcnn_book.causal_vqvae2.levels.influence` found.
         trained: blocks and kernel of the model that it was found on.
         controls: any of ``level, band, frame, blocks, kernel, weights``; default: all.
         readouts: any of ``past, bands, cells, only, ahead, half``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> HierarchyExplorer(level="top").read()["past"], HierarchyExplorer(level="bottom").read()["past"]

@@ -38,7 +38,8 @@ def vqvae2_diagram(*, alt: str, caption: str = "") -> Picture:
     """How the eight parts of a :class:`~causalcnn.models.CausalVQVAE2` are wired, as boxes and arrows.
 
     Args:
-        alt, caption: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
     """
     drawings = {
         width: show(_draw_wiring, alt=alt, height=height).drawings[width]
@@ -131,12 +132,17 @@ def speech_codes(
     """A spectrogram under its phones, and below it the codes of top and bottom on the same time axis.
 
     Args:
-        log_mel: ``(mels, frames)`` in dB. top, bottom: codes, ``(frames, codes a frame)``.
+        log_mel: ``(mels, frames)`` in dB.
+        top: codes, ``(frames, codes a frame)``.
+        bottom: codes, ``(frames, codes a frame)``.
         phones: spans with ``label``, ``start`` and ``end`` in samples.
         codebooks: of top and bottom, ``(codes, dim)``: codes are shaded in the order of their codewords along the
             codebook's first principal component, so that like codewords look alike.
-        rate_hz, hop_samples: of the samples and the frames.
-        alt, caption, height: see :func:`show`.
+        rate_hz: samples a second.
+        hop_samples: samples from one frame to the next.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
 
     Raises:
         ValueError: codes of another length than the spectrogram.

@@ -35,7 +35,9 @@ class ConeExplorer(Explorer):
         controls: which controls to show, any of ``kernel_size, dilation, layers, stride, rate_hz,
             convention, doubling, play``; default: all.
         readouts: which numbers to show, any of ``size, taps, holes, lookahead, stride, parameters``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> figure = ConeExplorer(kernel_size=3, layers=4, doubling=True, controls=("kernel_size", "layers"))

@@ -26,9 +26,12 @@ class AllOnes:
             over time and frequency, one map, frequency padded to keep its size.
         convention: ``"strict"`` or ``"block"`` causal, or ``"regular"``: padded on both sides, where an
             odd number of zeros has its spare one on the right, as in torch's ``padding="same"``.
-        layers, kernel_size, dilation, stride: of the stack; dilation and stride are those of every layer,
-            along time. Along frequency the kernel has the same size, dilation 1 and stride 1.
-        features, steps: size of the input.
+        layers: of the stack.
+        kernel_size: taps of every layer, along time and along frequency.
+        dilation: of every layer, along time; along frequency it is 1.
+        stride: of every layer, along time; along frequency it is 1.
+        features: rows of the input.
+        steps: frames of the input.
 
     Example:
         >>> AllOnes(layers=2, steps=7, features=1).response(3)[0].tolist()

@@ -43,10 +43,14 @@ def response_grid(
         layers: depths, one row each; above them stands the input.
         conventions: ``"regular"``, ``"strict"``, ``"block"``.
         dims: 1 and 2, see :class:`AllOnes`.
-        kernel_size, dilation, stride: of every layer.
+        kernel_size: taps of every layer.
+        dilation: of every layer.
+        stride: of every layer.
         impulse: ``"frame"`` (all features) or ``"cell"`` (the middle one); default: a frame in 1D, a cell in 2D.
         nonzero: draw every value but 0 as 1.
-        step, steps, features: when the impulse goes in, size of the input.
+        step: the frame at which the impulse goes in.
+        steps: frames of the input.
+        features: rows of the input.
         alt: default: a sentence made of the arguments.
         caption: see :func:`show`.
     """

@@ -31,16 +31,22 @@ class ResponseExplorer(Explorer):
         convention: ``"regular"``, ``"strict"`` (causal), ``"block"``, or ``"both"``: regular above causal.
         conventions: which of them the reader can choose.
         impulse: ``"frame"``: one in all features; ``"cell"``: in the middle one.
-        layers: 1 … 6. kernel_size: 1 … 7. dilation: 1 … 4. stride: 1 … 3; of every layer, along time.
+        layers: 1 … 6.
+        kernel_size: 1 … 7.
+        dilation: 1 … 4.
+        stride: 1 … 3; of every layer, along time.
         nonzero: draw every value but 0 as 1.
         view: ``"response"`` or ``"gradient"``.
         step: the frame of the impulse, or of the output that is asked.
-        steps, features: size of the input.
+        steps: frames of the input.
+        features: rows of the input.
         rate_hz: frames a second.
         controls: which controls to show, any of ``view, convention, dims, impulse, layers, kernel_size,
             dilation, stride, step, nonzero, play``; default: all.
         readouts: which numbers to show, any of ``reached, leaked, largest``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> figure = ResponseExplorer(convention="regular", layers=2)
@@ -207,7 +213,8 @@ class Panel:
     Attributes:
         convention: of the stack.
         values: features × columns.
-        times: the frame at which each column is known. hold: frames that it lasts.
+        times: the frame at which each column is known.
+        hold: frames that it lasts.
         now: the frame of the impulse, or of the output that is asked.
         forbidden: −1 where columns before now are leaks, 1 where those after now are, 0 for neither.
     """

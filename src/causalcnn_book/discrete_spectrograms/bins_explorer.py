@@ -31,12 +31,20 @@ class BinsExplorer(Explorer):
     Made by :meth:`of` from features and bins.
 
     Args:
-        bits: 1 … 8. frame: which frame is drawn below.
-        frames: how many there are. levels: their 8-bit levels, frame after frame from the low bands up, as base64.
-        low_db, high_db: the range of the bins. errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
-        sounds: for 1 … 8 bits an MP3 as base64; none: no player. seconds: how long they are.
-        controls: any of ``sound, bits, frame``; default: all. readouts: any of ``width, error, frame, rate, states``.
-        name, caption, alt: see :class:`Explorer`.
+        bits: 1 … 8.
+        frame: which frame is drawn below.
+        frames: how many there are.
+        levels: their 8-bit levels, frame after frame from the low bands up, as base64.
+        low_db: where the range of the bins begins.
+        high_db: where it ends.
+        errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
+        sounds: for 1 … 8 bits an MP3 as base64; none: no player.
+        seconds: how long they are.
+        controls: any of ``sound, bits, frame``; default: all.
+        readouts: any of ``width, error, frame, rate, states``.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/bins_explorer"
@@ -66,7 +74,8 @@ class BinsExplorer(Explorer):
         """The figure of a recording.
 
         Args:
-            features: ``(80, frames)`` in dB. bins: of 8 bits.
+            features: ``(80, frames)`` in dB.
+            bins: of 8 bits.
             sounds: players for 1 … 8 bits, see :func:`causalcnn.speech.player`, or none.
             state: other arguments of the class.
 

@@ -25,11 +25,18 @@ class RangeExplorer(Explorer):
 
     Args:
         way: whose range: ``"recording"`` (minimum and maximum of it all), ``"fixed"`` or ``"running"``.
-        bang_db: how loud the bang is, in dB, 0 … 60; it lasts 5 frames. at: its first frame, from 5.
-        values: one value a frame, in dB. low_db, high_db: the fixed range, which the running one starts with.
-        rise_db, fall_db_per_second: of the running range, see :class:`causalcnn.speech.RunningBins`.
-        controls: any of ``way, bang_db, at``; default: all. readouts: any of ``before, distance, after``.
-        name, caption, alt: see :class:`Explorer`.
+        bang_db: how loud the bang is, in dB, 0 … 60; it lasts 5 frames.
+        at: its first frame, from 5.
+        values: one value a frame, in dB.
+        low_db: where the fixed range begins, with which the running one starts.
+        high_db: where it ends.
+        rise_db: of the running range, see :class:`causalcnn.speech.RunningBins`.
+        fall_db_per_second: of the running range, too.
+        controls: any of ``way, bang_db, at``; default: all.
+        readouts: any of ``before, distance, after``.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/range_explorer"

@@ -24,7 +24,9 @@ def frame_generator_diagram(*, alt: str, caption: str = "", height: int = 330) -
     """How a :class:`~causalcnn.models.FrameGenerator` writes a frame: encoder, initial state, RNN up the bands.
 
     Args:
-        alt, caption, height: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
     return show(_draw_wiring, alt=alt, caption=caption, height=height)
 
@@ -95,10 +97,14 @@ def drift_curves(
     """A measure over the frames after a prompt, on a logarithmic axis.
 
     Args:
-        lines: name → one value for each lag. lags: frames after the prompt.
+        lines: name → one value for each lag.
+        lags: frames after the prompt.
         ranges: name → least and most ``(lags, 2)``, drawn as a band.
-        colours: names of the palette. y_label: what is measured, with its unit.
-        alt, caption, height: see :func:`show`.
+        colours: names of the palette.
+        y_label: what is measured, with its unit.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
     data = {name: as_array(values).ravel() for name, values in lines.items()}
 

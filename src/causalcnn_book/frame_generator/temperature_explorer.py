@@ -35,9 +35,13 @@ class TemperatureExplorer(Explorer):
         levels: as base64, frame after frame from the low bands up: the prompt, its true continuation, then the
             continuation at each temperature.
         step_db: the width of a level.
-        sounds: for each temperature an MP3 as base64; none: no player. seconds: how long they are.
-        controls: any of ``sound, temperature``; default: all. readouts: any of ``step, contrast, level``.
-        name, caption, alt: see :class:`Explorer`.
+        sounds: for each temperature an MP3 as base64; none: no player.
+        seconds: how long they are.
+        controls: any of ``sound, temperature``; default: all.
+        readouts: any of ``step, contrast, level``.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
     """
 
     _module: ClassVar[str] = "frame_generator/temperature_explorer"
@@ -74,8 +78,10 @@ class TemperatureExplorer(Explorer):
         """The figure of one recording.
 
         Args:
-            said: levels ``(frames, 80)`` of the recording. prompt: how many of its frames were given.
-            written: temperature → levels ``(frames − prompt, 80)``. step_db: the width of a level.
+            said: levels ``(frames, 80)`` of the recording.
+            prompt: how many of its frames were given.
+            written: temperature → levels ``(frames − prompt, 80)``.
+            step_db: the width of a level.
             sounds: players, one for each temperature, or none.
             state: other arguments of the class.
 

@@ -34,11 +34,15 @@ class LeakExplorer(Explorer):
         at: the frame of the impulse, 0 … 23.
         front_end, padding, dilation, reflect, norm, mask: which of the six faults are there.
         hunt: whether the faults are hidden: one case of eight, seen through the output of one layer at a time.
-        case: 1 … 8. probe: the layer whose output is seen, 1 … 6. reveal: whether everything is.
+        case: 1 … 8.
+        probe: the layer whose output is seen, 1 … 6.
+        reveal: whether everything is.
         controls: any of ``case, at, probe, front_end, padding, dilation, reflect, norm, mask, reveal``;
             default: those that plant faults, or those of the hunt.
         readouts: any of ``moved, ahead, first``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> figure = LeakExplorer(at=12, padding=True, mask=True)

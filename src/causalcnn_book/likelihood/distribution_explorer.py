@@ -32,14 +32,18 @@ class DistributionExplorer(Explorer):
     Args:
         shape: what is drawn at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
         bars: the heights of 32 bars as text, base 36 up to ``k`` (20), where a reader has drawn.
-        components: of the mixture, 1 … 6. bits: of the categorical distribution, 1 … 8.
+        components: of the mixture, 1 … 6.
+        bits: of the categorical distribution, 1 … 8.
         chosen: the bar that the keys move, 0 … 31.
         contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the levels in which the
             value before lies, and for each of these every eighth in which the value below lies.
-        before, below: the eighths, 1 … 8.
+        before: the eighth of the value before, 1 … 8.
+        below: the eighth of the value below, 1 … 8.
         controls: any of ``shape, before, below, components, bits``; default: those that act.
         readouts: any of ``entropy, gaussian, mixture, categorical``; default: all but the first, which is said.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> {name: round(bits, 2) for name, bits in DistributionExplorer(components=2).read()["bits"].items()}

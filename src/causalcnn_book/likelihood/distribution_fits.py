@@ -62,7 +62,8 @@ def mixture_fit(histogram: ArrayLike, components: int, each: int = 1) -> Fit:
     """A mixture of Gaussians, by 80 rounds of expectation and maximisation from even shares of what was counted.
 
     Args:
-        histogram: 256 probabilities. components: at least 1.
+        histogram: 256 probabilities.
+        components: at least 1.
         each: levels of a bar; it counts as a point at its centre, with its own width added to the variance.
 
     Source: Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977.

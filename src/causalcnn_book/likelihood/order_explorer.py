@@ -92,11 +92,15 @@ class OrderExplorer(Explorer):
             other frame first), or ``"shuffled"``.
         network: in the order ``"frame"``: ``"all"`` (whatever may be read), ``"masked"`` (one stack of masked causal
             convolutions), ``"two"`` (one stack over earlier frames, one along the present one).
-        layers: of the network, 1 … 6. kernel: 3 or 5, in time (all of it past) and in frequency.
-        frame, band: of the value that reads, counted from 1.
+        layers: of the network, 1 … 6.
+        kernel: 3 or 5, in time (all of it past) and in frequency.
+        frame: of the value that reads, counted from 1.
+        band: of the value that reads, counted from 1.
         controls: any of ``order, network, layers, kernel, play``; default: all.
         readouts: any of ``number, seen, future, blind``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> len(OrderExplorer(order="band", frame=7, band=4).read()["future"])

@@ -47,7 +47,8 @@ def bits_of_models(
     Args:
         rows: model (a name of ``CALLED``, or any) → set → the bits of a value, one for each seed.
         sets: what to show, in this order: set → what it is called.
-        alt, caption: see :func:`show`.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
     """
     mean = {name: {key: sum(bits[key]) / len(bits[key]) for key in sets} for name, bits in rows.items()}
     first = next(iter(sets))

@@ -20,7 +20,9 @@ class ReferenceEncoder:
     """One row of the table.
 
     Attributes:
-        name: as in its paper. field: which inputs an output reads; knows its input's rate. source: of its sizes.
+        name: as in its paper.
+        field: which inputs an output reads; knows its input's rate.
+        source: of its sizes.
     """
 
     name: str

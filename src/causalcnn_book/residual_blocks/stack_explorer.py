@@ -41,11 +41,14 @@ class StackExplorer(Explorer):
         residual: whether the blocks have their skip.
         ends: whether a stack has its pre-layer and its output layer.
         at: the chosen output; 0 is where the figure begins.
-        rate_hz: frames a second. channels: of every layer, for the number of parameters.
+        rate_hz: frames a second.
+        channels: of every layer, for the number of parameters.
         controls: any of ``stacks, combine, kernel_1, dilation_1, …, second, blocks, residual``; default: all
             but ``second``.
         readouts: any of ``size, taps, holes, parameters, paths, present``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> two = StackExplorer(stacks=2, dilation_2=3)

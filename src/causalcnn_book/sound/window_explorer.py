@@ -45,7 +45,9 @@ class WindowExplorer(Explorer):
         wave: smallest and largest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
         controls: any of ``frame, convention, window_samples, hop_samples, play``; default: all.
         readouts: any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> WindowExplorer(frame=7, convention="centered").read()["lookahead"]

@@ -45,15 +45,19 @@ class CodebookExplorer(Explorer):
     What is dragged makes the present codebook the start of a new run.
 
     Args:
-        codes: codewords, 2 … 12. decay: kept of count and sum in a step, 20 … 99 %.
+        codes: codewords, 2 … 12.
+        decay: kept of count and sum in a step, 20 … 99 %.
         restart: whether codewords of hardly any use start again at a point.
         start: ``"corner"`` (all of them crowded there), ``"points"`` of the data, or ``"kmeans"`` from there.
         steps: of the running means so far, 0 … 100, over all points each.
         chosen: what the keys move: a codeword, counted from 0, or after them a point.
-        placed, moved: codewords and points where a reader has put them, as text.
+        placed: codewords where a reader has put them, as text.
+        moved: points where a reader has put them, as text.
         controls: any of ``steps, codes, decay, start, restart, play``; default: all.
         readouts: any of ``error, used, perplexity``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Example:
         >>> figure = CodebookExplorer(codes=8, steps=20)

@@ -32,8 +32,10 @@ class Codebook:
     """A codebook as the quantiser keeps it.
 
     Attributes:
-        count: how often each codeword is used, a running mean. sum: of the points that it won, one too.
-        fresh: which codewords the last step restarted. restarts: how many since the start.
+        count: how often each codeword is used, a running mean.
+        sum: of the points that it won, one too.
+        fresh: which codewords the last step restarted.
+        restarts: how many since the start.
     """
 
     count: tuple[float, ...]

@@ -29,12 +29,19 @@ class MemoryExplorer(Explorer):
         table: what that wrote, for example ``"measurements/memory.json"``; ``memory-pictures.json`` lies beside it.
         back: how many frames later, 0 … 18.
         source: who tells: ``"codes"`` (trained), ``"untrained"``, or ``"fixed"``, a code made for remembering.
-        frames, bands: size of the pictures. truth: the picture of what was said, a letter for each cell.
+        frames: columns of the pictures.
+        bands: rows of the pictures.
+        truth: the picture of what was said, a letter for each cell.
         readings: source → its pictures, one for each ``back``.
-        errors, half_widths: source → error and half of its interval for each ``back``, in thousandths of the variance.
-        top, bottom: frames that a top code and a bottom code read.
-        controls: any of ``back, source``; default: both. readouts: any of ``error, age, read``; default: all.
-        name, caption, alt: see :class:`Explorer`.
+        errors: source → the error for each ``back``, in thousandths of the variance.
+        half_widths: source → half of the error's interval, in the same unit.
+        top: frames that a top code reads.
+        bottom: frames that a bottom code reads.
+        controls: any of ``back, source``; default: both.
+        readouts: any of ``error, age, read``; default: all.
+        name: see :class:`Explorer`.
+        caption: see :class:`Explorer`.
+        alt: see :class:`Explorer`.
 
     Raises:
         FileNotFoundError: one of the two files is not there.

@@ -37,12 +37,17 @@ def curves_over_lag(
     """Values over how far back a frame lies: the present at the right, the past to the left of it.
 
     Args:
-        lines: name → values. lags: how many frames back each value lies; default 0, 1, ….
+        lines: name → values.
+        lags: how many frames back each value lies; default 0, 1, ….
         half_widths: name → half of the interval of each value, drawn as a band.
         edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
         colours: name → a name of the palette; default: the order of ``curves``.
-        y_label, x_label: of the axes, with units. y_max: the top of the y axis.
-        alt, caption, height: see :func:`show`.
+        y_label: of the y axis, with its unit.
+        x_label: of the x axis, with its unit.
+        y_max: the top of the y axis.
+        alt: see :func:`show`.
+        caption: see :func:`show`.
+        height: see :func:`show`.
     """
     rest = ("past", "speaker_b", "speaker_a", "skipped", "present")
     data = {name: as_array(values).ravel() for name, values in lines.items()}

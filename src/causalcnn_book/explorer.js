@@ -119,7 +119,8 @@ const BUILDERS = { slider, toggle, choice, clock };
 
 /**
  * Build a figure into `el`: stage, controls, readout, caption. Redraws at most once a frame.
- * `draw(width)` returns { picture, height, sentence, readouts, range, spoken }; `stage` adds behaviour.
+ * `draw(width)` returns { picture, height, sentence, readouts, range, spoken }, of whose readouts those that the model
+ * names are shown; `react` adds behaviour to the stage.
  */
 export function assemble({ model, el }, { controls, draw, react }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -147,8 +148,9 @@ export function assemble({ model, el }, { controls, draw, react }) {
     stage.setAttribute("aria-valuemax", max);
     stage.setAttribute("aria-valuenow", Math.min(max, Math.max(min, now)));
     stage.setAttribute("aria-valuetext", view.spoken ?? view.sentence);
-    for (const [key, [, , row]] of cells) if (!view.readouts.some((one) => one.key === key)) { row.remove(); cells.delete(key); }
-    for (const { key, label, value, text, note, leak } of view.readouts) {
+    const shown = view.readouts.filter(({ key }) => model.get("readouts").includes(key.split("-")[0]));
+    for (const [key, [, , row]] of cells) if (!shown.some((one) => one.key === key)) { row.remove(); cells.delete(key); }
+    for (const { key, label, value, text, note, leak } of shown) {
       if (!cells.has(key)) {
         const dd = make("dd", { "data-read": key }), small = make("small");
         const row = make("div", {}, make("dt", {}, label), dd);

@@ -237,3 +237,14 @@ def test_no_file_imports_what_another_keeps_to_itself() -> None:
                 ]
                 wrong += [f"{module} imports {name} of {node.module}" for name in private]
     assert not wrong
+
+
+def test_no_module_has_the_name_of_a_function_beside_it() -> None:
+    wrong = []
+    for module, path in imports.files().items():
+        package, _, name = module.rpartition(".")
+        functions = {node.name for node in ast.parse(path.read_text("utf8")).body if isinstance(node, ast.FunctionDef)}
+        offered = getattr(importlib.import_module(package), name, None) if package else None
+        if name in functions or not (offered is None or isinstance(offered, ModuleType)):
+            wrong.append(module)
+    assert not wrong

@@ -18,7 +18,7 @@ const up = ([a, b]) => [Math.floor((a - 1) / 2), Math.floor((b + 1) / 2)];
 export const cellOf = (s) => Math.floor(s.band / BANDS[s.level]);
 
 /** What the code (or output band) reads: frames back and first and last band, by itself and through the tops. */
-export function hierarchyRead(s) {
+export function readState(s) {
   const c = cellOf(s), half = ((s.kernel - 1) / 2) * (s.blocks + 1), once = (s.kernel - 1) * (s.blocks + 1);
   const wide = (cells) => same(cells, half), bands = (cells) => down(down(wide(cells)));
   const clip = ([a, b], limit) => [Math.max(0, a), Math.min(limit, b)];
@@ -64,8 +64,8 @@ function lights(s, x, y, dx) {
   return [...paths.keys()].sort().map((level) => `<path fill="${ENERGY[5 + 3 * level]}" d="${paths.get(level)}"/>`).join("");
 }
 
-export function hierarchyPicture(s, width, id) {
-  const f = hierarchyRead(s), { right, dx, x, y } = stage(s, width), line = x(s.frame + 1);
+export function drawPicture(s, width, id) {
+  const f = readState(s), { right, dx, x, y } = stage(s, width), line = x(s.frame + 1);
   const box = (r) => {
     const from = Math.max(0, s.frame - r.back), [low, high] = r.bands;
     return [tidy(x(from)), y(high + 1), tidy(line - x(from)), (high - low + 1) * BAND];
@@ -117,7 +117,7 @@ function labels(s, f, width, right, line, x, dx) {
 const NAMES = { top: "Top code", bottom: "Bottom code", output: "Output band" };
 
 export function sentence(s) {
-  const f = hierarchyRead(s), [low, high] = f.through.bands, zeros = Math.max(0, f.past - s.frame);
+  const f = readState(s), [low, high] = f.through.bands, zeros = Math.max(0, f.past - s.frame);
   const reads = `${NAMES[s.level]} ${cellOf(s)} reads the present and ${plural(f.past, "frame")} before it, bands ${low} to ${high}`;
   const [a, b] = f.direct?.bands ?? [], own = f.direct && `; by itself only ${plural(f.direct.back, "frame")} back, bands ${a} to ${b}`;
   const edge = zeros ? ` The first ${plural(zeros, "frame")} of these came before the recording: zeros.` : "";
@@ -125,7 +125,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const f = hierarchyRead(s), known = influence(s);
+  const f = readState(s), known = influence(s);
   return [
     { key: "past", label: "Past", value: f.past, text: plural(f.past, "frame"), note: duration(f.past, RATE_HZ) },
     { key: "bands", label: "Bands", value: f.bands, text: `${f.bands} of ${MELS}`, note: "" },
@@ -167,8 +167,8 @@ function render({ model, el }) {
       slide.parentElement.querySelector(".cc-value").textContent = where(s.band);
     }
     return {
-      picture: hierarchyPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
-      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
+      readouts: readouts(s),
     };
   };
   const react = ({ stage: box, svg, keep }) => {

@@ -92,7 +92,7 @@ function lit(s) {
 
 // --- what is drawn: one string of SVG. cone_explorer.py draws the same first picture, character for character.
 
-export function conePicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const [a, b] = frameWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1), radius = Math.max(1.1, Math.min(7, dx * 0.34));
   const x = (t) => GUTTER + (t - a + 0.5) * dx, y = (layer) => BOTTOM - (layer * (BOTTOM - TOP)) / s.layers;
   const output = s.pick === "output", now = output ? timeOf(s, s.layers, s.at) : s.at, rows = lit(s);
@@ -228,7 +228,7 @@ function render({ model, el }) {
     const s = state(), [min, max] = choosable(s, w, s.pick);
     if (s.at < min || s.at > max) s.at = Math.min(max, Math.max(min, 0));
     return {
-      picture: conePicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), range: [min, s.at, max],
+      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s), range: [min, s.at, max],
       spoken: `${s.pick} ${s.at}. ${sentence(s)}`
     };
   };

@@ -158,7 +158,7 @@ class ConeExplorer(Explorer):
 
 
 class _Stage:
-    """One drawing of a cone at a width: the twin of ``conePicture`` in ``cone_explorer.js``."""
+    """One drawing of a cone at a width: the twin of ``drawPicture`` in ``cone_explorer.js``."""
 
     def __init__(self, cone: ConeExplorer, width: int) -> None:
         self.cone, self.width = cone, width

@@ -129,7 +129,7 @@ function cells({ values, times, hold, early, largest }, s, x, top) {
 }
 
 /** One string of SVG; response_explorer.py draws the same picture, character for character. */
-export function responsePicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const dx = (width - LEFT - MARGIN) / s.steps, x = (t) => LEFT + t * dx, right = x(s.steps), shown = panels(s);
   const forward = s.view === "response", wide = width >= 560, now = shown[0].now;
   const source = forward
@@ -188,7 +188,7 @@ export function readouts(s) {
 const SETTINGS = ["dims", "convention", "impulse", "layers", "kernel_size", "dilation", "stride", "nonzero", "view", "step", "steps", "features", "rate_hz"];
 const series = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-export function drawable(s) {
+export function settled(s) {
   settle(s, { dims: [1, 2], layers: [1, 6], kernel_size: [1, 7], dilation: [1, 4], stride: [1, 3], steps: [1, 200], features: [1, 80] });
   settle(s, { step: [0, s.steps - 1] });
   if (s.convention !== "both" && !(s.convention in KINDS)) s.convention = "both";
@@ -200,7 +200,7 @@ export function drawable(s) {
 function render({ model, el }) {
   const id = newId();
   let width = 720;
-  const state = () => drawable(Object.fromEntries(SETTINGS.map((k) => [k, model.get(k)])));
+  const state = () => settled(Object.fromEntries(SETTINGS.map((k) => [k, model.get(k)])));
   const offered = model.get("conventions").map((c) => [c, c === "both" ? "both" : KINDS[c]]);
   const controls = [
     { type: "choice", key: "view", label: "Show", options: [["response", "output"], ["gradient", "gradient"]] },
@@ -218,7 +218,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state(), text = sentence(s);
-    return { ...responsePicture(s, w, id), sentence: text, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key.split("-")[0])), range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${text}` };
+    return { ...drawPicture(s, w, id), sentence: text, readouts: readouts(s), range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${text}` };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

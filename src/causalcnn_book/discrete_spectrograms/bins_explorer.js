@@ -26,7 +26,7 @@ const hundredths = (value) => {
   return `${Math.floor(n / 100)}.${String(n % 100).padStart(2, "0")}`;
 };
 
-export const read = (s) => ({
+export const readState = (s) => ({
   bins: 2 ** s.bits, step_db: (s.high_db - s.low_db) / 2 ** s.bits, error_db: s.errors[s.bits - 1] / 100,
   frame_bits: MELS * s.bits, rate: MELS * s.bits * RATE, states: states(MELS * s.bits),
 });
@@ -42,7 +42,7 @@ function drawn(s, bits) {
 
 export const HEIGHT = HEAD + PANEL + GAP + PANEL + GAP + GAP + FRAME + FOOT;
 
-export function binsPicture(s, width) {
+export function drawPicture(s, width) {
   const right = width - MARGIN, wide = width >= 560, second = HEAD + PANEL + GAP, dx = (right - LEFT) / s.frames;
   let out = "";
   for (const [bits, y] of [[MOST, HEAD], [s.bits, second]]) {
@@ -84,12 +84,12 @@ function framePicture(s, right, top, wide) {
 // --- what is said
 
 export function sentence(s) {
-  const now = read(s);
+  const now = readState(s);
   return `With ${s.bits} bit${s.bits === 1 ? "" : "s"} a value is one of ${now.bins} bins, each ${hundredths(now.step_db)} dB wide. What comes back is off by ${hundredths(now.error_db)} dB.`;
 }
 
 export function readouts(s) {
-  const now = read(s);
+  const now = readState(s);
   return [
     { key: "width", label: "A bin", value: now.step_db, text: `${hundredths(now.step_db)} dB`, note: "" },
     { key: "error", label: "Error, rms", value: now.error_db, text: `${hundredths(now.error_db)} dB`, note: "" },
@@ -119,8 +119,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: binsPicture(s, w), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
-      spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
+      spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}`, readouts: readouts(s),
     };
   };
   const react = ({ stage, svg, keep }) => {

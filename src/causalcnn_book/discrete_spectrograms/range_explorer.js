@@ -45,7 +45,7 @@ export function moved(s) {
 
 export const HEIGHT = HEAD + VALUES + GAP + LEVELS + FOOT;
 
-export function rangesPicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const right = width - MARGIN, wide = width >= 560, frames = s.values.length, dx = (right - LEFT) / frames, second = HEAD + VALUES + GAP;
   const x = (t) => tidy(LEFT + (t + 0.5) * dx), y = (db) => tidy(HEAD + VALUES * (1 - (Math.max(LEAST, Math.min(MOST, db)) - LEAST) / (MOST - LEAST)));
   const level = (n) => tidy(second + LEVELS * (1 - n / 255)), now = tidy(LEFT + s.at * dx), values = heard(s);
@@ -121,8 +121,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: rangesPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [LENGTH, s.at, frames - LENGTH],
-      spoken: `bang at ${duration(s.at, RATE)}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [LENGTH, s.at, frames - LENGTH],
+      spoken: `bang at ${duration(s.at, RATE)}`, readouts: readouts(s),
     };
   };
   const react = ({ stage, svg, keep }) => {

@@ -21,7 +21,7 @@ export function piecesOf(s) {
 }
 
 /** What frames are like, in dB: the step from frame to frame, the contrast between the bands, how much the level moves. */
-export function looks(levels, before, stepDb) {
+export function frameStatistics(levels, before, stepDb) {
   const frames = levels.length / MELS, last = before.slice(before.length - MELS);
   let steps = 0, within = 0, sums = 0, squares = 0;
   for (let t = 0; t < frames; t++) {
@@ -50,15 +50,15 @@ export function known(s) {
   const { prompt, next } = piecesOf(s);
   kept = {
     levels: s.levels, frames: (prompt.length + next[0].length) / MELS,
-    looks: next.map((levels) => looks(levels, prompt, s.step_db)),
+    statistics: next.map((levels) => frameStatistics(levels, prompt, s.step_db)),
     drawn: next.map((levels) => spectrogramBmp([...prompt, ...levels], (prompt.length + levels.length) / MELS, 8)),
   };
   return kept;
 }
 
-export function read(s) {
+export function readState(s) {
   const at = placeOf(s), all = known(s);
-  return { temperature: s.temperatures[at] / 100, written: all.looks[1 + at], speech: all.looks[0] };
+  return { temperature: s.temperatures[at] / 100, written: all.statistics[1 + at], speech: all.statistics[0] };
 }
 
 // --- what is drawn: one string of SVG. temperature_explorer.py draws the same first picture, character for character.
@@ -67,7 +67,7 @@ export const HEIGHT = HEAD + PANEL + GAP + PANEL + FOOT;
 
 const named = (hundredths) => (hundredths / 100).toFixed(2);
 
-export function temperaturePicture(s, width) {
+export function drawPicture(s, width) {
   const right = width - MARGIN, at = placeOf(s), all = known(s), second = HEAD + PANEL + GAP, dx = (right - LEFT) / all.frames;
   const edge = tidy(LEFT + s.prompt * dx);
   let out = "";
@@ -94,12 +94,12 @@ const tenths = (value) => {
 };
 
 export function sentence(s) {
-  const { temperature, written, speech } = read(s);
+  const { temperature, written, speech } = readState(s);
   return `At temperature ${temperature.toFixed(2)} a frame is ${tenths(written.step)} dB away from the one before it; in this piece of speech it is ${tenths(speech.step)} dB.`;
 }
 
 export function readouts(s) {
-  const { written, speech } = read(s);
+  const { written, speech } = readState(s);
   return [["step", "Step to the next frame"], ["contrast", "Contrast of the bands"], ["level", "Moves of the level"]].map(
     ([key, label]) => ({ key, label, value: written[key], text: `${tenths(written[key])} dB`, note: `speech ${tenths(speech[key])}` }),
   );
@@ -115,8 +115,8 @@ function render({ model, el }) {
   const draw = (width) => {
     const s = state(), at = placeOf(s);
     return {
-      picture: temperaturePicture(s, width), height: HEIGHT, sentence: sentence(s), range: [0, at, s.temperatures.length - 1],
-      spoken: `temperature ${named(s.temperatures[at])}`, readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, width), height: HEIGHT, sentence: sentence(s), range: [0, at, s.temperatures.length - 1],
+      spoken: `temperature ${named(s.temperatures[at])}`, readouts: readouts(s),
     };
   };
   const react = ({ stage, keep }) => {

@@ -20,7 +20,7 @@ __all__ = ["TemperatureExplorer"]
 LEFT, MARGIN, HEAD, PANEL, GAP, FOOT = 58, 10, 26, 118, 36, 44
 RATE_HZ, MELS = 100, 80
 CONTROLS = {"sound": "sound", "temperature": "slider"}
-LOOKS = {"step": "Step to the next frame", "contrast": "Contrast of the bands", "level": "Moves of the level"}
+STATISTICS = {"step": "Step to the next frame", "contrast": "Contrast of the bands", "level": "Moves of the level"}
 
 
 class TemperatureExplorer(Explorer):
@@ -46,7 +46,7 @@ class TemperatureExplorer(Explorer):
 
     _module: ClassVar[str] = "frame_generator/temperature_explorer"
     _controls: ClassVar[dict[str, str]] = CONTROLS
-    _readouts: ClassVar[tuple[str, ...]] = tuple(LOOKS)
+    _readouts: ClassVar[tuple[str, ...]] = tuple(STATISTICS)
 
     name = traitlets.Unicode("temperature").tag(sync=True)
     temperature = traitlets.Int(100).tag(sync=True)
@@ -57,7 +57,7 @@ class TemperatureExplorer(Explorer):
     sounds = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     seconds = traitlets.Float(0.0).tag(sync=True)
     controls = traitlets.List(traitlets.Unicode(), list(CONTROLS)).tag(sync=True)
-    readouts = traitlets.List(traitlets.Unicode(), list(LOOKS)).tag(sync=True)
+    readouts = traitlets.List(traitlets.Unicode(), list(STATISTICS)).tag(sync=True)
     url_keys = traitlets.List(traitlets.Unicode(), ["temperature"]).tag(sync=True)
     alt = traitlets.Unicode(
         "Two mel spectrograms that begin with the same given frames. The upper one goes on as it was said, the lower "
@@ -128,7 +128,9 @@ class TemperatureExplorer(Explorer):
     def read(self) -> dict[str, Any]:
         """What is shown: ``temperature``, and in dB what the ``written`` frames and those of ``speech`` are like."""
         prompt, pieces = self._pieces()
-        written, speech = (looks(piece, prompt, self.step_db) for piece in (pieces[1 + self.place], pieces[0]))
+        written, speech = (
+            frame_statistics(piece, prompt, self.step_db) for piece in (pieces[1 + self.place], pieces[0])
+        )
         return {"temperature": self.temperatures[self.place] / 100, "written": written, "speech": speech}
 
     def picture(self, width: int, unique: str) -> tuple[str, int]:
@@ -170,11 +172,11 @@ class TemperatureExplorer(Explorer):
         now = self.read()
         return [
             (key, label, f"{tenths(now['written'][key])} dB", f"speech {tenths(now['speech'][key])}")
-            for key, label in LOOKS.items()
+            for key, label in STATISTICS.items()
         ]
 
 
-def looks(levels: bytes, before: bytes, step_db: float) -> dict[str, float]:
+def frame_statistics(levels: bytes, before: bytes, step_db: float) -> dict[str, float]:
     """What frames are like, in dB: the step from frame to frame, the contrast of the bands, the level's deviation."""
     rows = [levels[at : at + MELS] for at in range(0, len(levels), MELS)]
     pairs = zip([before[-MELS:], *rows], rows, strict=False)

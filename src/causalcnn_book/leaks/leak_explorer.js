@@ -44,7 +44,7 @@ const open = (s, row) => !s.hunt || s.reveal || row === 0 || row === s.probe;
 
 // --- what is drawn: one string of SVG. leak_explorer.py draws the same first picture, character for character.
 
-export function leakPicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const dx = (width - 2 * EDGE) / FRAMES, x = (t) => EDGE + (t + 0.5) * dx, now = EDGE + s.at * dx, wrong = faults(s);
   const bottom = TOP + 7 * ROW, shown = !s.hunt || s.reveal, dot = Math.min(11, dx * 0.72);
   let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
@@ -121,8 +121,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: leakPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.at, FRAMES - 1],
-      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.at, FRAMES - 1],
+      readouts: readouts(s),
     };
   };
   const react = ({ stage, svg, keep }) => {

@@ -231,7 +231,7 @@ function render({ model, el }) {
     const s = state();
     return {
       picture: drawPicture(s, w, id) + handle(), height: layout(w).height, sentence: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
-      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], readouts: readouts(s),
     };
   };
   /** Where a finger draws: the page does not scroll from there. */

@@ -62,7 +62,7 @@ function twoStacks(cell, layers, kernel) {
 }
 
 /** What one value may read and does read, as cells t·8 + f. */
-export function orderRead(s) {
+export function readState(s) {
   const t = s.frame - 1, f = s.band - 1, cell = t * BANDS + f, number = rank(s.order, t, f);
   const allowed = [];
   for (let c = 0; c < CELLS; c++) if (rank(s.order, Math.floor(c / BANDS), c % BANDS) < number) allowed.push(c);
@@ -87,7 +87,7 @@ const STYLES = {
 };
 
 export function kinds(s) {
-  const f = orderRead(s), kind = Array(CELLS).fill("closed");
+  const f = readState(s), kind = Array(CELLS).fill("closed");
   for (const c of f.allowed) kind[c] = "beyond";
   for (const c of f.blind) kind[c] = "blind";
   for (const c of f.seen) kind[c] = "seen";
@@ -96,7 +96,7 @@ export function kinds(s) {
   return kind;
 }
 
-export function orderPicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const { size, bottom } = layout(width), kind = kinds(s), right = GUTTER + FRAMES * size, line = GUTTER + s.frame * size;
   const paths = Object.fromEntries(KINDS.map((k) => [k, ""]));
   let numbers = "";
@@ -120,7 +120,7 @@ export function orderPicture(s, width, id) {
 // --- what is said
 
 export function sentence(s) {
-  const f = orderRead(s), who = `Frame ${s.frame}, band ${s.band}`, may = f.allowed.length;
+  const f = readState(s), who = `Frame ${s.frame}, band ${s.band}`, may = f.allowed.length;
   if (s.network === "all") {
     const first = may ? `may read ${may === 1 ? "the one value" : `the ${may} values`} before it` : "is the first: it may read nothing";
     const ahead = f.future.length;
@@ -132,7 +132,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const f = orderRead(s);
+  const f = readState(s);
   return [
     { key: "number", label: "Its number", value: f.number + 1, text: `${f.number + 1} of ${CELLS}`, note: "" },
     { key: "seen", label: "Values that it reads", value: f.seen.length, text: count(f.seen.length), note: `of ${f.allowed.length} allowed` },
@@ -175,7 +175,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return { picture: orderPicture(s, w, id), height: layout(w).height, sentence: sentence(s), range: [1, orderRead(s).number + 1, CELLS], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)) };
+    return { picture: drawPicture(s, w, id), height: layout(w).height, sentence: sentence(s), range: [1, readState(s).number + 1, CELLS], readouts: readouts(s) };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

@@ -40,7 +40,7 @@ export function stackRead(s) {
 }
 
 let memory = ["", null];
-function read(s) {
+function readState(s) {
   const key = KEYS.filter((k) => k !== "at" && k !== "rate_hz").map((k) => s[k]).join();
   if (memory[0] !== key) memory = [key, stackRead(s)];
   return memory[1];
@@ -49,7 +49,7 @@ function read(s) {
 /** First and last frame on the stage; the present of output 0 is frame 0. */
 export function stackWindow(s, width) {
   const maxFrames = Math.floor((width - GUTTER - EDGE) / 2);
-  const frames = Math.min(maxFrames, Math.max(24, Math.ceil(read(s).size * 1.18) + 2)), after = Math.ceil(frames * 0.12);
+  const frames = Math.min(maxFrames, Math.max(24, Math.ceil(readState(s).size * 1.18) + 2)), after = Math.ceil(frames * 0.12);
   return [after + 1 - frames, after];
 }
 
@@ -58,8 +58,8 @@ export const stackHeight = (s) => TOP + (s.stacks > 1 ? s.stacks + 1 : 1) * (CEL
 
 // --- what is drawn: one string of SVG. stack_explorer.py draws the same first picture, character for character.
 
-export function stackPicture(s, width, id) {
-  const f = read(s), [a, b] = stackWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1);
+export function drawPicture(s, width, id) {
+  const f = readState(s), [a, b] = stackWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1);
   const x = (t) => GUTTER + (t - a + 0.5) * dx, now = s.at, right = GUTTER + (b - a + 1) * dx;
   const line = Math.min(right, x(now) + dx / 2), half = (dx - (dx >= 6 ? 1.5 : dx >= 4 ? 0.8 : 0)) / 2;
   const rows = s.stacks > 1 ? [...f.each.map((paths, i) => [`stack ${i + 1}`, paths]), ["together", f.together]] : [["reads", f.together]];
@@ -99,7 +99,7 @@ export function stackPicture(s, width, id) {
 }
 
 export function sentence(s) {
-  const f = read(s);
+  const f = readState(s);
   if (f.size === 1) return "The chosen output reads the present frame and nothing else.";
   const skips = f.holes ? `and skips ${count(f.holes)} of them` : "and skips none";
   const reads = `The chosen output reads ${count(f.taps)} of the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)}) ${skips}.`;
@@ -107,7 +107,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const f = read(s);
+  const f = readState(s);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: duration(f.size, s.rate_hz) },
     { key: "taps", label: "Frames read", value: f.taps, text: count(f.taps), note: "" },
@@ -154,8 +154,8 @@ function render({ model, el }) {
       if (row) row.style.display = i > s.stacks ? "none" : "";
     }
     return {
-      picture: stackPicture(s, w, id), height: stackHeight(s), sentence: sentence(s), range: [a, s.at, b],
-      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id), height: stackHeight(s), sentence: sentence(s), range: [a, s.at, b],
+      readouts: readouts(s),
     };
   };
   const react = ({ stage, svg, keep }) => {

@@ -7,7 +7,7 @@ const RATE = 16000, FIRST_MS = -60, LAST_MS = 200, LAST_HOP_MS = 160;
 // --- what is computed. Proved equal to causalcnn.Field and to the front end over the whole grid of controls.
 
 /** What frame `s.frame` reads: samples, instants in samples, by the names of WindowExplorer. */
-export function windowRead(s) {
+export function readState(s) {
   const zeros = s.convention === "causal" ? s.window_samples - s.hop_samples : s.window_samples / 2;
   const first = s.frame * s.hop_samples - zeros, last = first + s.window_samples - 1, due = (s.frame + 1) * s.hop_samples;
   const ready = Math.max(due, last + 1), centre = first + s.window_samples / 2;
@@ -21,8 +21,8 @@ export const lastFrame = (s) => (LAST_HOP_MS * RATE) / 1000 / s.hop_samples - 1;
 
 // --- what is drawn: one string of SVG. window_explorer.py draws the same first picture, character for character.
 
-export function windowPicture(s, width, id) {
-  const f = windowRead(s), right = width - EDGE, scale = (right - GUTTER) / (LAST_MS - FIRST_MS);
+export function drawPicture(s, width, id) {
+  const f = readState(s), right = width - EDGE, scale = (right - GUTTER) / (LAST_MS - FIRST_MS);
   const x = (sample) => GUTTER + ((sample * 1000) / RATE - FIRST_MS) * scale;
   const bars = { idle: "", past: "", leak: "" }, half = MIDDLE - TOP - 14;
   s.wave.forEach(([low, high], ms) => {
@@ -75,7 +75,7 @@ function labels(width, x, now, right, scale) {
 // --- what is said
 
 export function sentence(s) {
-  const f = windowRead(s), ms = (samples) => duration(samples, RATE);
+  const f = readState(s), ms = (samples) => duration(samples, RATE);
   const zeros = Math.min(s.window_samples, Math.max(0, -f.first));
   const made = zeros ? ` ${plural(zeros, "sample")} of them are zeros that nobody spoke.` : "";
   const reads = `Frame ${s.frame} reads ${plural(s.window_samples, "sample")}, from ${ms(f.first)} to ${ms(f.last + 1)}`;
@@ -84,7 +84,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const f = windowRead(s), ms = (samples) => duration(samples, RATE);
+  const f = readState(s), ms = (samples) => duration(samples, RATE);
   return [
     { key: "reads", label: "Reads the samples", value: f.first, text: `${count(f.first)} … ${count(f.last)}`, note: "" },
     { key: "lookahead", label: "Past its own hop", value: f.lookahead, text: plural(f.lookahead, "sample"), note: ms(f.lookahead) },
@@ -122,7 +122,7 @@ function render({ model, el }) {
   let width = 720;
   const draw = (w) => {
     width = w;
-    const s = state(), f = windowRead(s);
+    const s = state(), f = readState(s);
     const slide = el.querySelector('input[data-key="frame"]');
     if (model.get("frame") !== s.frame) model.set("frame", s.frame); // a longer hop leaves room for fewer frames
     if (slide) {
@@ -131,8 +131,8 @@ function render({ model, el }) {
       slide.style.setProperty("--at", `${(100 * s.frame) / lastFrame(s)}%`);
     }
     return {
-      picture: windowPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, lastFrame(s)],
-      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)), leak: f.lookahead > 0,
+      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, lastFrame(s)],
+      readouts: readouts(s), leak: f.lookahead > 0,
     };
   };
   const react = ({ stage, svg, keep }) => {

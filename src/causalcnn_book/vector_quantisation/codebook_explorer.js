@@ -95,7 +95,7 @@ export function history(s) {
 
 let memory = ["", null];
 /** All that the figure shows of a state. */
-export function read(s) {
+export function readState(s) {
   const key = [s.codes, s.decay, s.restart, s.start, s.steps, s.placed, s.moved].join();
   if (memory[0] === key) return memory[1];
   const points = pointsOf(s), codebooks = history(s), codewords = codewordsOf(codebooks.at(-1)), { wins } = countWins(points, codewords);
@@ -138,8 +138,8 @@ export function layout(width) {
   return { beside, unit, bottom, height: Math.ceil(bottom + (beside ? 14 : 112)) };
 }
 
-export function codebookPicture(s, width) {
-  const f = read(s), { beside, unit, bottom } = layout(width), codebook = f.codebooks.at(-1);
+export function drawPicture(s, width) {
+  const f = readState(s), { beside, unit, bottom } = layout(width), codebook = f.codebooks.at(-1);
   const x = (v) => tidy(EDGE + v * unit), y = (v) => tidy(bottom - v * unit), at = (p) => `${x(p[0])} ${y(p[1])}`;
   const path = (shape) => (shape.length ? `M${shape.map(at).join("L")}Z` : "");
   let out = `<rect x="${EDGE}" y="${TOP}" width="${tidy(WIDTH * unit)}" height="${tidy(HEIGHT * unit)}" style="fill:none;stroke:var(--cc-grid)"/>`;
@@ -205,17 +205,17 @@ function bars(s, f, width, beside, bottom) {
 
 /** What a key or a finger has hold of: a codeword or a point, and where it is. */
 export function chosen(s) {
-  const f = read(s), j = s.chosen, p = j < s.codes ? f.codewords[j] : f.points[j - s.codes], spot = `${p[0].toFixed(1)}, ${p[1].toFixed(1)}`;
+  const f = readState(s), j = s.chosen, p = j < s.codes ? f.codewords[j] : f.points[j - s.codes], spot = `${p[0].toFixed(1)}, ${p[1].toFixed(1)}`;
   return j < s.codes ? `Codeword ${j + 1} at (${spot}) wins ${f.wins[j]}.` : `Point ${j - s.codes + 1} at (${spot}) goes to codeword ${nearest(p, f.codewords) + 1}.`;
 }
 
 export function sentence(s) {
-  const f = read(s), some = `${f.used} of ${s.codes} codewords ${f.used === 1 ? "carries" : "carry"} all ${f.points.length} points`;
+  const f = readState(s), some = `${f.used} of ${s.codes} codewords ${f.used === 1 ? "carries" : "carry"} all ${f.points.length} points`;
   return `Step ${s.steps}: ${f.used < s.codes ? some : `all ${s.codes} codewords are in use`}. ${chosen(s)}`;
 }
 
 export function readouts(s) {
-  const f = read(s);
+  const f = readState(s);
   return [
     { key: "error", label: "Mean squared distance", value: f.error, text: f.error.toFixed(2), note: `${((100 * f.error) / f.variance).toFixed(0)} % of the variance` },
     { key: "used", label: "Codewords in use", value: f.used, text: `${f.used} of ${s.codes}`, note: plural(f.restarts, "restart") },
@@ -235,7 +235,7 @@ export function settled(s) {
 
 /** The changes that put what is chosen at `to` and go on from here: the present codebook becomes the start. */
 export function drop(s, to) {
-  const f = read(s), codebook = f.codebooks.at(-1), [x, y] = [clamp(to[0] * 1000, 0, WIDTH * 1000), clamp(to[1] * 1000, 0, HEIGHT * 1000)];
+  const f = readState(s), codebook = f.codebooks.at(-1), [x, y] = [clamp(to[0] * 1000, 0, WIDTH * 1000), clamp(to[1] * 1000, 0, HEIGHT * 1000)];
   const codewords = f.codewords.map((codeword, j) => [Math.max(0, Math.round(codeword[0] * 1000)), Math.max(0, Math.round(codeword[1] * 1000)), Math.max(1, Math.round(codebook.count[j] * 1000))]);
   if (s.chosen < s.codes) codewords[s.chosen].splice(0, 2, x, y);
   const changes = { placed: codewords.map((codeword) => codeword.join(".")).join("_"), steps: 0 };
@@ -260,13 +260,13 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: codebookPicture(s, w, id) + handles(s), height: layout(w).height, sentence: sentence(s), spoken: chosen(s),
-      range: [1, s.chosen + 1, s.codes + DATA.length], readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id) + handles(s), height: layout(w).height, sentence: sentence(s), spoken: chosen(s),
+      range: [1, s.chosen + 1, s.codes + DATA.length], readouts: readouts(s),
     };
   };
   /** Discs that a finger can hold: the page does not scroll from there. */
   const handles = (s) => {
-    const f = read(s), { unit, bottom } = layout(width);
+    const f = readState(s), { unit, bottom } = layout(width);
     const discs = (list, r) => list.map(([x, y]) => `<circle cx="${tidy(EDGE + x * unit)}" cy="${tidy(bottom - y * unit)}" r="${r}"/>`).join("");
     return `<g style="fill:transparent;touch-action:none;cursor:grab">${discs(f.points, 9)}${discs(f.codewords, 20)}</g>`;
   };
@@ -278,7 +278,7 @@ function render({ model, el }) {
     };
     const put = (to) => keep(drop(state(), [Math.min(WIDTH, Math.max(0, to[0])), Math.min(HEIGHT, Math.max(0, to[1]))]));
     stage.addEventListener("pointerdown", (event) => {
-      const s = state(), f = read(s), to = place(event), { unit } = layout(width), far = (p) => Math.sqrt(square(p, to)) * unit;
+      const s = state(), f = readState(s), to = place(event), { unit } = layout(width), far = (p) => Math.sqrt(square(p, to)) * unit;
       const codewords = f.codewords.map((p, j) => [far(p), j]), points = f.points.map((p, i) => [far(p) + 6, s.codes + i]);
       const [near, which] = [...codewords, ...points].reduce((a, b) => (b[0] < a[0] ? b : a));
       if (near > 22) return;
@@ -289,7 +289,7 @@ function render({ model, el }) {
     stage.addEventListener("pointermove", (event) => { if (held) put(place(event)); });
     for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => (held = false));
     stage.addEventListener("keydown", (event) => {
-      const s = state(), f = read(s), all = s.codes + f.points.length, far = event.shiftKey ? 0.5 : 0.1;
+      const s = state(), f = readState(s), all = s.codes + f.points.length, far = event.shiftKey ? 0.5 : 0.1;
       const to = { PageUp: s.chosen + 1, PageDown: s.chosen - 1, Home: 0, End: s.codes }[event.key];
       const by = { ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, far], ArrowDown: [0, -far] }[event.key];
       if (to === undefined && !by) return;

@@ -28,7 +28,7 @@ const places = (width) => {
   return { right, dx, x: (t) => LEFT + t * dx, at: (k) => right - 12 - k * step, step, second, top, height: top + CURVE + FOOT };
 };
 
-export function memoryPicture(s, width, id) {
+export function drawPicture(s, width, id) {
   const { right, dx, x, at, step, second, top, height } = places(width), wide = width >= 560, k = s.back;
   const first = HEAD + TITLE, y = (n) => top + CURVE * (1 - Math.min(1100, n) / 1100), image = (text, from) =>
     `<image x="${LEFT}" y="${from}" width="${tidy(right - LEFT)}" height="${PANEL}" preserveAspectRatio="none" style="image-rendering:pixelated" href="${lettersAsBitmap(text, s.frames, s.bands)}"/>`;
@@ -115,8 +115,8 @@ function render({ model, el }) {
     width = w;
     const s = state();
     return {
-      picture: memoryPicture(s, w, id), height: places(w).height, sentence: sentence(s), range: [0, s.back, FURTHEST],
-      readouts: readouts(s).filter((c) => model.get("readouts").includes(c.key)),
+      picture: drawPicture(s, w, id), height: places(w).height, sentence: sentence(s), range: [0, s.back, FURTHEST],
+      readouts: readouts(s),
     };
   };
   const react = ({ stage, svg, keep }) => {

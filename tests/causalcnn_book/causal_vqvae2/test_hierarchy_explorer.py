@@ -70,7 +70,7 @@ def test_javascript_walks_to_exactly_the_cells_where_the_gradient_arrives(
     engine: Any, blocks: int, kernel: int, level: str
 ) -> None:
     asked = figures(level, blocks, kernel)
-    live = engine("hierarchy_explorer")("states.map(hierarchyRead)", states=[state(figure) for figure in asked])
+    live = engine("hierarchy_explorer")("states.map(readState)", states=[state(figure) for figure in asked])
     for figure, found, arrives in zip(asked, live, gradients(small(blocks, kernel), level), strict=True):
         assert found == figure.read()
         assert cells(found["through"]) == arrives
@@ -113,9 +113,7 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any) -> None
             level=level, band=band, frame=frame, blocks=blocks, kernel=kernel, weights=weights, influence=found
         )
         for width in (700, 330):
-            assert (
-                script("hierarchyPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
-            )
+            assert script("drawPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
         assert script("sentence(s)", s=state(figure)) == figure.sentence()
         live = [(one["key"], one["label"], one["text"], one["note"]) for one in script("readouts(s)", s=state(figure))]
         assert live == figure.readout_rows()

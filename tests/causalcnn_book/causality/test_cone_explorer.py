@@ -124,7 +124,7 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     v8, cone = engine("cone_explorer"), ConeExplorer(**state)
     s = {key: getattr(cone, key) for key in v8("KEYS")}
     picture, height = cone.picture(width, "one")
-    assert picture == v8("conePicture(s, w, 'one')", s=s, w=width)
+    assert picture == v8("drawPicture(s, w, 'one')", s=s, w=width)
     assert height == v8("HEIGHT")
     assert cone.sentence() == v8("sentence(s)", s=s)
     drawn = [(c["key"], c["label"], c["text"], c.get("note", "")) for c in v8("readouts(s)", s=s)]

@@ -94,7 +94,7 @@ STATES = [
 def test_the_static_picture_is_what_the_module_draws_first(engine, state, width):
     v8, figure = engine("response_explorer"), ResponseExplorer(**state)
     s = {key: getattr(figure, key) for key in v8("SETTINGS")}
-    drawn = v8("responsePicture(s, w, 'one')", s=s, w=width)
+    drawn = v8("drawPicture(s, w, 'one')", s=s, w=width)
     picture, height = figure.picture(width, "one")
     assert picture == drawn["picture"]
     assert height == drawn["height"]
@@ -115,6 +115,6 @@ def test_a_causal_stack_never_leaks_and_a_regular_one_does():
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):
     wild = _state(7, "??", 1e9, -1, 3.6, None, step=1e9, view="x", impulse=3)
-    s = engine("response_explorer")("drawable(s)", s=wild)
+    s = engine("response_explorer")("settled(s)", s=wild)
     assert (s["dims"], s["layers"], s["kernel_size"], s["dilation"], s["stride"], s["step"]) == (2, 6, 1, 4, 1, 40)
     assert (s["convention"], s["view"], s["impulse"]) == ("both", "response", "frame")

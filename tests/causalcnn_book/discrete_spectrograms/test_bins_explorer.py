@@ -36,10 +36,10 @@ def test_javascript_draws_and_says_what_python_does(engine: Any) -> None:
         for figure.frame in (0, 6):
             s = state(figure)
             for width in (700, 330):
-                assert script("binsPicture(s, width)", s=s, width=width) == figure.picture(width, "x")[0]
+                assert script("drawPicture(s, width)", s=s, width=width) == figure.picture(width, "x")[0]
                 assert script("HEIGHT") == figure.picture(width, "x")[1]
             assert script("sentence(s)", s=s) == figure.sentence()
-            assert script("read(s)", s=s) == figure.read()
+            assert script("readState(s)", s=s) == figure.read()
             live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]
             assert live == figure.readout_rows()
 

@@ -61,7 +61,7 @@ def test_javascript_draws_and_says_what_python_does(engine: Any, way: str) -> No
             s = {key: getattr(figure, key) for key in KEYS}
             for width in (700, 330):
                 picture, height = figure.picture(width, "x")
-                assert script("rangesPicture(s, width, 'x')", s=s, width=width) == picture
+                assert script("drawPicture(s, width, 'x')", s=s, width=width) == picture
                 assert script("HEIGHT") == height
             assert script("sentence(s)", s=s) == figure.sentence()
             live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]

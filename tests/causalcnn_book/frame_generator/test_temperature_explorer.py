@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("anywidget")
 
 from causalcnn.speech.playback import Player
-from causalcnn_book.frame_generator.temperature_explorer import MELS, TemperatureExplorer, looks
+from causalcnn_book.frame_generator.temperature_explorer import MELS, TemperatureExplorer, frame_statistics
 
 KEYS = ("temperature", "temperatures", "levels", "prompt", "step_db")
 TEMPERATURES = (0.25, 0.5, 0.7, 0.85, 1.0, 1.15)
@@ -36,10 +36,10 @@ def test_javascript_draws_and_says_what_python_does(engine: Any) -> None:
     for figure.temperature in (25, 50, 70, 85, 100, 115, 60, -3, 999):
         s = {key: getattr(figure, key) for key in KEYS}
         for width in (700, 330):
-            assert script("temperaturePicture(s, width)", s=s, width=width) == figure.picture(width, "x")[0]
+            assert script("drawPicture(s, width)", s=s, width=width) == figure.picture(width, "x")[0]
             assert script("HEIGHT") == figure.picture(width, "x")[1]
         assert script("sentence(s)", s=s) == figure.sentence()
-        assert script("read(s)", s=s) == figure.read()
+        assert script("readState(s)", s=s) == figure.read()
         live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]
         assert live == figure.readout_rows()
 
@@ -60,7 +60,7 @@ def test_its_numbers_are_those_of_torch() -> None:
 
 def test_frames_that_stand_still_have_no_step_and_no_moves() -> None:
     still = bytes(range(MELS)) * 3
-    found = looks(still, still, 1.0)
+    found = frame_statistics(still, still, 1.0)
     assert (found["step"], found["level"]) == (0, 0)
     assert found["contrast"] == pytest.approx(torch.arange(80.0).std(correction=0).item())
 

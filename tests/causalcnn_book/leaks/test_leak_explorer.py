@@ -79,7 +79,7 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any) -> None
     ]
     for figure in [planted(faults, at=at) for faults in FAULTS for at in (2, 14)] + hunts:
         for width in (700, 330):
-            assert script("leakPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
+            assert script("drawPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
         assert script("sentence(s)", s=state(figure)) == figure.sentence()
         live = [(s["key"], s["label"], s["text"], s["note"]) for s in script("readouts(s)", s=state(figure))]
         assert live == figure.readout_rows()

@@ -74,7 +74,7 @@ def test_it_reads_exactly_the_cells_where_the_gradient_arrives(
     engine: Any, network: str, layers: int, kernel: int
 ) -> None:
     asked = [OrderExplorer(network=network, layers=layers, kernel=kernel, frame=t, band=f) for t, f in PLACES]
-    live = engine("order_explorer")("states.map(orderRead)", states=[state(figure) for figure in asked])
+    live = engine("order_explorer")("states.map(readState)", states=[state(figure) for figure in asked])
     built = arrivals({"masked": one_stack, "two": two_stacks}[network], layers, kernel)
     for figure, found, arrives in zip(asked, live, built, strict=True):
         assert found == figure.read()
@@ -88,7 +88,7 @@ def test_an_order_gives_each_value_a_number_and_all_that_came_before(engine: Any
     asked = [OrderExplorer(order=order, frame=t, band=f) for t, f in PLACES]
     script = engine("order_explorer")
     for figure, found in zip(
-        asked, script("states.map((s) => orderRead(settled(s)))", states=[state(f) for f in asked]), strict=True
+        asked, script("states.map((s) => readState(settled(s)))", states=[state(f) for f in asked]), strict=True
     ):
         assert found == figure.read()
         assert found["seen"] == found["allowed"]
@@ -140,7 +140,7 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
     for setting, (t, f) in itertools.product(settings, [(1, 1), (1, 2), (7, 4), (13, 8), (2, 8), (12, 1)]):
         figure = OrderExplorer(**setting, frame=t, band=f)
         picture, height = figure.picture(width, "x")
-        assert script("orderPicture(s, width, 'x')", s=state(figure), width=width) == picture
+        assert script("drawPicture(s, width, 'x')", s=state(figure), width=width) == picture
         assert script("layout(width).height", width=width) == height
         assert script("sentence(s)", s=state(figure)) == figure.sentence()
         live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("readouts(s)", s=state(figure))]

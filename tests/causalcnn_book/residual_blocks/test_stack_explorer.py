@@ -127,7 +127,7 @@ def test_the_static_picture_is_what_the_module_draws_first(engine, state, width)
     v8, figure = engine("stack_explorer"), StackExplorer(**state)
     s = _state(figure, v8)
     picture, height = figure.picture(width, "one")
-    assert picture == v8("stackPicture(s, w, 'one')", s=s, w=width)
+    assert picture == v8("drawPicture(s, w, 'one')", s=s, w=width)
     assert height == v8("stackHeight(s)", s=s)
     assert figure.sentence() == v8("sentence(s)", s=s)
     drawn = [(c["key"], c["label"], c["text"], c["note"]) for c in v8("readouts(s)", s=s)]

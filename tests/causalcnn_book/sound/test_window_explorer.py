@@ -40,7 +40,7 @@ def test_every_state_reads_what_the_field_says(script: Any) -> None:
         figure = WindowExplorer(convention=convention, window_samples=window, hop_samples=hop, wave=[])
         for frame in range(figure.last_frame + 1):
             figure.frame = frame
-            assert call(script, "windowRead", figure) == figure.read(), figure.sentence()
+            assert call(script, "readState", figure) == figure.read(), figure.sentence()
             states += 1
         assert call(script, "lastFrame", figure) == figure.last_frame
     assert states == 2 * 6 * (32 + 16 + 8)
@@ -51,7 +51,7 @@ def test_the_static_picture_is_the_live_one(script: Any) -> None:
         figure = WindowExplorer(convention=convention, window_samples=window, hop_samples=hop)
         for frame in {0, figure.last_frame // 2, figure.last_frame}:
             figure.frame = frame
-            assert call(script, "windowPicture", figure, width, "x") == figure.picture(width, "x")[0]
+            assert call(script, "drawPicture", figure, width, "x") == figure.picture(width, "x")[0]
 
 
 def test_words_and_numbers_are_the_same_in_both(script: Any) -> None:

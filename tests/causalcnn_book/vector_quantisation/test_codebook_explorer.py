@@ -104,7 +104,7 @@ def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any, width: 
         figure = CodebookExplorer(**setting)
         s = script("settled(s)", s=state(figure))
         picture, height = figure.picture(width, "x")
-        assert script("codebookPicture(s, width)", s=s, width=width) == picture
+        assert script("drawPicture(s, width)", s=s, width=width) == picture
         assert script("layout(width).height", s=s, width=width) == height
         assert script("sentence(s)", s=s) == figure.sentence()
         live = [(row["key"], row["label"], row["text"], row["note"]) for row in script("readouts(s)", s=s)]

@@ -52,7 +52,7 @@ def test_javascript_draws_and_says_what_python_does(engine: Any, source: str) ->
     for figure.back in range(FURTHEST + 1):
         s = state(figure)
         for width in (700, 330):
-            assert script("memoryPicture(s, width, 'x')", s=s, width=width) == figure.picture(width, "x")[0]
+            assert script("drawPicture(s, width, 'x')", s=s, width=width) == figure.picture(width, "x")[0]
             assert script("places(width).height", width=width) == figure.picture(width, "x")[1]
         assert script("sentence(s)", s=s) == figure.sentence()
         assert script("errorAt(s)", s=s) == list(figure.error())

@@ -93,10 +93,10 @@ def test_any_pieces_give_the_whole(pieces):
     torch.testing.assert_close(torch.cat(streamed, 2), whole, rtol=1e-12, atol=1e-10)
 
 
-@pytest.mark.parametrize(("convention", "first", "last"), [("causal", -480, 159), ("centered", -320, 319)])
-def test_the_declared_field_is_the_measured_one_in_samples(convention, first, last):
+@pytest.mark.parametrize(("alignment", "first", "last"), [("causal", -480, 159), ("centered", -320, 319)])
+def test_the_declared_field_is_the_measured_one_in_samples(alignment, first, last):
     for window, hidden in (("ones", 0), ("hann", 1)):  # a periodic Hann window begins with a zero
-        front_end = LogMel(convention, window=window)
+        front_end = LogMel(alignment, window=window)
         x = torch.randn(1, 2000, dtype=torch.float64).requires_grad_()
         y = front_end(x)
         for frame in range(4, 9):

@@ -12,11 +12,11 @@ def said():
     return synthesize("She opened every window.", speaker=2)
 
 
-@pytest.mark.parametrize("convention", ["causal", "centered"])
-def test_sound_comes_back_in_its_place(said, convention):
-    front_end = LogMel(convention)
+@pytest.mark.parametrize("alignment", ["causal", "centered"])
+def test_sound_comes_back_in_its_place(said, alignment):
+    front_end = LogMel(alignment)
     features = front_end(said.tensor())
-    samples = griffin_lim(features, convention, seed=3)
+    samples = griffin_lim(features, alignment, seed=3)
     assert samples.dtype == np.float32
     assert len(samples) == len(said) // 160 * 160
     again = front_end(torch.from_numpy(samples)[None])
@@ -28,8 +28,8 @@ def test_sound_comes_back_in_its_place(said, convention):
 
     assert distance(0) < 2
     assert min(distance(lag) for lag in (-2, -1, 1, 2)) > 2 * distance(0)
-    assert np.array_equal(samples, griffin_lim(features, convention, seed=3))
-    assert not np.array_equal(samples, griffin_lim(features, convention, seed=4))
+    assert np.array_equal(samples, griffin_lim(features, alignment, seed=3))
+    assert not np.array_equal(samples, griffin_lim(features, alignment, seed=4))
 
 
 def test_it_takes_what_a_network_gives(said):

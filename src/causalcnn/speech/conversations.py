@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.front_end import FRAMES_PER_SECOND, RATE_HZ, FrontEndConvention
+from causalcnn.speech.front_end import FRAMES_PER_SECOND, RATE_HZ, Alignment
 from causalcnn.speech.sentences import BACK_CHANNELS, random_sentence
 from causalcnn.speech.speakers import SPLIT_SPEAKERS, Split
 from causalcnn.speech.synthesis import SOURCE, synthesize
@@ -63,14 +63,14 @@ class Conversation:
         """Both on one microphone, ``(samples,)``: half the sum, so that it cannot clip."""
         return (self.samples.sum(axis=0) / 2).astype(np.float32)
 
-    def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
+    def voice_activity(self, alignment: Alignment = "causal") -> NDArray[np.bool_]:
         """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)`` bool.
 
         Args:
-            convention: of the front end, ``"causal"`` or ``"centered"``.
+            alignment: of the front end, ``"causal"`` or ``"centered"``.
         """
         length = self.samples.shape[1]
-        rows = [frame_labels(spans, length, convention) for spans in self.speech]
+        rows = [frame_labels(spans, length, alignment) for spans in self.speech]
         return np.array([[bool(label) for label in row] for row in rows])
 
 

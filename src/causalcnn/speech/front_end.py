@@ -43,44 +43,45 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
 FLOOR_DB = -100.0
 """What digital silence becomes: ``10 * log10(1e-10)``."""
 
-FrontEndConvention = Literal["causal", "centered"]
+Alignment = Literal["causal", "centered"]
+"""Where a frame's window lies: it ends with the frame's hop, or its centre lies at the hop's beginning."""
 
 
-def first_sample(frame: int, convention: FrontEndConvention = "causal") -> int:
+def first_sample(frame: int, alignment: Alignment = "causal") -> int:
     """The first sample under the window of ``frame`` (negative: zeros before the recording).
 
     Causal: ``(frame + 1) * 160 - 640``. Centred: ``frame * 160 - 320``.
 
     Args:
         frame: number of the frame, from 0.
-        convention: ``"causal"`` or ``"centered"``.
+        alignment: ``"causal"`` or ``"centered"``.
     """
-    return frame * HOP_SAMPLES - _zeros_before(convention)
+    return frame * HOP_SAMPLES - _zeros_before(alignment)
 
 
-def frame_center_seconds(frame: int, convention: FrontEndConvention = "causal") -> float:
+def frame_center_seconds(frame: int, alignment: Alignment = "causal") -> float:
     """The time of the centre of a frame's window, in seconds: where a label for that frame is read off.
 
     Args:
         frame: number of the frame, from 0.
-        convention: ``"causal"`` or ``"centered"``.
+        alignment: ``"causal"`` or ``"centered"``.
 
     Example:
         >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centered")
         (0.09, 0.1)
     """
-    return (first_sample(frame, convention) + WINDOW_SAMPLES // 2) / RATE_HZ
+    return (first_sample(frame, alignment) + WINDOW_SAMPLES // 2) / RATE_HZ
 
 
-def num_frames(samples: int, convention: FrontEndConvention = "causal") -> int:
+def num_frames(samples: int, alignment: Alignment = "causal") -> int:
     """The number of frames of a recording: ``floor(samples / 160)``, one more in the centred setting.
 
     Args:
         samples: its length, in samples at 16,000 Hz.
-        convention: ``"causal"`` or ``"centered"``.
+        alignment: ``"causal"`` or ``"centered"``.
     """
-    _zeros_before(convention)
-    return samples // HOP_SAMPLES + (convention == "centered")
+    _zeros_before(alignment)
+    return samples // HOP_SAMPLES + (alignment == "centered")
 
 
 def to_2d(features: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class LogMel(CausalModule):
     after a recording.
 
     Args:
-        convention: ``"causal"`` or ``"centered"``.
+        alignment: ``"causal"`` or ``"centered"``.
         window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero,
             so it hides the first of the 640 samples that the field declares.
 
@@ -162,18 +163,18 @@ class LogMel(CausalModule):
         (159, 319)
     """
 
-    def __init__(self, convention: FrontEndConvention = "causal", *, window: Literal["hann", "ones"] = "hann") -> None:
+    def __init__(self, alignment: Alignment = "causal", *, window: Literal["hann", "ones"] = "hann") -> None:
         super().__init__()
-        _zeros_before(convention)
+        _zeros_before(alignment)
         if window not in ("hann", "ones"):
             raise ValueError(f"window is {window!r}; it must be 'hann' or 'ones'")
-        self.setting: FrontEndConvention = convention
+        self.alignment: Alignment = alignment
         self._window = window
 
     @property
     def field(self) -> Field:
         """From frames to samples: 640 samples, one frame every 160; it knows its rate, so it prints in ms."""
-        padding = _zeros_before(self.setting)
+        padding = _zeros_before(self.alignment)
         return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).at(RATE_HZ)
 
     @property
@@ -188,12 +189,12 @@ class LogMel(CausalModule):
 
     def extra_repr(self) -> str:
         """The setting and what a frame reads."""
-        return f"{self.setting}, {self.field}"
+        return f"{self.alignment}, {self.field}"
 
     def forward(self, samples: Tensor) -> Tensor:
         """Features of whole recordings: ``(batch, samples)`` → ``(batch, 80, frames)``."""
         _check_samples(samples)
-        if self.setting == "causal":
+        if self.alignment == "causal":
             return super().forward(samples)
         before = _zeros_before("centered")
         return self._features(nn.functional.pad(_rows(samples), (before, before)))
@@ -235,7 +236,7 @@ class LogMel(CausalModule):
             return (10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))).transpose(1, 2)
 
     def _check_causal(self, consequence: str) -> None:
-        if self.setting != "causal":
+        if self.alignment != "causal":
             ahead = int(self.field.lookahead) - (HOP_SAMPLES - 1)
             raise ValueError(
                 f"the centred front end reads {ahead} samples past its own hop and {consequence}; "
@@ -253,13 +254,13 @@ def _constants(window: str, dtype: torch.dtype, device: torch.device) -> tuple[T
     return shape.to(dtype).to(device), mel_filterbank().to(dtype).to(device)
 
 
-def _zeros_before(convention: str) -> int:
+def _zeros_before(alignment: str) -> int:
     """Zeros put before a recording: what the first window reads in front of sample 0."""
-    if convention == "causal":
+    if alignment == "causal":
         return WINDOW_SAMPLES - HOP_SAMPLES
-    if convention == "centered":
+    if alignment == "centered":
         return WINDOW_SAMPLES // 2
-    raise ValueError(f"convention is {convention!r}; it must be 'causal' or 'centered'")
+    raise ValueError(f"alignment is {alignment!r}; it must be 'causal' or 'centered'")
 
 
 def _rows(samples: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from causalcnn.speech.front_end import (
     N_FFT,
     RATE_HZ,
     WINDOW_SAMPLES,
-    FrontEndConvention,
+    Alignment,
     first_sample,
 )
 
@@ -25,7 +25,7 @@ _MARGIN = 4
 
 def griffin_lim(
     features: ArrayLike,
-    convention: FrontEndConvention = "causal",
+    alignment: Alignment = "causal",
     *,
     iterations: int = 32,
     seed: int = 0,
@@ -39,7 +39,7 @@ def griffin_lim(
 
     Args:
         features: dB, ``(80, frames)`` or ``(1, 80, frames)``; a tensor or an array.
-        convention: the setting of the front end that made them.
+        alignment: the setting of the front end that made them.
         iterations: of Griffin–Lim; 32 is where the ear stops hearing a difference.
         seed: of the random phases.
 
@@ -55,7 +55,7 @@ def griffin_lim(
     """
     decibels = _checked(features)
     frames = decibels.shape[1]
-    length = frames * HOP_SAMPLES if convention == "causal" else (frames - 1) * HOP_SAMPLES
+    length = frames * HOP_SAMPLES if alignment == "causal" else (frames - 1) * HOP_SAMPLES
     # Before a recording there is silence. After it nothing is known: the last frame goes on.
     before = np.full((MELS, _MARGIN), FLOOR_DB)
     after = np.repeat(decibels[:, -1:], _MARGIN, axis=1)
@@ -74,7 +74,7 @@ def griffin_lim(
         random_state=seed,
     )
     # librosa centres frame k on sample 160·k of its signal; ours is centred on the middle of its window.
-    center_of_first = first_sample(0, convention) + WINDOW_SAMPLES // 2
+    center_of_first = first_sample(0, alignment) + WINDOW_SAMPLES // 2
     start = _MARGIN * HOP_SAMPLES - center_of_first
     return samples[start : start + length].astype(np.float32)
 

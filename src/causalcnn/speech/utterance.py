@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.front_end import RATE_HZ, FrontEndConvention, frame_center_seconds, num_frames
+from causalcnn.speech.front_end import RATE_HZ, Alignment, frame_center_seconds, num_frames
 
 Samples = NDArray[np.float32]
 
@@ -91,32 +91,32 @@ class Utterance:
             self, samples=self.samples[start:end], text=text, phones=_clip(self.phones, start, end), words=words
         )
 
-    def phone_labels(self, convention: FrontEndConvention = "causal") -> list[str]:
+    def phone_labels(self, alignment: Alignment = "causal") -> list[str]:
         """One phone for every frame of the front end: the one at the centre of the frame's window.
 
         Args:
-            convention: of the front end, ``"causal"`` or ``"centered"``.
+            alignment: of the front end, ``"causal"`` or ``"centered"``.
         """
-        return frame_labels(self.phones, len(self.samples), convention, rate_hz=self.rate_hz, outside="SIL")
+        return frame_labels(self.phones, len(self.samples), alignment, rate_hz=self.rate_hz, outside="SIL")
 
-    def voice_activity(self, convention: FrontEndConvention = "causal") -> NDArray[np.bool_]:
+    def voice_activity(self, alignment: Alignment = "causal") -> NDArray[np.bool_]:
         """For every frame of the front end, whether somebody speaks at the centre of its window: ``(frames,)`` bool.
 
         Args:
-            convention: of the front end, ``"causal"`` or ``"centered"``.
+            alignment: of the front end, ``"causal"`` or ``"centered"``.
 
         Raises:
             ValueError: no phones are known.
         """
         if not self.phones:
             raise ValueError("voice activity follows from the phones, and of this utterance no phones are known")
-        return np.array([label != "SIL" for label in self.phone_labels(convention)], dtype=bool)
+        return np.array([label != "SIL" for label in self.phone_labels(alignment)], dtype=bool)
 
 
 def frame_labels(
     spans: Iterable[Span],
     samples: int,
-    convention: FrontEndConvention = "causal",
+    alignment: Alignment = "causal",
     *,
     rate_hz: int = RATE_HZ,
     outside: str = "",
@@ -126,18 +126,18 @@ def frame_labels(
     Args:
         spans: labelled samples, in order, not overlapping.
         samples: length of the recording, in samples at ``rate_hz``.
-        convention: of the front end, ``"causal"`` or ``"centered"``.
+        alignment: of the front end, ``"causal"`` or ``"centered"``.
         rate_hz: samples a second.
         outside: the label where no span is, also before the recording begins.
 
     Returns:
-        One label for each of the ``num_frames(samples, convention)`` frames.
+        One label for each of the ``num_frames(samples, alignment)`` frames.
     """
     ordered = sorted(spans, key=lambda span: span.start)
     starts = np.array([span.start for span in ordered], dtype=np.int64)
     labels = []
-    for frame in range(num_frames(samples * RATE_HZ // rate_hz, convention)):
-        center = frame_center_seconds(frame, convention) * rate_hz
+    for frame in range(num_frames(samples * RATE_HZ // rate_hz, alignment)):
+        center = frame_center_seconds(frame, alignment) * rate_hz
         at = int(np.searchsorted(starts, center, side="right")) - 1
         labels.append(ordered[at].label if at >= 0 and center < ordered[at].end else outside)
     return labels

@@ -144,9 +144,9 @@ class RandomGraph(nn.Module):
 
 def oracle(graph: RandomGraph, x: Tensor) -> dict[tuple[int, ...], frozenset]:
     """What each output reads within ``x``: the support of the Jacobian of the linear, positive graph."""
-    twin = RandomGraph.__new__(RandomGraph)
-    twin.__dict__ = graph.__dict__.copy()
-    twin.linear = True
+    opened = RandomGraph.__new__(RandomGraph)
+    opened.__dict__ = graph.__dict__.copy()
+    opened.linear = True
     kept = {name: p.detach().clone() for name, p in graph.named_parameters()}
     generator = torch.Generator().manual_seed(7)
     try:
@@ -154,7 +154,7 @@ def oracle(graph: RandomGraph, x: Tensor) -> dict[tuple[int, ...], frozenset]:
             for name, parameter in graph.named_parameters():
                 draw = torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype) + 0.5
                 parameter.copy_(torch.zeros_like(draw) if name.endswith("bias") else draw)
-        jacobian = torch.autograd.functional.jacobian(lambda z: twin.forward(z).sum(1)[0], x)
+        jacobian = torch.autograd.functional.jacobian(lambda z: opened.forward(z).sum(1)[0], x)
     finally:
         with torch.no_grad():
             for name, parameter in graph.named_parameters():

@@ -249,9 +249,9 @@ def test_networks_that_deepcopy_refuses_are_audited_and_left_as_they_were():
 def test_the_linearized_copy_makes_a_normed_weight_from_its_own_parts():
     net = weight_normed(2, 2, 3)
     nn.init.zeros_(net.weight_g)
-    twin = linearized_copy(net)
-    y = twin(torch.ones(1, 2, 3, dtype=torch.float64))
-    assert twin.weight.dtype == torch.float64
+    linear = linearized_copy(net)
+    y = linear(torch.ones(1, 2, 3, dtype=torch.float64))
+    assert linear.weight.dtype == torch.float64
     assert (y > 0).all()
 
 

@@ -16,34 +16,34 @@ from tests.causality.test_probes import Gated
 
 def test_gradients_through_a_deep_network_stay_far_above_zero():
     deep = nn.Sequential(*(Gated(8) for _ in range(30)))
-    twin = linearized_copy(deep)
+    linear = linearized_copy(deep)
     x = torch.ones(1, 8, 31, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(twin(x)[:, :, -1].sum(), x)
+    (gradient,) = torch.autograd.grad(linear(x)[:, :, -1].sum(), x)
     assert gradient.dtype == torch.float64
     assert gradient.abs().min() > 1e-100
 
 
 @pytest.mark.parametrize("layer", [nn.ConvTranspose1d(256, 1, 1), nn.Conv1d(256, 1, 1), nn.Linear(8, 1)])
 def test_what_a_weight_adds_up_stays_near_one(layer):
-    twin = linearized_copy(layer)
+    linear = linearized_copy(layer)
     x = torch.ones(1, 8 if isinstance(layer, nn.Linear) else 256, 8, dtype=torch.float64)
-    assert 0.5 < twin(x).min() <= twin(x).max() < 3.1
+    assert 0.5 < linear(x).min() <= linear(x).max() < 3.1
 
 
 def test_one_pool_in_two_places_is_opened_in_both():
     pool = nn.MaxPool1d(3, 1, 1)
     assert measure_field(nn.Sequential(pool, pool), torch.zeros(1, 1, 10))[(5,)] == {3, 4, 5, 6, 7}
     inner = nn.Sequential(pool, nn.ReLU())
-    twin = linearized_copy(nn.Sequential(inner, inner, pool))
-    assert twin[0] is twin[1]
-    assert twin[0][0] is twin[2]
+    linear = linearized_copy(nn.Sequential(inner, inner, pool))
+    assert linear[0] is linear[1]
+    assert linear[0][0] is linear[2]
 
 
 def test_a_weight_in_two_places_is_drawn_once_and_stays_shared():
     first, second = nn.Conv1d(4, 4, 1), nn.Conv1d(4, 4, 1)
     second.weight = first.weight
-    twin = linearized_copy(nn.Sequential(first, second))
-    assert twin[0].weight is twin[1].weight
+    linear = linearized_copy(nn.Sequential(first, second))
+    assert linear[0].weight is linear[1].weight
 
 
 RECURRENT = {

@@ -43,7 +43,7 @@ def agrees_with_the_oracle(seed: int) -> None:
     try:
         want = oracle(graph, x)
     except RuntimeError:
-        pytest.skip("this graph leaves no frame of the example")
+        return  # this graph leaves no frame of the example
     seen = trace(graph, x)
     got = {place: seen.inputs_of(place if len(place) > 1 else place[0]) for place in want}
     assert got == want, graph.plan

@@ -48,6 +48,7 @@ def _clear_of_edges(inner: Tensor) -> tuple[int, int]:
 
 
 def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> Field:
+    """A window that repeats, else an endless run; ``low`` and ``high`` are the marks of padding of each output."""
     times = seen.frames[0]
     if not any(sets):
         raise NoPeriodicField("no output depends on the input, or every one that does lies beyond the example")
@@ -72,21 +73,22 @@ def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: 
     from the edge as there is padding in the whole network: beyond that, a mark has come a way that has no end.
     """
     times, outs = seen.frames[0], len(sets)
-    away = math.ceil(seen.padding * outs / times)
-    whole = frozenset(range(times))
-    if all(found == whole for found in sets):
-        return Field.everything() if outs >= 4 and (2 * away < outs or not any(low + high)) else None
-    for run, hidden, seen_marks in (("history", high, low), ("future", low, high)):
-        clear = outs // 4 if not any(seen_marks[outs // 4 : outs - outs // 4]) else max(outs // 4, away)
-        middle = range(clear, outs - outs // 4) if run == "history" else range(outs // 4, outs - clear)
+    padded = math.ceil(seen.padding * outs / times)  # outputs that padding can reach
+    all_frames = frozenset(range(times))
+    if all(found == all_frames for found in sets):
+        return Field.everything() if outs >= 4 and (2 * padded < outs or not any(low + high)) else None
+    quarter = outs // 4
+    for run, own_marks, other_marks in (("history", low, high), ("future", high, low)):
+        clear = max(quarter, padded) if any(own_marks[quarter : outs - quarter]) else quarter
+        middle = range(clear, outs - quarter) if run == "history" else range(quarter, outs - clear)
         # Taps beyond the example on the other side would show as padding there, away from that edge.
-        if len(middle) < 6 or any(hidden[u] for u in middle):
+        if len(middle) < 6 or any(other_marks[u] for u in middle):
             continue
-        ends, rests = [], []
-        for u in middle:
-            end = end_of_run(sets[u], times, run)
-            ends.append(end)
-            rests.append(frozenset(t for t in sets[u] if (t > end if run == "history" else t < end)))
+        ends = [end_of_run(sets[u], times, run) for u in middle]
+        rests = [
+            frozenset(t for t in sets[u] if (t > end if run == "history" else t < end))
+            for u, end in zip(middle, ends, strict=True)
+        ]
         found = find_endless_period(middle, ends, rests, run)
         if found is not None and agrees(found, sets, times, middle.start, middle.stop):
             return found
@@ -119,6 +121,7 @@ def _fit_joint(seen: Trace) -> Field:
 def _frequency_forms(
     block: list[list[frozenset]], period: int, advance: int, seen: Trace, wide: int, extent: int
 ) -> Iterator[Field]:
+    """Fields that hold for one period of rows: with a period along frequency, shortest first, and without."""
     middle = seen.reads.shape[0] // 2
     clear = [not bool(side) for side in seen.side[max(0, middle - 1) : middle + 2].any(0)]
     start, stop = true_runs(clear)[0]
@@ -150,6 +153,7 @@ def _frequency_shift(block: list[list[frozenset]], start: int, stop: int, repeat
 
 
 def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent: int, steady: range) -> bool:
+    """Whether no set is more than the field's, and those of the ``steady`` frames, away from edges, are the same."""
     clear_of_edges = 0
     for u, row in enumerate(rows):
         for f, found in enumerate(row):
@@ -184,19 +188,17 @@ def _joint_endless(seen: Trace, rows: list[list[frozenset]], times: int, extent:
 
 def is_consistent(field: Field, seen: Trace) -> bool:
     """Whether a field fitted elsewhere holds for this trace too."""
+    if seen.joint:
+        try:
+            return _fit_joint(seen) == field
+        except NoPeriodicField:
+            return False
     times, outs = seen.frames
-    if not seen.joint:
-        sets = seen.sets()
-        marks = (seen.low[:, 0] | seen.high[:, 0]).tolist()
-        endless = field.size == math.inf
-        for u, found in enumerate(sets):
-            declared = field.inputs_of(u, within=range(times))
-            steady = not marks[u] if not endless else outs // 4 <= u < outs - outs // 4
-            if not found <= declared or (steady and outs // 4 <= u < outs - outs // 4 and found != declared):
-                return False
-        return True
-    try:
-        again = _fit_joint(seen)
-    except NoPeriodicField:
-        return False
-    return again == field
+    marks = (seen.low[:, 0] | seen.high[:, 0]).tolist()
+    middle = range(outs // 4, outs - outs // 4)
+    for u, found in enumerate(seen.sets()):
+        declared = field.inputs_of(u, within=range(times))
+        exact = u in middle and (field.size == math.inf or not marks[u])
+        if not found <= declared or (exact and found != declared):
+            return False
+    return True

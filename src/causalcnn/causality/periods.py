@@ -88,15 +88,17 @@ def find_endless_period(middle: range, ends: list[int], rests: list[frozenset], 
             for i in range(len(ends) - period)
         )
         if advance > 0 and same:
-            cells, edges = [], []
-            for phase in range(period):
-                i = (phase - middle.start) % period
-                back = (middle.start + i) // period * advance
-                cells.append(frozenset((t - back,) for t in rests[i]))
-                edges.append(ends[i] - back)
-            history, future = (tuple(edges), ()) if run == "history" else ((), tuple(edges))
-            return Field(("time",), (period,), (advance,), tuple(cells), history, future)
-    return None
+            break
+    else:
+        return None
+    cells, edges = [], []
+    for phase in range(period):
+        i = (phase - middle.start) % period
+        back = (middle.start + i) // period * advance
+        cells.append(frozenset((t - back,) for t in rests[i]))
+        edges.append(ends[i] - back)
+    history, future = (tuple(edges), ()) if run == "history" else ((), tuple(edges))
+    return Field(("time",), (period,), (advance,), tuple(cells), history, future)
 
 
 def preview(indices: frozenset, max_shown: int = 8) -> str:

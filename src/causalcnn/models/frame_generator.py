@@ -39,9 +39,9 @@ class FrameGeneratorConfig(AutoregressiveConfig):
         blocks: residual blocks of the encoder.
         dilations: one stack of layers for each; several are added (1D only).
         hidden: size of the RNN's state.
-        embedding_size: of the vector that says to the RNN which band it is writing.
+        embedding_size: of the embedding of the band that the RNN is writing.
         context_bands: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0:
-            it then knows of the past what its initial state holds, as in the note.
+            it then has of the past what its initial state holds, as in the note.
     """
 
     encoder: Literal["1d", "2d"] = "1d"
@@ -57,7 +57,7 @@ class FrameGeneratorConfig(AutoregressiveConfig):
         super().__post_init__()
         self._check_integers("channels", "kernel_size", "blocks", "hidden", "embedding_size")
         self._check_integers("context_bands", min_=0)
-        # A card is JSON, and knows lists only.
+        # A card is JSON, which has lists where this has tuples.
         object.__setattr__(self, "dilations", tuple(self.dilations))
         if self.encoder not in ("1d", "2d"):
             raise ValueError(f"encoder is {self.encoder!r}; it must be '1d' or '2d'")

@@ -19,7 +19,7 @@ __all__ = ["IncrementalSampler", "Sampler"]
 class Sampler:
     """A running generation: :meth:`read` frames that are known, :meth:`draw` the next one.
 
-    This one is the reference: it asks :meth:`~AutoregressiveModel.step` for the whole frame before each of its
+    This one is the reference: it runs :meth:`~AutoregressiveModel.step` on the whole frame before each of its
     values. Faster ones override ``_read`` and ``_draw``; what they draw must be the same.
 
     Args:

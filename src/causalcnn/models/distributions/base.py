@@ -14,16 +14,16 @@ LEVELS = 256
 
 
 class OutputDistribution(nn.Module):
-    """A distribution over one value's level, 0 … 255, given by ``size`` numbers that a network puts out.
+    """A distribution over the level of one value, 0 … 255, given by ``size`` parameters that a network puts out.
 
     However it is built, its 256 probabilities sum to one, so the bits of any two distributions can be compared.
-    Numbers are read in float32, whatever their dtype.
+    Parameters are read in float32, whatever their dtype.
 
-    Means and scales are in the unit in which a network sees a level (:meth:`to_input`): the grid reaches from −1 to 1
+    Means and scales are in the unit in which a network reads levels (:meth:`to_input`): the grid reaches from −1 to 1
     and a level is 1/128 wide.
 
     Attributes:
-        size: numbers that a network gives for one value.
+        size: number of parameters of one value.
         num_uniforms: uniform numbers in (0, 1) that one sample takes.
     """
 
@@ -33,21 +33,40 @@ class OutputDistribution(nn.Module):
     def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
         """The log-probability of levels, in nats.
 
-        Shape: ``(…, size)`` and ``(…)`` int64 → ``(…)`` float32
+        Args:
+            parameters: ``(…, size)``.
+            levels: ``(…)`` int64, 0 to 255.
+
+        Returns:
+            ``(…)`` float32.
+
+        Raises:
+            ValueError: a shape, a dtype or a level that cannot be.
         """
         raise NotImplementedError
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         """The probability of each of the 256 levels: slow and obvious, the reference of the other methods.
 
-        Shape: ``(…, size)`` → ``(…, 256)``
+        Args:
+            parameters: ``(…, size)``.
+            temperature: above 0; 1: as learned.
+
+        Returns:
+            ``(…, 256)`` float32.
         """
         raise NotImplementedError
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Levels drawn with given uniform numbers: the same numbers, the same levels.
 
-        Shape: ``(…, size)`` and ``(…, num_uniforms)`` in (0, 1) → ``(…)`` int64
+        Args:
+            parameters: ``(…, size)``.
+            uniform: ``(…, num_uniforms)``, in (0, 1).
+            temperature: above 0; 1: as learned, below 1 likelier levels are preferred.
+
+        Returns:
+            ``(…)`` int64.
         """
         raise NotImplementedError
 
@@ -99,7 +118,7 @@ class OutputDistribution(nn.Module):
 
 
 def inverse_cdf_index(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Which of N events a uniform number in (0, 1) means: how many of the first N − 1 cumulative sums it reaches.
+    """The inverse CDF of N events at a uniform number: how many of the first N − 1 cumulative sums it reaches.
 
     Shape: ``(…, N)`` and ``(…)`` → ``(…)`` int64
     """
@@ -107,10 +126,11 @@ def inverse_cdf_index(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 
 def bits_per_dimension(log_prob: Tensor, mask: Tensor) -> Tensor:
-    """The mean price of a value in bits, over real frames only.
+    """The mean of −log₂ of the probability of a value, over real frames only.
 
     Args:
-        log_prob: in nats, ``(batch, time, mels)``. mask: which frames are real, ``(batch, time)`` bool.
+        log_prob: in nats, ``(batch, time, mels)``.
+        mask: which frames are real, ``(batch, time)`` bool.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -124,6 +144,6 @@ def bits_per_dimension(log_prob: Tensor, mask: Tensor) -> Tensor:
             f"log_prob has shape {tuple(log_prob.shape)} and the mask {tuple(mask.shape)}; "
             "they must be (batch, time, mels) and (batch, time)"
         )
-    # where, not times: whatever padding was priced at, NaN included, must not count.
+    # where, not times: whatever stands at padding, NaN included, must not count.
     nats = torch.where(mask[..., None], log_prob, 0).sum() / (mask.sum() * log_prob.shape[2])
     return -nats / math.log(2)

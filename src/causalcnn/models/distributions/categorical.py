@@ -14,10 +14,10 @@ __all__ = ["Categorical"]
 
 
 class Categorical(OutputDistribution):
-    """One logit for each of ``2**bits`` bins: any shape of distribution can be said, and none is preferred.
+    """One logit for each of ``2**bits`` bins: any shape of distribution is possible, and none is preferred.
 
     With fewer than 8 bits a bin covers several levels of the grid and spreads its probability evenly over them:
-    what was rounded away is paid for. The network sees the same coarse bins that it predicts.
+    what was rounded away costs bits. The network reads the same coarse bins that it predicts.
 
     Temperature T divides the logits: every probability is raised to 1/T. As T goes to 0 the likeliest bin takes all.
 
@@ -79,7 +79,7 @@ class Categorical(OutputDistribution):
         return torch.softmax(parameters.float(), dim=-1) @ centers
 
     def to_input(self, levels: Tensor) -> Tensor:
-        """The centre of the bin, coarse where the bins are: nothing is seen that cannot be said."""
+        """The centre of the bin, coarse where the bins are: nothing is read that cannot be predicted."""
         return ((levels >> self.shift).to(torch.float32) + 0.5) * (2 / self.size) - 1
 
     def initial_bias(self) -> Tensor:

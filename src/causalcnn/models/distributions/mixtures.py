@@ -21,7 +21,7 @@ MIN_SCALE = 0.05 * LEVEL_WIDTH
 
 
 class _Mixture(OutputDistribution):
-    """K components, each a bell that is put on the grid by its CDF; the first and the last bin reach to infinity.
+    """K components, each put on the grid by its CDF; the first and the last bin reach to infinity.
 
     The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a
     floor of a twentieth of a level, is the scale: exponential where it is small, linear where it is large.
@@ -41,17 +41,17 @@ class _Mixture(OutputDistribution):
 
     @staticmethod
     def icdf(uniform: Tensor) -> Tensor:
-        """The standard bell's value below which a share ``uniform`` of it lies: its inverse CDF."""
+        """The inverse CDF of the standard component."""
         raise NotImplementedError
 
     @staticmethod
     def _log_mass(middle: Tensor, width: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-        """The log of a standard bell's mass around ``middle``; of all that is below, or above, in the end bins."""
+        """The log of a standard component's mass around ``middle``; in the end bins, of all that is below or above."""
         raise NotImplementedError
 
     @staticmethod
     def _cdf(value: Tensor) -> Tensor:
-        """The CDF of a standard bell."""
+        """The CDF of the standard component."""
         raise NotImplementedError
 
     @staticmethod
@@ -60,7 +60,7 @@ class _Mixture(OutputDistribution):
         raise NotImplementedError
 
     def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """What the parameters say: log-weights, means and scales, each ``(…, num_components)``.
+        """Log-weights, means and scales, each ``(…, num_components)``.
 
         All that a sampler needs: ``sample`` picks a component by its first uniform number and the weights, and
         takes the level that holds ``mean + scale · icdf(second)``.
@@ -89,7 +89,7 @@ class _Mixture(OutputDistribution):
         return torch.logsumexp(log_weight + self._log_mass(middle, LEVEL_WIDTH / scale, lowest, highest), dim=-1)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The component by the first number, a value of its bell by the second, and the level that holds it."""
+        """The component by the first number, a value of it by the second, and the level that holds it."""
         self._check_uniform(uniform)
         log_weight, mean, scale = self.components(parameters, temperature)
         which = inverse_cdf_index(log_weight.exp(), uniform[..., 0])[..., None]
@@ -150,7 +150,7 @@ class LogisticMixture(_Mixture):
 class GaussianMixture(_Mixture):
     """A mixture of Gaussians, put on the grid; a scale is a standard deviation.
 
-    Temperature T divides the logits of the weights and multiplies the scales by √T: each bell becomes p^(1/T). As T
+    Temperature T divides the logits of the weights and multiplies the scales by √T: each component becomes p^(1/T). As T
     goes to 0 what is left is the mean of the heaviest component.
 
     Args:
@@ -180,7 +180,7 @@ class GaussianMixture(_Mixture):
 class Gaussian(GaussianMixture):
     """One Gaussian whose mean the network gives and whose spread is one learned number: squared error as a likelihood.
 
-    To maximise its likelihood is to minimise the squared error of the mean, and the spread then says what that
+    To maximise its likelihood is to minimise the squared error of the mean, and the spread is then what that
     error costs in bits. Its parameter moves ten times as far as a weight does: it stands alone and starts broad.
     """
 
@@ -204,7 +204,7 @@ class Gaussian(GaussianMixture):
         return torch.zeros_like(mean), mean, self._tempered(scale, temperature).expand_as(mean)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A value of the bell, and the level that holds it."""
+        """A value of the Gaussian, and the level that holds it."""
         self._check_uniform(uniform)
         _, mean, scale = self.components(parameters, temperature)
         return _level((mean + scale * self.icdf(uniform))[..., 0])

@@ -22,8 +22,10 @@ def log_normal_mass(middle: Tensor, width: Tensor, open_below: Tensor, open_abov
     Finite, with finite gradients, for edges as far out as 1e7. Relative to float64 the mass errs by some 1e-6.
 
     Args:
-        middle, width: of the interval, in standard deviations; broadcast against each other.
-        open_below, open_above: bool; where the interval reaches to infinity instead.
+        middle: of the interval, in standard deviations.
+        width: of the interval, in standard deviations.
+        open_below: bool; where the interval reaches to −infinity instead.
+        open_above: bool; where it reaches to infinity instead. All four are broadcast against each other.
     """
     return _LogNormalMass.apply(*torch.broadcast_tensors(middle, width, open_below, open_above))
 
@@ -31,7 +33,7 @@ def log_normal_mass(middle: Tensor, width: Tensor, open_below: Tensor, open_abov
 class _LogNormalMass(torch.autograd.Function):
     """Three ways, each where it keeps its digits, after the interval was mirrored to the left half (middle ≤ 0).
 
-    Around zero the two errors functions add up. In the tail Φ is written with the scaled error function E(x) =
+    Around zero the two error functions add up. In the tail Φ is written with the scaled error function E(x) =
     erfcx(−x/√2), as Φ(x) = exp(−x²/2)·E(x)/2, whose ratios do not vanish. A narrow interval, the usual case, is
     φ(m)·w times the mean of exp(−m·t − t²/2) over it: sinh(y)/y with y = m·w/2, and a second-order term.
     """

@@ -169,19 +169,19 @@ def wait(device: torch.device) -> None:
 def training(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second of a training step, and how many times those of the same network by hand."""
     rows, frames = (64, 128) if device.type == "cuda" else (8, 64)
-    levels = torch.randint(0, 256, (rows, frames, 80), generator=torch.Generator().manual_seed(0)).to(device)
+    bins = torch.randint(0, 256, (rows, frames, 80), generator=torch.Generator().manual_seed(0)).to(device)
     by_hand = BY_HAND[model.name]
     say: dict[str, Say] = {"ours": model, "by hand": lambda x: by_hand(model, x, False)}
     cell = "by hand, a loop over a cell"
     if model.name != "pixelcnn":
         say[cell] = lambda x: by_hand(model, x, True)
-    x = model.to_input(levels[:2, :9])
+    x = model.to_input(bins[:2, :9])
     for other in say.values():
         torch.testing.assert_close(other(x), model(x), rtol=1e-3, atol=1e-3)
 
     def step(one: Say) -> None:
         model.zero_grad()
-        model.distribution.log_prob(one(model.to_input(levels)).movedim(1, -1), levels).mean().neg().backward()
+        model.distribution.log_prob(one(model.to_input(bins)).movedim(1, -1), bins).mean().neg().backward()
 
     model.train()
     found = medians({name: functools.partial(step, one) for name, one in say.items()}, rounds, device)

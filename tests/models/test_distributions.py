@@ -1,4 +1,4 @@
-"""Output distributions: each a proper one on the grid of 256 levels, and every method says the same of it."""
+"""Output distributions: each a proper one on the grid of 256 bins, and every method says the same of it."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalcnn.models.distributions import (
-    LEVELS,
+    NUM_BINS,
     Categorical,
     Gaussian,
     OutputDistribution,
@@ -31,7 +31,7 @@ NAMES = [
     "gaussian",
 ]
 MIXTURES = ["logistic-mixture-4", "gaussian-mixture-4"]
-EVERY = torch.arange(LEVELS)
+EVERY = torch.arange(NUM_BINS)
 
 
 def random_parameters(distribution: OutputDistribution, count: int, size: float = 3.0, seed: int = 0) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_they_sum_to_one_at_scales_from_a_twentieth_of_a_level_to_a_million(name
 def test_log_prob_is_the_logarithm_of_the_probabilities(name: str) -> None:
     distribution = get_distribution(name)
     parameters = random_parameters(distribution, 6)
-    log_prob = distribution.log_prob(parameters[:, None].expand(-1, LEVELS, -1), EVERY.expand(6, -1))
+    log_prob = distribution.log_prob(parameters[:, None].expand(-1, NUM_BINS, -1), EVERY.expand(6, -1))
     assert torch.allclose(log_prob.exp(), distribution.probabilities(parameters), rtol=1e-4, atol=1e-9)
 
 
@@ -78,11 +78,11 @@ def test_log_prob_is_the_logarithm_of_the_probabilities(name: str) -> None:
 def test_a_network_may_keep_its_channels_where_they_lie(name: str) -> None:
     distribution = get_distribution(name)
     channels = torch.randn(2, distribution.size, 3, 5, generator=torch.Generator().manual_seed(0))
-    levels = torch.randint(0, LEVELS, (2, 3, 5), generator=torch.Generator().manual_seed(1))
-    here = distribution.log_prob(channels.movedim(1, -1), levels)
-    assert here.shape == levels.shape
-    assert torch.allclose(here, distribution.log_prob(channels.movedim(1, -1).contiguous(), levels), rtol=1e-6)
-    assert torch.allclose(here[1, 2, 4], distribution.log_prob(channels[1, :, 2, 4], levels[1, 2, 4]), rtol=1e-5)
+    bins = torch.randint(0, NUM_BINS, (2, 3, 5), generator=torch.Generator().manual_seed(1))
+    here = distribution.log_prob(channels.movedim(1, -1), bins)
+    assert here.shape == bins.shape
+    assert torch.allclose(here, distribution.log_prob(channels.movedim(1, -1).contiguous(), bins), rtol=1e-6)
+    assert torch.allclose(here[1, 2, 4], distribution.log_prob(channels[1, :, 2, 4], bins[1, 2, 4]), rtol=1e-5)
 
 
 # ------------------------------------------------------------------ finite at the extremes
@@ -91,7 +91,7 @@ def test_a_network_may_keep_its_channels_where_they_lie(name: str) -> None:
 def test_every_bin_has_a_finite_price_and_finite_gradients(name: str, size: float) -> None:
     distribution = get_distribution(name)
     signs = torch.randint(0, 2, (64, 1, distribution.size), generator=torch.Generator().manual_seed(2)) * 2.0 - 1
-    parameters = (size * signs).expand(-1, LEVELS, -1).clone().requires_grad_()
+    parameters = (size * signs).expand(-1, NUM_BINS, -1).clone().requires_grad_()
     log_prob = distribution.log_prob(parameters, EVERY.expand(64, -1))
     gradient = torch.autograd.grad(log_prob.sum(), parameters)[0]
     assert torch.isfinite(log_prob).all()
@@ -110,11 +110,11 @@ def test_a_far_bin_draws_the_mean_towards_it() -> None:
 def test_parameters_in_bf16_are_read_as_the_same_numbers_in_float32(name: str) -> None:
     distribution = get_distribution(name)
     rounded = random_parameters(distribution, 50).bfloat16()
-    levels = torch.randint(0, LEVELS, (50,), generator=torch.Generator().manual_seed(0))
-    assert distribution.log_prob(rounded, levels).dtype == torch.float32
-    assert torch.equal(distribution.log_prob(rounded, levels), distribution.log_prob(rounded.float(), levels))
+    bins = torch.randint(0, NUM_BINS, (50,), generator=torch.Generator().manual_seed(0))
+    assert distribution.log_prob(rounded, bins).dtype == torch.float32
+    assert torch.equal(distribution.log_prob(rounded, bins), distribution.log_prob(rounded.float(), bins))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(distribution.log_prob(rounded, levels), distribution.log_prob(rounded.float(), levels))
+        assert torch.equal(distribution.log_prob(rounded, bins), distribution.log_prob(rounded.float(), bins))
 
 
 # ------------------------------------------------------------------ against the textbook, in float64
@@ -166,7 +166,7 @@ def test_a_single_logistic_is_the_difference_of_two_sigmoids() -> None:
     distribution = get_distribution("logistic-mixture-1")
     mean, raw = 0.1, -2.0
     scale = math.log1p(math.exp(raw)) + MIN_SCALE
-    edges = np.concatenate([[-np.inf], np.arange(1, LEVELS) / 128 - 1, [np.inf]])
+    edges = np.concatenate([[-np.inf], np.arange(1, NUM_BINS) / 128 - 1, [np.inf]])
     expected = np.diff(1 / (1 + np.exp(-(edges - mean) / scale)))
     got = distribution.probabilities(torch.tensor([0.0, mean, raw]))
     assert np.allclose(got.numpy(), expected, rtol=2e-5, atol=1e-9)
@@ -174,10 +174,10 @@ def test_a_single_logistic_is_the_difference_of_two_sigmoids() -> None:
 
 def test_a_single_gaussian_orders_means_as_the_squared_error_does() -> None:
     distribution = Gaussian()
-    levels = torch.tensor([120, 124, 131])
+    bins = torch.tensor([120, 124, 131])
     means = torch.linspace(-0.3, 0.3, 601)
-    likelihood = distribution.log_prob(means[:, None, None].expand(-1, 3, 1), levels.expand(601, -1)).sum(1)
-    squared = (means[:, None] - distribution.to_input(levels)).square().sum(1)
+    likelihood = distribution.log_prob(means[:, None, None].expand(-1, 3, 1), bins.expand(601, -1)).sum(1)
+    squared = (means[:, None] - distribution.to_input(bins)).square().sum(1)
     assert abs(int(likelihood.argmax()) - int(squared.argmin())) <= 1
     assert torch.equal(likelihood.argsort(descending=True)[-100:], squared.argsort()[-100:])
 
@@ -189,7 +189,7 @@ def test_a_grid_of_uniforms_gives_each_level_its_share(name: str, temperature: f
     distribution, count = get_distribution(name), 20_000
     parameters = random_parameters(distribution, 1, 1.0)
     drawn = distribution.sample(parameters.expand(count, -1), grid_of_uniforms(count)[:, None], temperature)
-    share = torch.bincount(drawn, minlength=LEVELS) / count
+    share = torch.bincount(drawn, minlength=NUM_BINS) / count
     assert (share - distribution.probabilities(parameters[0], temperature)).abs().max() < 1.5 / count + 1e-6
 
 
@@ -200,8 +200,8 @@ def test_a_grid_of_two_uniforms_gives_each_level_its_share(name: str, temperatur
     parameters = random_parameters(distribution, 1, 1.0)
     uniform = torch.cartesian_prod(grid_of_uniforms(side), grid_of_uniforms(side))
     drawn = distribution.sample(parameters.expand(side**2, -1), uniform, temperature)
-    share = torch.bincount(drawn, minlength=LEVELS) / side**2
-    # Each component's share, and each level's within it, is off by at most one line of the grid.
+    share = torch.bincount(drawn, minlength=NUM_BINS) / side**2
+    # Each component's share, and each bin's within it, is off by at most one line of the grid.
     assert (share - distribution.probabilities(parameters[0], temperature)).abs().max() < 8 / side
     assert (share.cumsum(0) - distribution.probabilities(parameters[0], temperature).cumsum(0)).abs().max() < 8 / side
 
@@ -215,7 +215,7 @@ def test_random_samples_pass_the_chi_square_test(name: str) -> None:
     uniform = torch.rand(count, distribution.num_uniforms, generator=torch.Generator().manual_seed(0))
     drawn = distribution.sample(parameters.expand(count, -1), uniform)
     expected = distribution.probabilities(parameters[0]).detach().double().numpy() * count
-    observed = torch.bincount(drawn, minlength=LEVELS).numpy()
+    observed = torch.bincount(drawn, minlength=NUM_BINS).numpy()
     rare = expected < 10
     expected = np.append(expected[~rare], expected[rare].sum())
     observed = np.append(observed[~rare], observed[rare].sum())
@@ -233,7 +233,7 @@ def test_samples_stay_on_the_grid_whatever_is_drawn(name: str) -> None:
             drawn = distribution.sample(parameters, torch.full((30, distribution.num_uniforms), value))
             assert drawn.dtype == torch.int64
             assert drawn.min() >= 0
-            assert drawn.max() < LEVELS
+            assert drawn.max() < NUM_BINS
 
 
 @pytest.mark.parametrize("name", MIXTURES)
@@ -304,8 +304,8 @@ def test_a_coarse_bin_spreads_its_probability_evenly(bits: int) -> None:
     distribution, shift = Categorical(bits), 8 - bits
     parameters = random_parameters(distribution, 3)
     coarse = torch.log_softmax(parameters, -1).gather(1, torch.tensor([[0], [2**bits - 1], [2**bits // 2]]))[:, 0]
-    levels = torch.tensor([0, 255, (2**bits // 2) << shift])
-    assert torch.allclose(distribution.log_prob(parameters, levels), coarse - shift * math.log(2), atol=1e-5)
+    bins = torch.tensor([0, 255, (2**bits // 2) << shift])
+    assert torch.allclose(distribution.log_prob(parameters, bins), coarse - shift * math.log(2), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -320,11 +320,11 @@ def test_training_starts_broad_and_symmetric(name: str) -> None:
 def test_the_single_spread_is_learned() -> None:
     distribution = Gaussian()
     parameters = torch.zeros(4000, 1)
-    levels = (128 + 12 * torch.randn(4000, generator=torch.Generator().manual_seed(0))).round().clamp(0, 255).long()
+    bins = (128 + 12 * torch.randn(4000, generator=torch.Generator().manual_seed(0))).round().clamp(0, 255).long()
     optimiser = torch.optim.Adam(distribution.parameters(), lr=1e-3)
     for _ in range(400):
         optimiser.zero_grad()
-        (-distribution.log_prob(parameters, levels).mean()).backward()
+        (-distribution.log_prob(parameters, bins).mean()).backward()
         optimiser.step()
     assert distribution.components(parameters[:1])[2].item() * 128 == pytest.approx(12, rel=0.05)
 

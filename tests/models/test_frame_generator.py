@@ -103,7 +103,7 @@ def test_a_seed_is_a_sample():
 def test_temperature_narrows():
     model = made(SMALL.with_(output="logistic-mixture-2"))
     first = [model.generate(1, rows=60, temperature=t)[:, 0, 0].float() for t in (1e-3, 0.3, 1.0)]
-    spread = [levels.std() for levels in first]
+    spread = [bins.std() for bins in first]
     assert spread[0] < spread[1] < spread[2]
 
 
@@ -122,13 +122,13 @@ def test_training_frames_are_what_counts():
 def test_log_prob_is_what_generate_draws_from():
     """The probability of a drawn frame, value by value, is that of its distribution at what the reference saw."""
     model = made(SMALL).double()
-    levels = model.generate(5, seed=1)
-    nats = model.log_prob(levels)
+    bins = model.generate(5, seed=1)
+    nats = model.log_prob(bins)
     state = model.initial_state(torch.zeros(1, 1, 0, 8, dtype=torch.float64))
     for t in range(5):
-        parameters, state = model.step(model.to_input(levels[:, t : t + 1]), state)
+        parameters, state = model.step(model.to_input(bins[:, t : t + 1]), state)
         torch.testing.assert_close(
-            model.distribution.log_prob(parameters[:, :, 0].movedim(1, -1), levels[:, t]), nats[:, t]
+            model.distribution.log_prob(parameters[:, :, 0].movedim(1, -1), bins[:, t]), nats[:, t]
         )
 
 
@@ -156,7 +156,7 @@ def test_inputs_that_cannot_be():
         model(torch.zeros(1, 1, 4, 9))
     with pytest.raises(ValueError, match="prompt"):
         model.generate(1, prompt=torch.zeros(1, 3, 8))
-    with pytest.raises(ValueError, match="levels from 0 to 9999; they are 0 to 255"):
+    with pytest.raises(ValueError, match="bins from 0 to 9999; they are 0 to 255"):
         model.generate(1, prompt=torch.tensor([0, 9999] * 8).view(1, 2, 8))
     with pytest.raises(ValueError, match="temperature"):
         model.generate(1, temperature=0)

@@ -109,5 +109,5 @@ def test_an_input_of_another_shape_is_refused():
     model = PixelCNN(SMALL)
     with pytest.raises(ValueError, match=r"\(1, 1, 4, 8\).*\(batch, 1, time, 9\)"):
         model(torch.zeros(1, 1, 4, 8))
-    with pytest.raises(ValueError, match=r"model\.to_input\(levels\)"):
+    with pytest.raises(ValueError, match=r"model\.to_input\(bins\)"):
         model.step(torch.zeros(1, 1, 4, 8), model.initial_state(torch.zeros(1, 1, 0, 9)))

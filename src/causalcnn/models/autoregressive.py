@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoregressiveConfig", "AutoregressiveModel", "init_head", "ordered_field"]
 
 HEAD_SCALE = 8.0
-"""What a model's head is multiplied with. A spread of half a level is far from where training begins, and Adam moves
+"""What a model's head is multiplied with. A spread of half a bin is far from where training begins, and Adam moves
 a weight by its rate in a step, whatever the gradient: without this factor the spreads take hundreds of steps."""
 
 Condition = Any
@@ -46,7 +46,7 @@ class AutoregressiveConfig:
     Attributes:
         output: the distribution of a value, see :func:`~causalcnn.models.get_distribution`.
         mels: bands of a frame.
-        low_db: lower end of the range of the 256 levels, in dB. ``UniformBins.fitted(corpus)`` learns the range.
+        low_db: lower end of the range of the 256 bins, in dB. ``UniformBins.fitted(corpus)`` learns the range.
         high_db: upper end of the range, in dB.
         scheduled_sampling: in training, the share of the values read that are the model's own samples instead of the
             truth (in parallel: Duckworth et al., arXiv 1906.04331). 0 is teacher forcing.
@@ -94,7 +94,7 @@ class AutoregressiveModel(CausalModule):
     the parameters of the distribution of each, ``(batch, distribution.size, time, mels)``: those at ``(t, f)`` depend
     on frames before ``t``, and on the frequencies below ``f`` of frame ``t``.
 
-    Levels are integers 0 … 255 in the shape ``(batch, time, mels)``.
+    Spectrograms are bins, integers 0 … 255, in the shape ``(batch, time, mels)``.
 
     Args:
         config: the sizes.
@@ -157,41 +157,41 @@ class AutoregressiveModel(CausalModule):
         if x.dim() != 4 or x.shape[1] != 1 or x.shape[3] != self.config.mels or not x.is_floating_point():
             raise ValueError(
                 f"the input is {x.dtype} of shape {tuple(x.shape)}; this model reads values from −1 to 1, "
-                f"(batch, 1, time, {self.config.mels}). model.to_input(levels) makes them of levels, "
-                "model.levels(features) makes levels of log-mel in dB"
+                f"(batch, 1, time, {self.config.mels}). model.to_input(bins) makes them of bins, "
+                "model.to_bins(features) makes bins of log-mel in dB"
             )
 
     # ------------------------------------------------------------------------ from decibels to numbers and back
     @property
-    def bins(self) -> UniformBins:
-        """The 256 levels of the data."""
+    def uniform_bins(self) -> UniformBins:
+        """The 256 bins of the data, in dB."""
         from causalcnn.speech import UniformBins
 
         return UniformBins(self.config.low_db, self.config.high_db)
 
-    def levels(self, features: Tensor) -> Tensor:
-        """Log-mel in dB ``(batch, mels, time)`` → levels ``(batch, time, mels)``."""
-        return self.bins.encode(features).transpose(1, 2)
+    def to_bins(self, features: Tensor) -> Tensor:
+        """Log-mel in dB ``(batch, mels, time)`` → bins ``(batch, time, mels)``."""
+        return self.uniform_bins.encode(features).transpose(1, 2)
 
-    def decibels(self, levels: Tensor) -> Tensor:
+    def to_decibels(self, bins: Tensor) -> Tensor:
         """Levels ``(batch, time, mels)`` → log-mel in dB ``(batch, mels, time)``: the centres of their bins."""
-        return self.bins.decode(levels).transpose(1, 2)
+        return self.uniform_bins.decode(bins).transpose(1, 2)
 
-    def to_input(self, levels: Tensor) -> Tensor:
-        """What the network reads of levels ``(batch, time, mels)``: ``(batch, 1, time, mels)``, from −1 to 1."""
+    def to_input(self, bins: Tensor) -> Tensor:
+        """What the network reads of bins ``(batch, time, mels)``: ``(batch, 1, time, mels)``, from −1 to 1."""
         weight = next(self.parameters())
-        return self.distribution.to_input(levels).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
+        return self.distribution.to_input(bins).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
 
     # ------------------------------------------------------------------------------------------------ the loss
-    def log_prob(self, levels: Tensor) -> Tensor:
+    def log_prob(self, bins: Tensor) -> Tensor:
         """The log-probability (nats) of each value given those before it.
 
         Shape: ``(batch, time, mels)`` → the same
         """
-        return self._log_prob(levels, self.to_input(levels))
+        return self._log_prob(bins, self.to_input(bins))
 
-    def _log_prob(self, levels: Tensor, x: Tensor) -> Tensor:
-        return self.distribution.log_prob(self(x).movedim(1, -1), levels)
+    def _log_prob(self, bins: Tensor, x: Tensor) -> Tensor:
+        return self.distribution.log_prob(self(x).movedim(1, -1), bins)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Bits per dimension of the real frames: the mean of −log₂ of the probability of each value.
@@ -200,17 +200,17 @@ class AutoregressiveModel(CausalModule):
             The loss, and the metric ``bits``. Only while training, and only where ``scheduled_sampling`` is above 0,
             some of the values read are the model's own.
         """
-        levels = self.levels(batch.features)
-        x = self.to_input(levels)
+        bins = self.to_bins(batch.features)
+        x = self.to_input(bins)
         if self.training and self.config.scheduled_sampling:
-            x = self._with_own_samples(levels, x)
-        bits = bits_per_dimension(self._log_prob(levels, x), batch.mask)
+            x = self._with_own_samples(bins, x)
+        bits = bits_per_dimension(self._log_prob(bins, x), batch.mask)
         return bits, {"bits": bits.detach()}
 
     @torch.no_grad()
-    def _with_own_samples(self, levels: Tensor, x: Tensor) -> Tensor:
+    def _with_own_samples(self, bins: Tensor, x: Tensor) -> Tensor:
         parameters = self(x).movedim(1, -1)
-        uniform = torch.rand(*levels.shape, self.distribution.num_uniforms, device=levels.device, dtype=torch.float32)
+        uniform = torch.rand(*bins.shape, self.distribution.num_uniforms, device=bins.device, dtype=torch.float32)
         own = self.to_input(self.distribution.sample(parameters, uniform))
         return torch.where(torch.rand_like(x) < self.config.scheduled_sampling, own, x)
 
@@ -243,7 +243,7 @@ class AutoregressiveModel(CausalModule):
         Args:
             frames: how many to draw.
             rows: how many spectrograms, side by side.
-            prompt: levels ``(rows, time, mels)`` that were there before; default: nothing.
+            prompt: bins ``(rows, time, mels)`` that were there before; default: nothing.
             seed: of the draws: the same seed gives the same samples on the same machine.
             temperature: below 1 the likelier is preferred; see
                 :meth:`~causalcnn.models.OutputDistribution.sample`.

@@ -66,9 +66,9 @@ class FrameSampler(Sampler):
         if self.model.config.context_bands:
             context = self.model.context(self._last)
             gates, outputs = gates + context @ self._w_context.T, outputs + context @ self._head_context.T
-        levels = self._sample(state, gates, outputs, uniform, temperature)
-        self._last = self.model.to_input(levels[:, None])
-        return levels
+        bins = self._sample(state, gates, outputs, uniform, temperature)
+        self._last = self.model.to_input(bins[:, None])
+        return bins
 
     def _sample(self, state: Tensor, gates: Tensor, outputs: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """The values of a frame.
@@ -90,9 +90,9 @@ class FrameSampler(Sampler):
             new = torch.tanh(read[:, 2 * hidden :] + reset * recurrent[:, 2 * hidden :])
             state = new + update * (state - new)
             parameters = outputs[:, f] + below * self._head_below + state @ self._head_state
-            level = distribution.sample(parameters, uniform[:, f].to(parameters.device), temperature)
-            drawn.append(level)
-            below = distribution.to_input(level)[:, None].to(state)
+            value = distribution.sample(parameters, uniform[:, f].to(parameters.device), temperature)
+            drawn.append(value)
+            below = distribution.to_input(value)[:, None].to(state)
         return torch.stack(drawn, 1)
 
 
@@ -125,15 +125,15 @@ class CompiledFrameSampler(FrameSampler):
             numbers = torch.stack([uniform[..., 0], distribution.icdf(uniform[..., 1])], -1)
         else:
             numbers = uniform
-        levels = torch.empty(self.rows, self.model.config.mels, dtype=torch.int64)
+        bins = torch.empty(self.rows, self.model.config.mels, dtype=torch.int64)
         for row in range(self.rows):
             loop(
-                levels[row].numpy(), state[row].numpy().copy(), gates[row].contiguous().numpy(),
+                bins[row].numpy(), state[row].numpy().copy(), gates[row].contiguous().numpy(),
                 outputs[row].contiguous().numpy(), self._w_below.numpy(), self._w_state.numpy(), self._b_state.numpy(),
                 self._head_below.numpy(), self._head_state.numpy(), self._inputs.numpy(),
                 numbers[row].contiguous().numpy(), kind.number, kind.components, kind.spread, float(temperature),
             )  # fmt: skip
-        return levels
+        return bins
 
 
 class _Kind(NamedTuple):
@@ -172,7 +172,7 @@ def _compiled() -> Callable[..., None] | None:
     from causalcnn.models.distributions.mixtures import MIN_SCALE
 
     @numba.njit(fastmath=False, cache=True)
-    def level_of(value: float) -> int:
+    def bin_of(value: float) -> int:
         return min(max(int(np.floor((value + 1) * 128)), 0), 255)
 
     @numba.njit(fastmath=False, cache=True)
@@ -192,7 +192,7 @@ def _compiled() -> Callable[..., None] | None:
         outputs: NDArray, numbers: NDArray, kind: int, components: int, spread: float, temperature: float
     ) -> int:  # fmt: skip
         if kind == GAUSSIAN:
-            return level_of(outputs[0] + spread * np.sqrt(temperature) * numbers[0])
+            return bin_of(outputs[0] + spread * np.sqrt(temperature) * numbers[0])
         which = index_of(outputs[:components], outputs[:components].max(), numbers[0], temperature)
         if kind == CATEGORICAL:
             width = 256 // components
@@ -200,11 +200,11 @@ def _compiled() -> Callable[..., None] | None:
         raw = outputs[2 * components + which]
         scale = (raw if raw > 20 else np.log1p(np.exp(raw))) + MIN_SCALE
         wider = temperature if kind == LOGISTIC_MIXTURE else np.sqrt(temperature)
-        return level_of(outputs[components + which] + scale * wider * numbers[1])
+        return bin_of(outputs[components + which] + scale * wider * numbers[1])
 
     @numba.njit(fastmath={"contract", "reassoc"}, cache=True)
     def frame(
-        levels: NDArray, state: NDArray, gates: NDArray, outputs: NDArray, below_gates: NDArray, w_state: NDArray,
+        bins: NDArray, state: NDArray, gates: NDArray, outputs: NDArray, below_gates: NDArray, w_state: NDArray,
         b_state: NDArray, below_outputs: NDArray, head_state: NDArray, inputs: NDArray, numbers: NDArray,
         kind: int, components: int, spread: float, temperature: float,
     ) -> None:  # fmt: skip
@@ -232,7 +232,7 @@ def _compiled() -> Callable[..., None] | None:
             for j in range(hidden):
                 for i in range(size):
                     parameters[i] += state[j] * head_state[j, i]
-            levels[f] = sampled(parameters, numbers[f], kind, components, spread, temperature)
-            below = inputs[levels[f]]
+            bins[f] = sampled(parameters, numbers[f], kind, components, spread, temperature)
+            below = inputs[bins[f]]
 
     return frame

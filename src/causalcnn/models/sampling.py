@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from causalcnn.models.distributions import LEVELS
+from causalcnn.models.distributions import NUM_BINS
 from causalcnn.nn.base import State
 
 if TYPE_CHECKING:
@@ -48,24 +48,24 @@ class Sampler:
         return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
 
     @torch.no_grad()
-    def read(self, levels: Tensor) -> None:
+    def read(self, bins: Tensor) -> None:
         """Frames that are known, ``(rows, time, mels)``."""
         wanted = (self.rows, self.model.config.mels)
-        if levels.dim() != 3 or (levels.shape[0], levels.shape[2]) != wanted or levels.is_floating_point():
+        if bins.dim() != 3 or (bins.shape[0], bins.shape[2]) != wanted or bins.is_floating_point():
             raise ValueError(
-                f"the prompt is {levels.dtype} of shape {tuple(levels.shape)}; it must be integers "
-                f"({wanted[0]}, time, {wanted[1]}): model.levels(features)"
+                f"the prompt is {bins.dtype} of shape {tuple(bins.shape)}; it must be integers "
+                f"({wanted[0]}, time, {wanted[1]}): model.to_bins(features)"
             )
-        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < LEVELS:
+        if bins.numel() and not 0 <= int(bins.min()) <= int(bins.max()) < NUM_BINS:
             raise ValueError(
-                f"the prompt has levels from {int(levels.min())} to {int(levels.max())}; they are 0 to {LEVELS - 1}: "
-                "model.levels(features)"
+                f"the prompt has bins from {int(bins.min())} to {int(bins.max())}; they are 0 to {NUM_BINS - 1}: "
+                "model.to_bins(features)"
             )
-        self._read(self.model.to_input(levels))
+        self._read(self.model.to_input(bins))
 
     @torch.no_grad()
     def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The next frame: levels ``(rows, mels)``, a function of what was read and drawn, and of ``uniform``."""
+        """The next frame: bins ``(rows, mels)``, a function of what was read and drawn, and of ``uniform``."""
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}; it must be above 0")
         return self._draw(uniform, temperature)
@@ -75,13 +75,13 @@ class Sampler:
 
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         model = self.model
-        levels = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
+        bins = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
         for f in range(model.config.mels):  # values from f on are not read yet: whatever stands there
-            parameters, _ = model.step(model.to_input(levels), self.state)
-            value = model.distribution.sample(parameters[:, :, 0, f], uniform[:, f].to(levels.device), temperature)
-            levels[:, 0, f] = value
-        self._read(model.to_input(levels))
-        return levels[:, 0]
+            parameters, _ = model.step(model.to_input(bins), self.state)
+            value = model.distribution.sample(parameters[:, :, 0, f], uniform[:, f].to(bins.device), temperature)
+            bins[:, 0, f] = value
+        self._read(model.to_input(bins))
+        return bins[:, 0]
 
 
 class IncrementalSampler(Sampler):
@@ -119,12 +119,12 @@ class IncrementalSampler(Sampler):
         condition, time_state = model.time_stack(last, time_state)
         self.begin_frame(condition)
         frame = torch.zeros_like(last)
-        levels = torch.zeros(self.rows, model.config.mels, dtype=torch.int64, device=last.device)
+        bins = torch.zeros(self.rows, model.config.mels, dtype=torch.int64, device=last.device)
         uniform = uniform.to(last.device)
         below = frame[:, 0, 0, :1]
         for f in range(model.config.mels):
-            levels[:, f] = model.distribution.sample(self.next_value(f, below), uniform[:, f], temperature)
-            below = model.distribution.to_input(levels[:, f : f + 1]).to(last)
+            bins[:, f] = model.distribution.sample(self.next_value(f, below), uniform[:, f], temperature)
+            below = model.distribution.to_input(bins[:, f : f + 1]).to(last)
             frame[:, 0, 0, f] = below[:, 0]
         self.state = frame, time_state
-        return levels
+        return bins

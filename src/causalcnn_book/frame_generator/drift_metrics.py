@@ -20,11 +20,11 @@ SILENT_BELOW_DB = 40.0
 def continuations(
     corpus: FeatureCorpus, model: AutoregressiveModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
 ) -> tuple[Tensor, list[str]]:
-    """Pieces of clips whose prompt ends within speech: levels ``(rows, prompt + frames, mels)``, and who speaks each.
+    """Pieces of clips whose prompt ends within speech: bins ``(rows, prompt + frames, mels)``, and who speaks each.
 
     Args:
         corpus: unseen speakers.
-        model: whose levels.
+        model: whose bins.
         per_speaker: rows of each, from different clips.
         prompt, frames: how long the given beginning and the rest are.
 
@@ -43,7 +43,7 @@ def continuations(
             if not len(speaks):
                 continue
             start = int(speaks[0])
-            rows.append(model.levels(features[None, :, start : start + prompt + frames])[0])
+            rows.append(model.to_bins(features[None, :, start : start + prompt + frames])[0])
             speakers.append(speaker)
             found += 1
         if found < per_speaker:
@@ -53,7 +53,7 @@ def continuations(
 
 @torch.no_grad()
 def one_frame_ahead(
-    model: AutoregressiveModel, levels: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
+    model: AutoregressiveModel, bins: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
 ) -> Tensor:
     """Every frame from ``first`` on, drawn given the true frames before it, and never given another drawn frame.
 
@@ -61,7 +61,7 @@ def one_frame_ahead(
 
     Args:
         model: in eval mode, with a field that ends.
-        levels: true ones, ``(time, mels)``.
+        bins: true ones, ``(time, mels)``.
         first: at least the field.
         seed, temperature: of the draws.
 
@@ -74,7 +74,7 @@ def one_frame_ahead(
     past = model.field.axis("time").past
     if past is None or first < past:
         raise ValueError(f"first is {first}, and the model reads {past} frames; so many true ones must come before")
-    rows = torch.stack([levels[t - int(past) : t] for t in range(first, len(levels))])
+    rows = torch.stack([bins[t - int(past) : t] for t in range(first, len(bins))])
     return model.generate(1, rows=len(rows), prompt=rows, seed=seed, temperature=temperature)[:, 0]
 
 
@@ -94,7 +94,7 @@ class LinearJudge:
 
     @classmethod
     def fitted(cls, pieces: Iterable[Tensor], frames: int = 6) -> LinearJudge:
-        """By least squares on levels ``(time, mels)``, one piece at a time."""
+        """By least squares on bins ``(time, mels)``, one piece at a time."""
         sums: list[Tensor] = []
         count = 0
         for piece in pieces:
@@ -110,17 +110,17 @@ class LinearJudge:
         errors += 1e-2 * torch.eye(len(errors), dtype=errors.dtype)
         return cls(weights, torch.linalg.inv(torch.linalg.cholesky(errors)), frames)
 
-    def bits(self, levels: Tensor) -> Tensor:
-        """Of levels ``(rows, time, mels)``: bits for a value, ``(rows, time − frames)``, as a density."""
-        x, y = _pairs(levels, self.frames)
+    def bits(self, bins: Tensor) -> Tensor:
+        """Of bins ``(rows, time, mels)``: bits for a value, ``(rows, time − frames)``, as a density."""
+        x, y = _pairs(bins, self.frames)
         white = (y - x @ self.weights) @ self.whiten.T
         nats = 0.5 * white.square().mean(1) + 0.5 * math.log(2 * math.pi) - self.whiten.diagonal().log().mean()
-        return (nats / math.log(2)).view(len(levels), -1)
+        return (nats / math.log(2)).view(len(bins), -1)
 
 
-def _pairs(levels: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+def _pairs(bins: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """What is read, and the frame that follows: ``(rows · (time − frames), …)`` each."""
-    x = levels.double()
+    x = bins.double()
     windows = x.unfold(1, frames + 1, 1).flatten(0, 1)  # (rows · …, mels, frames + 1)
     ones = windows.new_ones(len(windows), 1)
     return torch.cat([windows[..., :-1].flatten(1), ones], 1), windows[..., -1]

@@ -52,15 +52,15 @@ class Prompts:
     """What everything is measured on.
 
     Attributes:
-        levels: ``(rows, prompt + frames, mels)``.
+        bins: ``(rows, prompt + frames, mels)``.
         speakers: of the rows.
-        other: as ``levels``, of other clips.
+        other: as ``bins``, of other clips.
         level_db: of training speech.
         judge: the linear one.
-        decibels: levels → dB.
+        decibels: bins → dB.
     """
 
-    levels: Tensor
+    bins: Tensor
     speakers: list[str]
     other: Tensor
     level_db: float
@@ -72,17 +72,17 @@ def _windows() -> list[slice]:
     return [slice(a, b) for a, b in zip((0, *LAGS[:-1]), LAGS, strict=True)]
 
 
-def _by_window(prompts: Prompts, levels: Tensor, before: Tensor) -> dict[str, Any]:
+def _by_window(prompts: Prompts, bins: Tensor, before: Tensor) -> dict[str, Any]:
     """What frames are like, and how far from speech, window by window.
 
     Args:
-        levels: ``(rows, frames, mels)``.
+        bins: ``(rows, frames, mels)``.
         before: the frame before each, as many.
     """
     lists: dict[str, Any] = {}
     for window in _windows():
         now, last, other = (
-            prompts.decibels(x[:, window]).transpose(1, 2) for x in (levels, before, prompts.other[:, PROMPT_FRAMES:])
+            prompts.decibels(x[:, window]).transpose(1, 2) for x in (bins, before, prompts.other[:, PROMPT_FRAMES:])
         )
         found = frame_statistics(now, last, prompts.level_db)
         for name, values in found.items():
@@ -120,15 +120,15 @@ def _interval(rows: Tensor, speakers: Sequence[str]) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _network_bits(model: AutoregressiveModel, levels: Tensor) -> Tensor:
+def _network_bits(model: AutoregressiveModel, bins: Tensor) -> Tensor:
     """What a network charges for the frames after the prompt, ``(rows, frames)``."""
-    parts = [-model.log_prob(some).mean(2)[:, PROMPT_FRAMES:] / math.log(2) for some in levels.split(8)]
+    parts = [-model.log_prob(some).mean(2)[:, PROMPT_FRAMES:] / math.log(2) for some in bins.split(8)]
     return torch.cat(parts)
 
 
 def _linear_ahead(prompts: Prompts, drawn: Tensor) -> Tensor:
     """The linear judge's bits for frames that were drawn given the true past, ``(rows, frames)``."""
-    judge, true = prompts.judge, prompts.levels
+    judge, true = prompts.judge, prompts.bins
     windows = true.unfold(1, judge.frames, 1)[:, PROMPT_FRAMES - judge.frames : -1]  # (rows, frames, mels, 6)
     both = torch.cat([windows.transpose(2, 3), drawn[:, :, None]], 2)
     return judge.bits(both.flatten(0, 1)).view(drawn.shape[:2])
@@ -141,14 +141,14 @@ def _network_ahead(model: AutoregressiveModel, prompts: Prompts, drawn: Tensor, 
     total = []
     for t in range(0, drawn.shape[1], every):
         at = PROMPT_FRAMES + t
-        levels = torch.cat([prompts.levels[:, at - past : at], drawn[:, t : t + 1]], 1)
-        total.append(-model.log_prob(levels)[:, -1].mean(1) / math.log(2))
+        bins = torch.cat([prompts.bins[:, at - past : at], drawn[:, t : t + 1]], 1)
+        total.append(-model.log_prob(bins)[:, -1].mean(1) / math.log(2))
     return torch.stack(total, 1).mean(1)
 
 
 def measure_speech(judge: AutoregressiveModel, prompts: Prompts) -> dict[str, Any]:
     """The measures of the speech itself."""
-    true, first = prompts.levels, PROMPT_FRAMES
+    true, first = prompts.bins, PROMPT_FRAMES
     found = _by_window(prompts, true[:, first:], true[:, first - 1 : -1])
     found |= _priced(prompts, prompts.judge.bits(true[:, first - prompts.judge.frames :]), "linear_bits")
     return found | _priced(prompts, _network_bits(judge, true), "network_bits")
@@ -158,7 +158,7 @@ def measure_model(
     model: AutoregressiveModel, judge: AutoregressiveModel, prompts: Prompts, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a model writes one frame ahead, and what it writes freely."""
-    true, first = prompts.levels, PROMPT_FRAMES
+    true, first = prompts.bins, PROMPT_FRAMES
     drawn = torch.stack([one_frame_ahead(model, row, first, seed=seed) for row in true])
     ahead = _by_window(prompts, drawn, true[:, first - 1 : -1]) | _priced(
         prompts, _linear_ahead(prompts, drawn), "linear_bits"
@@ -174,12 +174,12 @@ def measure_model(
 
 def over_temperatures(model: AutoregressiveModel, prompts: Prompts) -> list[dict[str, Any]]:
     """The last 100 frames of free runs at each temperature, one seed."""
-    true, found = prompts.levels, []
+    true, found = prompts.bins, []
     frames = true.shape[1] - PROMPT_FRAMES
     sets = {str(t): model.generate(frames, rows=len(true), prompt=true[:, :PROMPT_FRAMES], seed=0, temperature=t)
             for t in TEMPERATURES}  # fmt: skip
-    for name, levels in {**sets, "speech": true[:, PROMPT_FRAMES:]}.items():
-        late, last = (prompts.decibels(x).transpose(1, 2) for x in (levels[:, 100:], levels[:, 99:-1]))
+    for name, bins in {**sets, "speech": true[:, PROMPT_FRAMES:]}.items():
+        late, last = (prompts.decibels(x).transpose(1, 2) for x in (bins[:, 100:], bins[:, 99:-1]))
         other = prompts.decibels(prompts.other[:, -100:]).transpose(1, 2)
         row: dict[str, Any] = {"temperature": name, "distance_db": distance_db(late.flatten(0, 1), other.flatten(0, 1))}
         values = frame_statistics(late, last, prompts.level_db)
@@ -243,11 +243,11 @@ class ExposureBias(Experiment):
         """What everything is measured on."""
         model = self.judge[0]
         unseen = FeatureCorpus.of(EmbeddedSpeech("test", speakers=20, seconds=1200))
-        levels, speakers = continuations(unseen, model, per_speaker=2 * self.per_speaker)
-        judge = LinearJudge.fitted(model.levels(clip[None])[0] for clip in self.judge_part)
+        bins, speakers = continuations(unseen, model, per_speaker=2 * self.per_speaker)
+        judge = LinearJudge.fitted(model.to_bins(clip[None])[0] for clip in self.judge_part)
         return Prompts(
-            levels[0::2], speakers[0::2], levels[1::2], self.task.corpus.level_db, judge,
-            lambda x: model.bins.decode(x).transpose(1, 2),
+            bins[0::2], speakers[0::2], bins[1::2], self.task.corpus.level_db, judge,
+            lambda x: model.uniform_bins.decode(x).transpose(1, 2),
         )  # fmt: skip
 
     def measure(self, row: str, seed: int) -> Any:
@@ -279,7 +279,7 @@ class ExposureBias(Experiment):
         table = {
             "shipped": {key: card[key] for key in ("command", "seed", "training") if key in card},
             "prompts": {
-                "rows": len(prompts.levels), "speakers": len(set(prompts.speakers)), "frames": PROMPT_FRAMES,
+                "rows": len(prompts.bins), "speakers": len(set(prompts.speakers)), "frames": PROMPT_FRAMES,
                 "linear_judge": {"frames": prompts.judge.frames, "seconds": round(self.judge_part.seconds)},
                 "silent_below_db": SILENT_BELOW_DB,
             },

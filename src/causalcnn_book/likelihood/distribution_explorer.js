@@ -1,6 +1,6 @@
 import { assemble, newId, settle, tidy } from "../explorer.js";
 
-// A histogram over 256 levels, and three distributions fitted to it: what does each pay for a value, and what can it not say?
+// A histogram over 256 bins, and three distributions fitted to it: what does each pay for a value, and what can it not say?
 
 const LEVELS = 256, BARS = 32, TALL = 20, STEPS = 80, LEAST = 0.25, EDGE = 10, HIGH = 190, FOOT = 40;
 const SHAPES = ["two", "one", "cut"], CELLS = 8;
@@ -17,13 +17,13 @@ export function bars(s) {
   return [...text].map((letter) => parseInt(letter, 36));
 }
 
-/** The probability of every level: a bar spreads evenly over its levels; where there is nothing, all are alike. */
+/** The probability of every bin: a bar spreads evenly over its bins; where there is nothing, all are alike. */
 export function histogram(s) {
   const heights = bars(s), each = LEVELS / heights.length, total = heights.reduce((a, b) => a + b, 0);
   return Array.from({ length: LEVELS }, (_, k) => (total ? heights[Math.floor(k / each)] / total / each : 1 / LEVELS));
 }
 
-// --- the distributions, with means and deviations in levels; level k reaches from k to k + 1
+// --- the distributions, with means and deviations in bins; bin k reaches from k to k + 1
 
 /** The logarithm of the normal CDF: an approximation of erfc with a relative error of 1e-7 (Numerical Recipes). */
 export function logPhi(x) {
@@ -33,7 +33,7 @@ export function logPhi(x) {
   return Math.log(t) - z * z + series - Math.LN2;
 }
 
-/** The logarithm of what a normal distribution puts on a level; the first and the last reach to infinity. */
+/** The logarithm of what a normal distribution puts on a bin; the first and the last reach to infinity. */
 function logMass(k, mean, deviation) {
   let low = k === 0 ? -Infinity : (k - mean) / deviation, high = k === LEVELS - 1 ? Infinity : (k + 1 - mean) / deviation;
   if (low + high > 0) [low, high] = [-high, -low];
@@ -50,7 +50,7 @@ export function gaussianFit(h) {
 /**
  * A mixture of Gaussians by 80 rounds of expectation and maximisation, begun at even shares of what was counted, each
  * wider than the last: two that began alike would stay alike.
- * A bar of `each` levels counts as a point at its centre, with its own width added to the variance.
+ * A bar of `each` bins counts as a point at its centre, with its own width added to the variance.
  */
 export function mixtureFit(h, components, each) {
   const [[, , all]] = gaussianFit(h), p = [], x = [], own = (each * each) / 12;
@@ -95,7 +95,7 @@ export function mixtureFit(h, components, each) {
   return fit.map(([weight, mean, deviation]) => [weight / total, mean, deviation]);
 }
 
-/** The log-probability of every level under a mixture of Gaussians. */
+/** The log-probability of every bin under a mixture of Gaussians. */
 export function logMixture(fit) {
   return Array.from({ length: LEVELS }, (_, k) => {
     const logs = fit.map(([weight, mean, deviation]) => Math.log(weight) + logMass(k, mean, deviation)), largest = Math.max(...logs);
@@ -103,7 +103,7 @@ export function logMixture(fit) {
   });
 }
 
-/** The log-probability of every level under a categorical distribution: each bin's share, spread evenly. */
+/** The log-probability of every bin under a categorical distribution: each coarse bin's share, spread evenly. */
 export function logCounts(h, bits) {
   const each = 2 ** (8 - bits);
   return h.map((_, k) => Math.log(h.slice(k - (k % each), k - (k % each) + each).reduce((a, b) => a + b, 0) / each));
@@ -162,7 +162,7 @@ export function drawPicture(s, width) {
   out += `<path style="fill:none;stroke:var(--cc-${COLOURS.gaussian});stroke-width:1.4;stroke-dasharray:5 4" d="M${mean} ${top}V${bottom}"/>`;
   out += `<path class="cc-tick" d="M${EDGE} ${bottom}H${tidy(width - EDGE)}"/>`;
   for (let level = 0; level <= LEVELS; level += 64) out += `<text class="cc-digits cc-quiet" x="${x(level)}" y="${bottom + 20}" text-anchor="${level === 0 ? "start" : level === LEVELS ? "end" : "middle"}">${level === LEVELS ? "255" : level}</text>`;
-  out += `<text class="cc-quiet" x="${tidy(width / 2)}" y="${bottom + 36}" text-anchor="middle">level</text>`;
+  out += `<text class="cc-quiet" x="${tidy(width / 2)}" y="${bottom + 36}" text-anchor="middle">bin</text>`;
   Object.entries(names(s)).forEach(([name, label], i) => {
     const left = beside ? EDGE + (i * (width - 2 * EDGE)) / 3 : EDGE, up = beside ? 14 : 14 + 20 * i;
     out += `<path style="fill:none;stroke:var(--cc-${COLOURS[name]});stroke-width:3" d="M${tidy(left)} ${up - 4}h18"/>`;
@@ -175,16 +175,16 @@ export function drawPicture(s, width) {
 
 /** What the keys have hold of. */
 export function chosen(s) {
-  if (s.contexts.length) return `The frame before in levels ${span(s.before)}, the band below in ${span(s.below)}.`;
+  if (s.contexts.length) return `The frame before in bins ${span(s.before)}, the band below in ${span(s.below)}.`;
   const each = LEVELS / BARS;
-  return `Bar ${s.chosen + 1}, levels ${s.chosen * each} to ${(s.chosen + 1) * each - 1}: height ${bars(s)[s.chosen]} of ${TALL}.`;
+  return `Bar ${s.chosen + 1}, bins ${s.chosen * each} to ${(s.chosen + 1) * each - 1}: height ${bars(s)[s.chosen]} of ${TALL}.`;
 }
 
 const span = (cell) => `${(cell - 1) * 32}–${cell * 32 - 1}`;
 
 export function sentence(s) {
   const f = readState(s), mean = f.gaussian[0][1];
-  if (f.empty) return "There is nothing here. All distributions say that all levels are alike, and pay 8 bits.";
+  if (f.empty) return "There is nothing here. All distributions say that all bins are alike, and pay 8 bits.";
   const more = Math.max(0, f.bits.gaussian - f.bits.entropy), none = f.h[Math.min(LEVELS - 1, Math.floor(mean))] === 0;
   const where = `The mean is ${mean.toFixed(0)}${none ? ", where nothing lies" : ""}.`;
   return `No distribution can pay less than ${f.bits.entropy.toFixed(2)} bits. The Gaussian pays ${more.toFixed(2)} more. ${where}`;

@@ -24,10 +24,10 @@ HAND = ["shape", "components", "bits"]
 
 
 class DistributionExplorer(Explorer):
-    """A distribution over 256 levels, and what three others make of it: one Gaussian, a mixture, a categorical one.
+    """A distribution over 256 bins, and what three others make of it: one Gaussian, a mixture, a categorical one.
 
     The Gaussian and the categorical one are those of most likelihood; the mixture comes from 80 rounds of EM. Each
-    is put on the grid of levels, and the price is what it pays for a value, in bits.
+    is put on the grid of bins, and the price is what it pays for a value, in bits.
 
     Args:
         shape: what is drawn at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
@@ -35,7 +35,7 @@ class DistributionExplorer(Explorer):
         components: of the mixture, 1 … 6.
         bits: of the categorical distribution, 1 … 8.
         chosen: the bar that the keys move, 0 … 31.
-        contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the levels in which the
+        contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the bins in which the
             value before lies, and for each of these every eighth in which the value below lies.
         before: the eighth of the value before, 1 … 8.
         below: the eighth of the value below, 1 … 8.
@@ -69,7 +69,7 @@ class DistributionExplorer(Explorer):
         traitlets.Unicode(), ["shape", "bars", "components", "bits", "chosen", "before", "below"]
     ).tag(sync=True)
     alt = traitlets.Unicode(
-        "A histogram over the levels, and three curves over it: one Gaussian, whose mean is marked, a mixture of "
+        "A histogram over the bins, and three curves over it: one Gaussian, whose mean is marked, a mixture of "
         "GaussianMixture, and the steps of a categorical distribution, each with its price in bits."
     ).tag(sync=True)
 
@@ -89,7 +89,7 @@ class DistributionExplorer(Explorer):
         return [int(letter, 36) for letter in text]
 
     def histogram(self) -> list[float]:
-        """The probability of every level: a bar spreads evenly; where there is nothing at all, all are alike."""
+        """The probability of every bin: a bar spreads evenly; where there is nothing at all, all are alike."""
         heights = self.heights()
         each, total = LEVELS // len(heights), sum(heights)
         return [heights[k // each] / total / each if total else 1 / LEVELS for k in range(LEVELS)]
@@ -164,7 +164,7 @@ class DistributionExplorer(Explorer):
                 f'<text class="cc-digits cc-quiet" x="{x(level)}" y="{bottom + 20}" text-anchor="{anchor}">'
                 f"{min(level, 255)}</text>"
             )
-        out += f'<text class="cc-quiet" x="{tidy(width / 2)}" y="{bottom + 36}" text-anchor="middle">level</text>'
+        out += f'<text class="cc-quiet" x="{tidy(width / 2)}" y="{bottom + 36}" text-anchor="middle">bin</text>'
         for i, (name, label) in enumerate(self._names().items()):
             left, up = (EDGE + i * (width - 2 * EDGE) / 3, 14) if beside else (EDGE, 14 + 20 * i)
             stroke = f"fill:none;stroke:var(--cc-{COLOURS[name]});stroke-width:3"
@@ -178,7 +178,7 @@ class DistributionExplorer(Explorer):
         """See :meth:`Explorer.sentence`."""
         f = self.read()
         if f["empty"]:
-            return "There is nothing here. All distributions say that all levels are alike, and pay 8 bits."
+            return "There is nothing here. All distributions say that all bins are alike, and pay 8 bits."
         mean, bits = f["gaussian"][0][1], f["bits"]
         none = ", where nothing lies" if f["h"][min(LEVELS - 1, math.floor(mean))] == 0 else ""
         return (

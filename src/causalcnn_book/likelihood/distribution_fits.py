@@ -1,4 +1,4 @@
-"""Distributions fitted to a histogram over 256 levels, as ``distribution_explorer.js`` fits them: all in levels."""
+"""Distributions fitted to a histogram over 256 bins, as ``distribution_explorer.js`` fits them: all in bins."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["categorical_log", "gaussian_fit", "mixture_fit", "mixture_log", "pri
 
 LEVELS, STEPS = 256, 80
 LEAST = 0.25
-"""The least variance of a component, in squared levels."""
+"""The least variance of a component, in squared bins."""
 
 Floats = NDArray[np.float64]
 Fit = list[tuple[float, float, float]]
-"""Weight, mean and deviation of every component; level ``k`` reaches from ``k`` to ``k + 1``."""
+"""Weight, mean and deviation of every component; bin ``k`` reaches from ``k`` to ``k + 1``."""
 
 CENTRES = np.arange(LEVELS) + 0.5
 SERIES = (0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368)
@@ -38,7 +38,7 @@ def log_phi(x: ArrayLike) -> Floats:
 
 
 def _log_mass(mean: float, deviation: float) -> Floats:
-    """The logarithm of what a normal distribution puts on every level; the first and the last reach to infinity."""
+    """The logarithm of what a normal distribution puts on every bin; the first and the last reach to infinity."""
     edges = np.concatenate([[-np.inf], np.arange(1, LEVELS), [np.inf]])
     low, high = (edges[:-1] - mean) / deviation, (edges[1:] - mean) / deviation
     mirrored = low + high > 0
@@ -64,7 +64,7 @@ def mixture_fit(histogram: ArrayLike, components: int, each: int = 1) -> Fit:
     Args:
         histogram: 256 probabilities.
         components: at least 1.
-        each: levels of a bar; it counts as a point at its centre, with its own width added to the variance.
+        each: bins of a bar; it counts as a point at its centre, with its own width added to the variance.
 
     Source: Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977.
     """
@@ -91,14 +91,14 @@ def mixture_fit(histogram: ArrayLike, components: int, each: int = 1) -> Fit:
 
 
 def mixture_log(fit: Fit) -> Floats:
-    """The log-probability of every level under a mixture of Gaussians."""
+    """The log-probability of every bin under a mixture of Gaussians."""
     logs = np.stack([math.log(weight) + _log_mass(mean, deviation) for weight, mean, deviation in fit])
     most = logs.max(0)
     return most + np.log(np.exp(logs - most).sum(0))
 
 
 def categorical_log(histogram: ArrayLike, bits: int) -> Floats:
-    """The log-probability of every level where each of ``2**bits`` bins spreads its share evenly; −∞ where none is."""
+    """The log-probability of every bin where each of ``2**bits`` coarse bins spreads its share; −∞ where none is."""
     each = 2 ** (8 - bits)
     shares = np.asarray(histogram, dtype=np.float64).reshape(-1, each).sum(1) / each
     with np.errstate(divide="ignore"):

@@ -174,7 +174,7 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
     """
     total, spoken, frames, spoken_frames = 0.0, 0.0, 0, 0
     for batch in corpus.in_batches(4):
-        bits = -model.log_prob(model.levels(batch.features))[:, :, :bands].double().mean(2) / math.log(2)
+        bits = -model.log_prob(model.to_bins(batch.features))[:, :, :bands].double().mean(2) / math.log(2)
         speaks = speech_mask(batch.features, batch.mask)
         total += float(bits[batch.mask].sum())
         spoken += float(bits[speaks].sum())

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.models import OutputDistribution, get_distribution
-from causalcnn.models.distributions import LEVELS
+from causalcnn.models.distributions import NUM_BINS
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, UniformBins
 from causalcnn.training import minimize
 from causalcnn_book.experiment import Experiment, Results, option, refuse_shared, summary
@@ -34,38 +34,38 @@ FITTED = ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4", "logistic-mixt
 """What is fitted to the contexts; the first has one spread for all of them."""
 
 
-def neighbor_values(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def neighbor_values(bins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every value that has both neighbours, the value of the frame before it, and that of the band below it.
 
     Shape: ``(mels, time)`` → three times ``(mels − 1)·(time − 1)``
     """
-    return levels[1:, 1:].flatten(), levels[1:, :-1].flatten(), levels[:-1, 1:].flatten()
+    return bins[1:, 1:].flatten(), bins[1:, :-1].flatten(), bins[:-1, 1:].flatten()
 
 
-def contexts(levels: Tensor, parts: int = COARSE) -> Tensor:
-    """Histograms of levels, one for every part of the range before and, within it, below: ``(parts², 256)`` int64.
+def contexts(bins: Tensor, parts: int = COARSE) -> Tensor:
+    """Histograms of bins, one for every part of the range before and, within it, below: ``(parts², 256)`` int64.
 
     Args:
-        levels: 8-bit levels, ``(mels, time)``.
+        bins: 8-bit bins, ``(mels, time)``.
         parts: a power of two.
     """
-    here, before, below = neighbor_values(levels)
+    here, before, below = neighbor_values(bins)
     wide = 256 // parts
     context = (before // wide) * parts + below // wide
-    return torch.bincount(context * LEVELS + here, minlength=parts**2 * LEVELS).view(-1, LEVELS)
+    return torch.bincount(context * NUM_BINS + here, minlength=parts**2 * NUM_BINS).view(-1, NUM_BINS)
 
 
 def _smooth(counts: Tensor, prior: Tensor) -> Tensor:
     return (counts + PRIOR_COUNTS * prior) / (counts.sum(1, keepdim=True) + PRIOR_COUNTS)
 
 
-def _named_contexts(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
+def _named_contexts(bins: Tensor) -> dict[str, tuple[Tensor, int]]:
     """The context of every value and the number of contexts, by the name of what is known."""
-    here, before, below = neighbor_values(levels)
+    here, before, below = neighbor_values(bins)
     wide, eighth = 256 // FINE, 256 // COARSE
     return {
         "nothing": (torch.zeros_like(here), 1),
-        "band": (torch.arange(levels.shape[0] - 1).repeat_interleave(levels.shape[1] - 1), levels.shape[0] - 1),
+        "band": (torch.arange(bins.shape[0] - 1).repeat_interleave(bins.shape[1] - 1), bins.shape[0] - 1),
         "below": (below // wide, FINE),
         "before": (before // wide, FINE),
         "both": ((before // wide) * FINE + below // wide, FINE**2),
@@ -73,11 +73,11 @@ def _named_contexts(levels: Tensor) -> dict[str, tuple[Tensor, int]]:
     }
 
 
-def _tables(levels: Tensor) -> dict[str, Tensor]:
-    here = neighbor_values(levels)[0]
+def _tables(bins: Tensor) -> dict[str, Tensor]:
+    here = neighbor_values(bins)[0]
     return {
-        name: torch.bincount(context * LEVELS + here, minlength=size * LEVELS).view(-1, LEVELS).double()
-        for name, (context, size) in _named_contexts(levels).items()
+        name: torch.bincount(context * NUM_BINS + here, minlength=size * NUM_BINS).view(-1, NUM_BINS).double()
+        for name, (context, size) in _named_contexts(bins).items()
     }
 
 
@@ -86,23 +86,23 @@ def fit_log_probs(distribution: OutputDistribution, histograms: Tensor, shares: 
 
     Args:
         distribution: its own parameters, if it has any, are learned too and shared by all histograms.
-        histograms: of the 256 levels, ``(contexts, 256)``, each summing to one.
+        histograms: of the 256 bins, ``(contexts, 256)``, each summing to one.
         shares: of the contexts.
 
     Shape: → ``(contexts, 256)``, in nats
     """
     each = distribution.initial_bias().repeat(len(histograms), 1).requires_grad_()
-    every = torch.arange(LEVELS).expand(len(histograms), -1)
+    every = torch.arange(NUM_BINS).expand(len(histograms), -1)
     optimizer = torch.optim.Adam([each, *distribution.parameters()], lr=0.05)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     weights = (histograms * (shares[:, None] + 1e-4)).float()
 
     def price(step: int) -> Tensor:
-        return -(weights * distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every)).sum()
+        return -(weights * distribution.log_prob(each[:, None].expand(-1, NUM_BINS, -1), every)).sum()
 
     minimize(price, optimizer, steps, scheduler=scheduler)
     with torch.no_grad():
-        return distribution.log_prob(each[:, None].expand(-1, LEVELS, -1), every).double()
+        return distribution.log_prob(each[:, None].expand(-1, NUM_BINS, -1), every).double()
 
 
 @dataclass
@@ -148,9 +148,9 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
         ValueError: a speaker is in both corpora.
     """
     refuse_shared(train, test)
-    bins = UniformBins.fitted(train)
-    tables = _tables(bins.encode(torch.cat(list(train), 1)))
-    prior = (tables["nothing"][0] + 1) / (tables["nothing"].sum() + LEVELS)
+    uniform_bins = UniformBins.fitted(train)
+    tables = _tables(uniform_bins.encode(torch.cat(list(train), 1)))
+    prior = (tables["nothing"][0] + 1) / (tables["nothing"].sum() + NUM_BINS)
     smooth = {name: _smooth(counts, prior) for name, counts in tables.items()}
     shares = tables["eighths"].sum(1) / tables["eighths"].sum()
     with torch.random.fork_rng(devices=[]):
@@ -161,14 +161,14 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
     given: dict[str, list[float]] = {name: [] for name in tables}
     priced: dict[str, list[float]] = {name: [] for name in distributions}
     for speaker in test.speaker_names:
-        levels = bins.encode(torch.cat(list(test.only(speaker)), 1))
-        here, known = neighbor_values(levels)[0], _named_contexts(levels)
+        bins = uniform_bins.encode(torch.cat(list(test.only(speaker)), 1))
+        here, known = neighbor_values(bins)[0], _named_contexts(bins)
         for name, table in smooth.items():
             given[name].append(float(-table[known[name][0], here].log2().mean()))
         for name, logs in distributions.items():
             priced[name].append(float(-logs[known["eighths"][0], here].mean() / math.log(2)))
     return {
-        "bins": {"low_db": bins.low_db, "high_db": bins.high_db, "step_db": bins.step_db},
+        "bins": {"low_db": uniform_bins.low_db, "high_db": uniform_bins.high_db, "step_db": uniform_bins.step_db},
         "given": {name: summary(bits, by="speaker") for name, bits in given.items()},
         "distributions": {name: summary(bits, by="speaker") for name, bits in priced.items()},
     }

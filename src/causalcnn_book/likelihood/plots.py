@@ -21,7 +21,7 @@ CALLED = {
     "no glimpse": "last frame out of sight",
     "categorical-4": "softmax, 16 bins",
     "categorical-6": "softmax, 64 bins",
-    "categorical-8": "softmax, 256 levels",
+    "categorical-8": "softmax, 256 bins",
     "gaussian": "one Gaussian",
     "gaussians": "4 Gaussians",
     "logistics": "4 logistics",

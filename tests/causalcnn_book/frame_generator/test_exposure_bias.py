@@ -65,17 +65,17 @@ def test_frames_are_described_in_decibels() -> None:
 def test_one_frame_ahead_reads_the_true_past_and_nothing_else() -> None:
     torch.manual_seed(0)
     model = FrameGenerator(FrameGeneratorConfig(channels=8, hidden=8)).eval()
-    levels = torch.randint(0, 256, (24, 80), generator=torch.Generator().manual_seed(1))
-    ahead = one_frame_ahead(model, levels, 20, seed=3)
+    bins = torch.randint(0, 256, (24, 80), generator=torch.Generator().manual_seed(1))
+    ahead = one_frame_ahead(model, bins, 20, seed=3)
     assert ahead.shape == (4, 80)
-    other = levels.clone()
+    other = bins.clone()
     other[22] = 255 - other[22]
     changed = one_frame_ahead(model, other, 20, seed=3)
     assert torch.equal(changed[:3], ahead[:3])
     assert not torch.equal(changed[3], ahead[3])
     # A longer past changes nothing: a row has read all that the model reads.
     sampler = model.sampler(1)
-    sampler.read(levels[None, :20])
+    sampler.read(bins[None, :20])
     uniform = model.sampler(4).uniform(torch.Generator().manual_seed(3))[:1]
     assert torch.equal(sampler.draw(uniform)[0], ahead[0])
 
@@ -89,10 +89,10 @@ def test_too_short_a_past_is_refused() -> None:
 def test_prompts_end_within_speech() -> None:
     corpus = FeatureCorpus.of(EmbeddedSpeech("test", speakers=2, seconds=20), cache=False)
     model = FrameGenerator(FrameGeneratorConfig(channels=8, hidden=8))
-    levels, speakers = continuations(corpus, model, per_speaker=2, prompt=20, frames=30)
-    assert levels.shape == (4, 50, 80)
+    bins, speakers = continuations(corpus, model, per_speaker=2, prompt=20, frames=30)
+    assert bins.shape == (4, 50, 80)
     assert speakers == [name for name in corpus.speaker_names for _ in range(2)]
-    assert model.decibels(levels)[:, :, 20].amax(1).min() > corpus.level_db - 20
+    assert model.to_decibels(bins)[:, :, 20].amax(1).min() > corpus.level_db - 20
     with pytest.raises(ValueError, match="of 5020 frames; 1 are asked for"):
         continuations(corpus, model, per_speaker=1, prompt=20, frames=5000)
 

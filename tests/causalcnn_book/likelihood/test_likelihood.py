@@ -58,10 +58,10 @@ def test_no_row_reads_what_it_predicts(name):
 
 
 def test_a_histogram_learns_the_frequencies_of_levels(task):
-    """Its best bits are the entropy of the levels, so a score below that of what it was fitted to is a wrong score."""
+    """Its best bits are the entropy of the bins, so a score below that of what it was fitted to is a wrong score."""
     model = discrete.Histogram(AutoregressiveConfig(low_db=task.bins.low_db, high_db=task.bins.high_db)).eval()
-    levels = torch.cat([model.levels(task.sets["embedded"][i][None])[0] for i in range(len(task.sets["embedded"]))])
-    counts = torch.nn.functional.one_hot(levels, 256).sum(0).double()
+    bins = torch.cat([model.to_bins(task.sets["embedded"][i][None])[0] for i in range(len(task.sets["embedded"]))])
+    counts = torch.nn.functional.one_hot(bins, 256).sum(0).double()
     shares = counts / counts.sum(1, keepdim=True)
     entropy = float(-(shares * shares.clamp(min=1e-300).log2()).sum(1).mean())
     with torch.no_grad():
@@ -73,9 +73,9 @@ def test_a_histogram_learns_the_frequencies_of_levels(task):
 
 def test_a_copy_is_centred_on_the_last_frame():
     model = discrete.Copy(AutoregressiveConfig()).eval()
-    levels = torch.randint(110, 146, (1, 3, 80), generator=torch.Generator().manual_seed(0))
-    mean = model.distribution.mean(model(model.to_input(levels)).movedim(1, -1))
-    torch.testing.assert_close(mean[:, 1:], levels[:, :-1].float(), atol=2.0, rtol=0)
+    bins = torch.randint(110, 146, (1, 3, 80), generator=torch.Generator().manual_seed(0))
+    mean = model.distribution.mean(model(model.to_input(bins)).movedim(1, -1))
+    torch.testing.assert_close(mean[:, 1:], bins[:, :-1].float(), atol=2.0, rtol=0)
 
 
 def test_bands_that_hold_nothing_do_not_count(task):
@@ -84,7 +84,7 @@ def test_bands_that_hold_nothing_do_not_count(task):
     whole, part = discrete.score(model, corpus), discrete.score(model, corpus, bands=30)
     total, count = 0.0, 0
     for clip in range(len(corpus)):
-        nats = model.log_prob(model.levels(corpus[clip][None]))[0, :, :30].detach()
+        nats = model.log_prob(model.to_bins(corpus[clip][None]))[0, :, :30].detach()
         total, count = total - float(nats.double().sum()) / math.log(2), count + nats.numel()
     assert part["bits"] == pytest.approx(total / count, rel=1e-6)
     assert part["bits"] != whole["bits"]

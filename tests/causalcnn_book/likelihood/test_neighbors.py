@@ -11,30 +11,30 @@ from causalcnn_book.likelihood.neighbors import contexts, fit_log_probs, neighbo
 
 
 def test_neighbours_are_one_frame_before_and_one_band_below() -> None:
-    levels = torch.arange(12).view(3, 4)  # (mels, time)
-    here, before, below = neighbor_values(levels)
+    bins = torch.arange(12).view(3, 4)  # (mels, time)
+    here, before, below = neighbor_values(bins)
     assert here.tolist() == [5, 6, 7, 9, 10, 11]
     assert (here - before).unique().tolist() == [1]
     assert (here - below).unique().tolist() == [4]
 
 
 def test_contexts_count_every_value_once_where_it_belongs() -> None:
-    levels = torch.randint(0, 256, (5, 40), generator=torch.Generator().manual_seed(0))
-    table = contexts(levels)
+    bins = torch.randint(0, 256, (5, 40), generator=torch.Generator().manual_seed(0))
+    table = contexts(bins)
     assert table.shape == (64, 256)
     assert int(table.sum()) == 4 * 39
     obvious = torch.zeros(64, 256, dtype=torch.int64)
     for f in range(1, 5):
         for t in range(1, 40):
-            obvious[levels[f, t - 1] // 32 * 8 + levels[f - 1, t] // 32, levels[f, t]] += 1
+            obvious[bins[f, t - 1] // 32 * 8 + bins[f - 1, t] // 32, bins[f, t]] += 1
     assert torch.equal(table, obvious)
 
 
 def test_a_distribution_is_fitted_by_its_price() -> None:
-    levels = torch.arange(256.0)
+    bins = torch.arange(256.0)
     lumps = torch.stack(
         [
-            (-(((levels - m) / 9) ** 2) / 2).exp() + a * (-(((levels - 200) / 5) ** 2) / 2).exp()
+            (-(((bins - m) / 9) ** 2) / 2).exp() + a * (-(((bins - 200) / 5) ** 2) / 2).exp()
             for m, a in ((60, 0), (90, 1))
         ]
     )

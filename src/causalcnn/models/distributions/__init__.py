@@ -1,4 +1,4 @@
-"""Output distributions: of one value's level, all on the same grid of 256 levels, so that their bits compare.
+"""Output distributions: of one value's bin, all on the same grid of 256 bins, so that their bits compare.
 
 ``get_distribution("logistic-mixture-4")`` finds one by the name that stands in a config and in a checkpoint's card.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 
-from causalcnn.models.distributions.base import LEVELS, OutputDistribution, bits_per_dimension
+from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, bits_per_dimension
 from causalcnn.models.distributions.categorical import Categorical
 from causalcnn.models.distributions.mixtures import Gaussian, GaussianMixture, LogisticMixture
 
 __all__ = [
-    "LEVELS",
+    "NUM_BINS",
     "Categorical",
     "Gaussian",
     "GaussianMixture",

@@ -1,4 +1,4 @@
-"""What every output distribution does, on a grid of 256 levels that all of them share."""
+"""What every output distribution does, on a grid of 256 bins that all of them share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LEVELS", "OutputDistribution", "bits_per_dimension"]
+__all__ = ["NUM_BINS", "OutputDistribution", "bits_per_dimension"]
 
-LEVELS = 256
-"""The levels of the grid on which all distributions are compared: 8 bits."""
+NUM_BINS = 256
+"""The bins of the grid on which all distributions are compared: 8 bits."""
 
 
 class OutputDistribution(nn.Module):
-    """A distribution over the level of one value, 0 … 255, given by ``size`` parameters that a network puts out.
+    """A distribution over the bin of one value, 0 … 255, given by ``size`` parameters that a network puts out.
 
     However it is built, its 256 probabilities sum to one, so the bits of any two distributions can be compared.
     Parameters are read in float32, whatever their dtype.
 
-    Means and scales are in the unit in which a network reads levels (:meth:`to_input`): the grid reaches from −1 to 1
-    and a level is 1/128 wide.
+    Means and scales are in the unit in which a network reads bins (:meth:`to_input`): the grid reaches from −1 to 1
+    and a bin is 1/128 wide.
 
     Attributes:
         size: number of parameters of one value.
@@ -30,23 +30,23 @@ class OutputDistribution(nn.Module):
     size: int
     num_uniforms: int
 
-    def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
-        """The log-probability of levels, in nats.
+    def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
+        """The log-probability of bins, in nats.
 
         Args:
             parameters: ``(…, size)``.
-            levels: ``(…)`` int64, 0 to 255.
+            bins: ``(…)`` int64, 0 to 255.
 
         Returns:
             ``(…)`` float32.
 
         Raises:
-            ValueError: a shape, a dtype or a level that cannot be.
+            ValueError: a shape, a dtype or a bin that cannot be.
         """
         raise NotImplementedError
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of each of the 256 levels: slow and obvious, the reference of the other methods.
+        """The probability of each of the 256 bins: slow and obvious, the reference of the other methods.
 
         Args:
             parameters: ``(…, size)``.
@@ -58,12 +58,12 @@ class OutputDistribution(nn.Module):
         raise NotImplementedError
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """Levels drawn with given uniform numbers: the same numbers, the same levels.
+        """Bins drawn with given uniform numbers: the same numbers, the same bins.
 
         Args:
             parameters: ``(…, size)``.
             uniform: ``(…, num_uniforms)``, in (0, 1).
-            temperature: above 0; 1: as learned, below 1 likelier levels are preferred.
+            temperature: above 0; 1: as learned, below 1 likelier bins are preferred.
 
         Returns:
             ``(…)`` int64.
@@ -71,38 +71,38 @@ class OutputDistribution(nn.Module):
         raise NotImplementedError
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected level: a number between levels.
+        """The expected bin: a number between two bins.
 
         Shape: ``(…, size)`` → ``(…)`` float32
         """
         raise NotImplementedError
 
-    def to_input(self, levels: Tensor) -> Tensor:
-        """What a network reads of levels: the centre of the bin, between −1 and 1.
+    def to_input(self, bins: Tensor) -> Tensor:
+        """What a network reads of bins: the centre of the bin, between −1 and 1.
 
         Shape: ``(…)`` int64 → ``(…)`` float32
         """
-        return (levels.to(torch.float32) + 0.5) * (2 / LEVELS) - 1
+        return (bins.to(torch.float32) + 0.5) * (2 / NUM_BINS) - 1
 
     def initial_bias(self) -> Tensor:
         """The bias of a network's last layer with which training begins: broad and symmetric, ``(size,)``."""
         raise NotImplementedError
 
-    def _check(self, parameters: Tensor, levels: Tensor | None = None) -> None:
+    def _check(self, parameters: Tensor, bins: Tensor | None = None) -> None:
         if parameters.shape[-1:] != (self.size,) or not parameters.is_floating_point():
             raise ValueError(
                 f"the parameters are {parameters.dtype} of shape {tuple(parameters.shape)}; "
                 f"{type(self).__name__} takes {self.size} floating-point numbers for each value, in the last axis"
             )
-        if levels is None:
+        if bins is None:
             return
-        if levels.dtype != torch.int64:
-            raise ValueError(f"the levels are {levels.dtype}; they must be int64, 0 to {LEVELS - 1}")
+        if bins.dtype != torch.int64:
+            raise ValueError(f"the bins are {bins.dtype}; they must be int64, 0 to {NUM_BINS - 1}")
         # A look at the values would make an accelerator wait, and cannot be compiled.
-        if levels.device.type == "cpu" and not torch.compiler.is_compiling() and levels.numel():
-            low, high = (int(value) for value in torch.aminmax(levels))
-            if low < 0 or high >= LEVELS:
-                raise ValueError(f"the levels reach from {low} to {high}; they must lie within 0 to {LEVELS - 1}")
+        if bins.device.type == "cpu" and not torch.compiler.is_compiling() and bins.numel():
+            low, high = (int(value) for value in torch.aminmax(bins))
+            if low < 0 or high >= NUM_BINS:
+                raise ValueError(f"the bins reach from {low} to {high}; they must lie within 0 to {NUM_BINS - 1}")
 
     @staticmethod
     def _check_temperature(temperature: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from causalcnn.models.distributions.base import LEVELS, OutputDistribution, inverse_cdf_index
+from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
 
 __all__ = ["Categorical"]
 
@@ -16,7 +16,7 @@ __all__ = ["Categorical"]
 class Categorical(OutputDistribution):
     """One logit for each of ``2**bits`` bins: any shape of distribution is possible, and none is preferred.
 
-    With fewer than 8 bits a bin covers several levels of the grid and spreads its probability evenly over them:
+    With fewer than 8 bits a coarse bin covers several bins of the grid and spreads its probability evenly over them:
     what was rounded away costs bits. The network reads the same coarse bins that it predicts.
 
     Temperature T divides the logits: every probability is raised to 1/T. As T goes to 0 the likeliest bin takes all.
@@ -42,26 +42,26 @@ class Categorical(OutputDistribution):
         """How many bins."""
         return f"{self.size} bins"
 
-    def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
-        """The log-probability of levels, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
-        self._check(parameters, levels)
-        logits, bins = parameters.float(), levels >> self.shift
+    def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
+        """The log-probability of bins, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
+        self._check(parameters, bins)
+        logits, coarse = parameters.float(), bins >> self.shift
         if logits.dim() == 1 or logits.stride(-1) == 1:  # side by side: softmax is three times as fast
-            nats = functional.cross_entropy(logits.reshape(-1, self.size), bins.reshape(-1), reduction="none")
-            nats = nats.view(levels.shape)
+            nats = functional.cross_entropy(logits.reshape(-1, self.size), coarse.reshape(-1), reduction="none")
+            nats = nats.view(bins.shape)
         else:  # as (N, bins, …), the axes in which a network's channels lie, so that nothing is copied
-            nats = functional.cross_entropy(logits.movedim(-1, 1), bins, reduction="none")
+            nats = functional.cross_entropy(logits.movedim(-1, 1), coarse, reduction="none")
         return -nats - self.shift * math.log(2)
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of every level: ``(…, size)`` → ``(…, 256)``."""
+        """The probability of every bin: ``(…, size)`` → ``(…, 256)``."""
         self._check(parameters)
         self._check_temperature(temperature)
         coarse = torch.softmax(parameters.float() / temperature, dim=-1)
         return coarse.repeat_interleave(2**self.shift, dim=-1) / 2**self.shift
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The bin by the first number; within a coarse bin, the level by the second."""
+        """The bin by the first number; within a coarse bin, the bin of the grid by the second."""
         self._check(parameters)
         self._check_uniform(uniform)
         self._check_temperature(temperature)
@@ -72,19 +72,19 @@ class Categorical(OutputDistribution):
         return (coarse << self.shift) + within
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected level: ``(…, size)`` → ``(…)``."""
+        """The expected bin: ``(…, size)`` → ``(…)``."""
         self._check(parameters)
         width = 2**self.shift
         centers = torch.arange(self.size, device=parameters.device) * width + (width - 1) / 2
         return torch.softmax(parameters.float(), dim=-1) @ centers
 
-    def to_input(self, levels: Tensor) -> Tensor:
+    def to_input(self, bins: Tensor) -> Tensor:
         """The centre of the bin, coarse where the bins are: nothing is read that cannot be predicted."""
-        return ((levels >> self.shift).to(torch.float32) + 0.5) * (2 / self.size) - 1
+        return ((bins >> self.shift).to(torch.float32) + 0.5) * (2 / self.size) - 1
 
     def initial_bias(self) -> Tensor:
         """All bins alike: 8 bits per value."""
         return torch.zeros(self.size)
 
 
-assert LEVELS == 2**8
+assert NUM_BINS == 2**8

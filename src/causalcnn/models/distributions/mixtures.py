@@ -1,4 +1,4 @@
-"""Continuous distributions on the grid of levels: a bin's probability is the difference of the CDF at its two edges."""
+"""Continuous distributions on the grid of bins: a bin's probability is the difference of the CDF at its two edges."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from causalcnn.models.distributions.base import LEVELS, OutputDistribution, inverse_cdf_index
+from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
 from causalcnn.models.distributions.normal import log_normal_mass
 
 __all__ = ["Gaussian", "GaussianMixture", "LogisticMixture"]
 
-LEVEL_WIDTH = 2 / LEVELS
-"""The width of a level in the unit of means and scales, in which the grid reaches from −1 to 1."""
+BIN_WIDTH = 2 / NUM_BINS
+"""The width of a bin in the unit of means and scales, in which the grid reaches from −1 to 1."""
 
-MIN_SCALE = 0.05 * LEVEL_WIDTH
-"""No scale is smaller: a twentieth of a level already puts everything into one bin."""
+MIN_SCALE = 0.05 * BIN_WIDTH
+"""No scale is smaller: a twentieth of a bin already puts everything into one."""
 
 
 class _Mixture(OutputDistribution):
     """K components, each put on the grid by its CDF; the first and the last bin reach to infinity.
 
     The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a
-    floor of a twentieth of a level, is the scale: exponential where it is small, linear where it is large.
+    floor of a twentieth of a bin, is the scale: exponential where it is small, linear where it is large.
     """
 
     num_uniforms = 2
@@ -63,7 +63,7 @@ class _Mixture(OutputDistribution):
         """Log-weights, means and scales, each ``(…, num_components)``.
 
         All that a sampler needs: ``sample`` picks a component by its first uniform number and the weights, and
-        takes the level that holds ``mean + scale · icdf(second)``.
+        takes the bin that holds ``mean + scale · icdf(second)``.
         """
         self._check(parameters)
         self._check_temperature(temperature)
@@ -71,37 +71,37 @@ class _Mixture(OutputDistribution):
         scale = functional.softplus(raw) + MIN_SCALE
         return torch.log_softmax(logits / temperature, dim=-1), mean, self._tempered(scale, temperature)
 
-    def log_prob(self, parameters: Tensor, levels: Tensor) -> Tensor:
-        """The log-probability of levels, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
-        self._check(parameters, levels)
-        return self._log_prob(self.components(parameters), levels)
+    def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
+        """The log-probability of bins, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
+        self._check(parameters, bins)
+        return self._log_prob(self.components(parameters), bins)
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of every level: ``(…, size)`` → ``(…, 256)``."""
+        """The probability of every bin: ``(…, size)`` → ``(…, 256)``."""
         log_weight, mean, scale = (part[..., None, :] for part in self.components(parameters, temperature))
-        every = torch.arange(LEVELS, device=parameters.device)
+        every = torch.arange(NUM_BINS, device=parameters.device)
         return self._log_prob((log_weight, mean, scale), every).exp()
 
-    def _log_prob(self, components: tuple[Tensor, Tensor, Tensor], levels: Tensor) -> Tensor:
+    def _log_prob(self, components: tuple[Tensor, Tensor, Tensor], bins: Tensor) -> Tensor:
         log_weight, mean, scale = components
-        middle = (OutputDistribution.to_input(self, levels)[..., None] - mean) / scale
-        lowest, highest = (levels == 0)[..., None], (levels == LEVELS - 1)[..., None]
-        return torch.logsumexp(log_weight + self._log_mass(middle, LEVEL_WIDTH / scale, lowest, highest), dim=-1)
+        middle = (OutputDistribution.to_input(self, bins)[..., None] - mean) / scale
+        lowest, highest = (bins == 0)[..., None], (bins == NUM_BINS - 1)[..., None]
+        return torch.logsumexp(log_weight + self._log_mass(middle, BIN_WIDTH / scale, lowest, highest), dim=-1)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The component by the first number, a value of it by the second, and the level that holds it."""
+        """The component by the first number, a value of it by the second, and the bin that holds it."""
         self._check_uniform(uniform)
         log_weight, mean, scale = self.components(parameters, temperature)
         which = inverse_cdf_index(log_weight.exp(), uniform[..., 0])[..., None]
         value = (mean.gather(-1, which) + scale.gather(-1, which) * self.icdf(uniform[..., 1:]))[..., 0]
-        return _level(value)
+        return _bin(value)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected level: the sum, over the 255 edges, of the probability to lie above. ``(…, size)`` → ``(…)``."""
+        """The expected bin: the sum, over the 255 edges, of the probability to lie above. ``(…, size)`` → ``(…)``."""
         log_weight, mean, scale = self.components(parameters)
         above = torch.zeros_like(mean)
-        for edge in range(1, LEVELS):
-            above += self._cdf((mean - (edge * LEVEL_WIDTH - 1)) / scale)
+        for edge in range(1, NUM_BINS):
+            above += self._cdf((mean - (edge * BIN_WIDTH - 1)) / scale)
         return (log_weight.exp() * above).sum(-1)
 
     def initial_bias(self) -> Tensor:
@@ -150,8 +150,8 @@ class LogisticMixture(_Mixture):
 class GaussianMixture(_Mixture):
     """A mixture of Gaussians, put on the grid; a scale is a standard deviation.
 
-    Temperature T divides the logits of the weights and multiplies the scales by √T: each component becomes p^(1/T). As T
-    goes to 0 what is left is the mean of the heaviest component.
+    Temperature T divides the logits of the weights and multiplies the scales by √T: each component becomes p^(1/T).
+    As T goes to 0 what is left is the mean of the heaviest component.
 
     Args:
         num_components: K, at least 1.
@@ -204,10 +204,10 @@ class Gaussian(GaussianMixture):
         return torch.zeros_like(mean), mean, self._tempered(scale, temperature).expand_as(mean)
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A value of the Gaussian, and the level that holds it."""
+        """A value of the Gaussian, and the bin that holds it."""
         self._check_uniform(uniform)
         _, mean, scale = self.components(parameters, temperature)
-        return _level((mean + scale * self.icdf(uniform))[..., 0])
+        return _bin((mean + scale * self.icdf(uniform))[..., 0])
 
     def initial_bias(self) -> Tensor:
         """The middle of the grid."""
@@ -222,6 +222,6 @@ def _raw(scale: float) -> float:
     return math.log(math.expm1(scale - MIN_SCALE))
 
 
-def _level(value: Tensor) -> Tensor:
-    """The level that holds a value, −1 … 1; what lies outside goes to the end bins, as their mass does."""
-    return ((value + 1) / LEVEL_WIDTH).floor().clamp(0, LEVELS - 1).long()
+def _bin(value: Tensor) -> Tensor:
+    """The bin that holds a value, −1 … 1; what lies outside goes to the end bins, as their mass does."""
+    return ((value + 1) / BIN_WIDTH).floor().clamp(0, NUM_BINS - 1).long()

@@ -108,7 +108,7 @@ def test_wavenet(blocks, depth, size):
 def test_known_numbers():
     assert Field.conv(3, dilation=2).size == 5
     two = Field.conv(3, dilation=3).then(Field.conv(3, dilation=3))
-    assert (two.size, two.taps, two.holes, two.past, two.lookahead) == (13, 5, 8, 12, 0)
+    assert (two.size, two.num_inputs, two.holes, two.past, two.lookahead) == (13, 5, 8, 12, 0)
     block = Field.conv(4, stride=4, padding=0).then(Field.transposed(4, stride=4))
     assert [max(block.inputs_of(t)) - t for t in range(4)] == [3, 2, 1, 0]
     assert block.lookahead == 3
@@ -121,7 +121,7 @@ def test_transposed_phases_and_empty_phases():
     assert field.stride == Fraction(1, 3)
     assert field.lookahead == 0
     nothing = Field.window([])
-    assert (nothing.size, nothing.taps, nothing.past, nothing.lookahead) == (0, 0, 0, 0)
+    assert (nothing.size, nothing.num_inputs, nothing.past, nothing.lookahead) == (0, 0, 0, 0)
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2))
@@ -145,12 +145,12 @@ def test_a_branching_joint_field_is_no_product():
     wide = Field.product(Field.identity(), Field.conv(3, padding=1, axis="frequency"))
     cross = tall | wide
     assert cross.inputs_of((0, 0)) == {(-2, 0), (-1, 0), (0, 0), (0, -1), (0, 1)}
-    assert (cross.taps, cross.holes) == (5, 4)
+    assert (cross.num_inputs, cross.holes) == (5, 4)
     assert cross.axis("time") == Field.conv(3)
 
 
 def test_an_axis_taken_as_a_whole():
-    mels = Field.product(Field.identity(), Field.whole(80))
+    mels = Field.product(Field.identity(), Field.dense(80))
     deep = mels.then(Field.product(Field.conv(3), Field.identity(axis="frequency")))
     assert deep.inputs_of((5, 0)) == {(t, f) for t in (3, 4, 5) for f in range(80)}
 
@@ -237,7 +237,7 @@ def test_an_endless_joint_past_is_told_within_frames_and_frequencies():
 
 
 def test_latency_counts_what_must_be_waited_for():
-    front_end = Field.conv(640, stride=160, padding=480).at(16000)
+    front_end = Field.conv(640, stride=160, padding=480).with_rate(16000)
     assert front_end.lookahead == 159
     assert front_end.latency() == pytest.approx(159 / 16000)
     assert Field.conv(5).latency(100) == 0
@@ -246,7 +246,7 @@ def test_latency_counts_what_must_be_waited_for():
 
 
 def test_it_says_what_it_is():
-    text = str(Field.conv(3, dilation=3).then(Field.conv(3, dilation=3)).at(100))
+    text = str(Field.conv(3, dilation=3).then(Field.conv(3, dilation=3)).with_rate(100))
     assert text == ("reads 13 frames (130 ms): 12 frames (120 ms) of past; never looks ahead; touches 5, skips 8")
     assert "all the past" in str(Field.all_past())
     assert "looks 1 frame ahead" in str(Field.conv(3, padding=1))
@@ -258,13 +258,13 @@ def test_it_says_what_it_is():
         (lambda: Field.conv(0), "kernel_size is 0; it must be an integer of at least 1"),
         (lambda: Field.conv(3, dilation=0), "dilation is 0"),
         (lambda: Field.conv(3) | Field.conv(3, stride=2), "along time they have 1 and 2"),
-        (lambda: Field.conv(3).then(Field.whole(3)), "Field.product"),
+        (lambda: Field.conv(3).then(Field.dense(3)), "Field.product"),
         (lambda: Field.conv(3).inputs_of((1, 2)), "2 indices"),
         (lambda: Field.conv(3).axis("frequency"), "has the axes"),
         (lambda: Field.conv(3).latency(), "needs the input's rate"),
-        (lambda: Field.conv(3).at(0), "rate_hz is 0"),
+        (lambda: Field.conv(3).with_rate(0), "rate_hz is 0"),
         (lambda: Field.all_past().inputs_of(3), "endlessly many"),
-        (lambda: Field.product(Field.all_past(), Field.whole(4)).axis("frequency"), "no finite projection"),
+        (lambda: Field.product(Field.all_past(), Field.dense(4)).axis("frequency"), "no finite projection"),
         (lambda: Field.conv(1, stride=2).then(Field.all_past()), "leaves out every so many"),
     ],
 )
@@ -276,7 +276,7 @@ def test_errors_name_the_value_and_the_way_out(make, words):
 def test_fields_are_values():
     with pytest.raises(AttributeError):
         Field.conv(3).period = (2,)  # type: ignore[misc]
-    assert Field.conv(3).at(100) == Field.conv(3)
+    assert Field.conv(3).with_rate(100) == Field.conv(3)
     with pytest.raises(TypeError, match="composes with a Field"):
         Field.conv(3).then(3)  # type: ignore[arg-type]
 
@@ -284,10 +284,10 @@ def test_fields_are_values():
 @pytest.mark.parametrize(
     "field",
     [
-        Field.conv(3, dilation=2, stride=2).at(50),
+        Field.conv(3, dilation=2, stride=2).with_rate(50),
         Field.transposed(4, stride=2),
         Field.all_past(),
-        Field.product(Field.conv(3), Field.conv(4, stride=2, padding=1, axis="frequency")).at(100),
+        Field.product(Field.conv(3), Field.conv(4, stride=2, padding=1, axis="frequency")).with_rate(100),
     ],
     ids=["strided", "transposed", "all the past", "two axes"],
 )

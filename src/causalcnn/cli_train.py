@@ -287,7 +287,7 @@ def _log_settings(
         log("held out  nothing: the corpus has one speaker only, so how it does on others is not seen")
     log(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
     field = getattr(model, "field", None)
-    log(f"field     {field.axis('time').at(100) if field is not None else 'not causal: reads the future, too'}")
+    log(f"field     {field.axis('time').with_rate(100) if field is not None else 'not causal: reads the future, too'}")
     log(f"device    {runtime}, {runtime.precision}")
     log(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
 

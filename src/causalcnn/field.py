@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from causalcnn._checks import at_least
+
 __all__ = ["Field"]
 
 Cell = tuple[int, ...]
@@ -32,13 +34,6 @@ def _plain(value: Fraction) -> int | Fraction:
     return value.numerator if value.denominator == 1 else value
 
 
-def _positive(name: str, value: int, least: int = 1) -> int:
-    value = operator.index(value)
-    if value < least:
-        raise ValueError(f"{name} is {value}; it must be an integer of at least {least}")
-    return value
-
-
 @dataclass(frozen=True)
 class Field:
     """Which inputs each output reads, as a set. Build one with a class method, not by hand.
@@ -48,21 +43,21 @@ class Field:
     never clipped at the edges of a recording. (Where a layer in the middle of a network sees its own
     padding, that is at the very edge, the network reads a subset of what the field says.)
 
-    A recurrent layer reads all of its past: :attr:`history` then holds, for each phase, the last frame
-    of an endless run of inputs; :attr:`future` likewise the first one of an endless run ahead.
+    A recurrent layer reads all of its past: :attr:`past_end` then holds, for each phase, the last frame
+    of an endless run of inputs; :attr:`future_start` likewise the first one of an endless run ahead.
 
     Args:
         axes: names of the axes; the first is always ``"time"``.
         period: outputs after which the pattern repeats, per axis.
         advance: inputs by which it has then moved on, per axis; 0 where an axis is read as a whole.
         cells: one set of input cells for each phase, phases in row-major order.
-        history: for each phase, all inputs up to and including this frame are read, or None.
-        future: for each phase, all inputs from this frame on are read, or None.
+        past_end: for each phase, all inputs up to and including this frame are read, or None.
+        future_start: for each phase, all inputs from this frame on are read, or None.
         rate_hz: frames a second of the *input*, if known; only for printing and :meth:`latency`.
 
     Example:
         >>> two_layers = Field.conv(3, dilation=3).then(Field.conv(3, dilation=3))
-        >>> two_layers.size, two_layers.taps, sorted(two_layers.inputs_of(0))
+        >>> two_layers.size, two_layers.num_inputs, sorted(two_layers.inputs_of(0))
         (13, 5, [-12, -9, -6, -3, 0])
     """
 
@@ -70,45 +65,32 @@ class Field:
     period: Cell
     advance: Cell
     cells: tuple[frozenset[Cell], ...]
-    history: tuple[int | None, ...] = ()
-    future: tuple[int | None, ...] = ()
+    past_end: tuple[int | None, ...] = ()
+    future_start: tuple[int | None, ...] = ()
     rate_hz: float | None = field(default=None, compare=False)
 
     # ------------------------------------------------------------------ making one
     def __post_init__(self) -> None:
         phases = math.prod(self.period)
         blank: tuple[int | None, ...] = (None,) * phases
-        object.__setattr__(self, "history", self.history or blank)
-        object.__setattr__(self, "future", self.future or blank)
-        if not len(self.cells) == len(self.history) == len(self.future) == phases:
+        object.__setattr__(self, "past_end", self.past_end or blank)
+        object.__setattr__(self, "future_start", self.future_start or blank)
+        if not len(self.cells) == len(self.past_end) == len(self.future_start) == phases:
             raise ValueError(f"{phases} phases need {phases} sets of cells, not {len(self.cells)}")
         if not len(self.axes) == len(self.period) == len(self.advance):
             raise ValueError(f"axes {self.axes}, period {self.period} and advance {self.advance} differ in length")
-        self._absorb()
+        self._merge_runs()
         for axis in range(len(self.axes)):
             self._shorten(axis)
 
-    def _absorb(self) -> None:
+    def _merge_runs(self) -> None:
         """Drop cells that an endless run already holds, so that equal sets are equal values."""
-        cells, history, future = list(self.cells), list(self.history), list(self.future)
-        for q, (before, after) in enumerate(zip(self.history, self.future, strict=True)):
-            if before is None and after is None:
-                continue
-            if len(self.axes) == 1:  # grow the runs over neighbouring cells
-                times = {cell[0] for cell in cells[q]}
-                while before is not None and before + 1 in times:
-                    before += 1
-                while after is not None and after - 1 in times:
-                    after -= 1
-            if before is not None and after is not None and before + 1 >= after:
-                before, after = 0, 1  # everything, in one spelling
-            low = -math.inf if before is None else before
-            high = math.inf if after is None else after
-            cells[q] = frozenset(cell for cell in cells[q] if low < cell[0] < high)
-            history[q], future[q] = before, after
-        object.__setattr__(self, "cells", tuple(cells))
-        object.__setattr__(self, "history", tuple(history))
-        object.__setattr__(self, "future", tuple(future))
+        merged = [
+            _merge(*phase, grow=len(self.axes) == 1)
+            for phase in zip(self.cells, self.past_end, self.future_start, strict=True)
+        ]
+        for name, values in zip(("cells", "past_end", "future_start"), zip(*merged, strict=True), strict=True):
+            object.__setattr__(self, name, values)
 
     def _shorten(self, axis: int) -> None:
         """Store the shortest period: a strided layer undone by a transposed one may have none left."""
@@ -120,7 +102,7 @@ class Field:
             if all(self._patterns_agree(axis, q, short, move) for q in self.phases()):
                 kept = [q for q in self.phases() if q[axis] < short]
                 index = [self._phase_index(q) for q in kept]
-                for name in ("cells", "history", "future"):
+                for name in ("cells", "past_end", "future_start"):
                     values = getattr(self, name)
                     object.__setattr__(self, name, tuple(values[i] for i in index))
                 object.__setattr__(self, "period", (*self.period[:axis], short, *self.period[axis + 1 :]))
@@ -134,19 +116,19 @@ class Field:
         if self.cells[here] != frozenset(_add(cell, shift) for cell in self.cells[base]):
             return False
         return (
-            all(_move(run[here], 0) == _move(run[base], shift[0]) for run in (self.history, self.future))
+            all(_move(run[here], 0) == _move(run[base], shift[0]) for run in (self.past_end, self.future_start))
             or self._reads_everything(here) == self._reads_everything(base) is True
         )
 
     def _reads_everything(self, phase: int) -> bool:
-        before, after = self.history[phase], self.future[phase]
+        before, after = self.past_end[phase], self.future_start[phase]
         return before is not None and after is not None and before + 1 >= after
 
     @classmethod
     def window(cls, offsets: Iterable[int], stride: int = 1, *, axis: str = "time") -> Field:
         """Output ``u`` reads the inputs ``u·stride + offset`` for each of ``offsets``."""
         cells = frozenset((operator.index(offset),) for offset in offsets)
-        return cls((axis,), (1,), (_positive("stride", stride, 0),), (cells,))
+        return cls((axis,), (1,), (at_least("stride", stride, 0),), (cells,))
 
     @classmethod
     def identity(cls, *, axis: str = "time") -> Field:
@@ -171,7 +153,7 @@ class Field:
         Args:
             padding: zeros put *before* the first input. Default: ``(kernel_size−1)·dilation``, strictly causal.
         """
-        _positive("kernel_size", kernel_size), _positive("dilation", dilation), _positive("stride", stride)
+        at_least("kernel_size", kernel_size), at_least("dilation", dilation), at_least("stride", stride)
         padding = (kernel_size - 1) * dilation if padding is None else padding
         return cls.window((j * dilation - padding for j in range(kernel_size)), stride, axis=axis)
 
@@ -184,7 +166,7 @@ class Field:
         Output ``t`` reads every ``i`` with ``stride·i + j·dilation − trim = t``: the set depends on the
         phase ``t mod stride``, and is empty for some phases where ``kernel_size < stride``.
         """
-        _positive("kernel_size", kernel_size), _positive("dilation", dilation), _positive("stride", stride)
+        at_least("kernel_size", kernel_size), at_least("dilation", dilation), at_least("stride", stride)
         reach = [j * dilation for j in range(kernel_size)]
         cells = (
             frozenset(((q + trim - r) // stride,) for r in reach if (q + trim - r) % stride == 0) for q in range(stride)
@@ -192,9 +174,9 @@ class Field:
         return cls((axis,), (stride,), (1,), tuple(cells))
 
     @classmethod
-    def whole(cls, length: int, *, axis: str = "frequency") -> Field:
+    def dense(cls, length: int, *, axis: str = "frequency") -> Field:
         """Every output reads the inputs ``0 … length−1``: an axis that is taken as features."""
-        return cls((axis,), (1,), (0,), (frozenset((i,) for i in range(_positive("length", length))),))
+        return cls((axis,), (1,), (0,), (frozenset((i,) for i in range(at_least("length", length))),))
 
     @classmethod
     def all_past(cls) -> Field:
@@ -211,24 +193,24 @@ class Field:
         """The joint field of two axes that do not know of each other, as in one 2D convolution."""
         if len(time.axes) != 1 or len(frequency.axes) != 1:
             raise ValueError(f"product() takes two fields of one axis each, not {time.axes} and {frequency.axes}")
-        if any(run is not None for run in frequency.history + frequency.future):
-            raise ValueError("the frequency axis is finite; use Field.whole(length) for 'all of it'")
-        cells, history, future = [], [], []
+        if any(run is not None for run in frequency.past_end + frequency.future_start):
+            raise ValueError("the frequency axis is finite; use Field.dense(length) for 'all of it'")
+        cells, past_end, future_start = [], [], []
         for p, q in itertools.product(range(time.period[0]), range(frequency.period[0])):
             cells.append(frozenset(a + b for a in time.cells[p] for b in frequency.cells[q]))
-            history.append(time.history[p])
-            future.append(time.future[p])
+            past_end.append(time.past_end[p])
+            future_start.append(time.future_start[p])
         return cls(
             ("time", "frequency"),
             time.period + frequency.period,
             time.advance + frequency.advance,
             tuple(cells),
-            tuple(history),
-            tuple(future),
+            tuple(past_end),
+            tuple(future_start),
             time.rate_hz,
         )
 
-    def at(self, rate_hz: float) -> Field:
+    def with_rate(self, rate_hz: float) -> Field:
         """The same field, knowing that its input has ``rate_hz`` frames (or samples) a second."""
         if not rate_hz > 0:
             raise ValueError(f"rate_hz is {rate_hz}; a rate must be above 0")
@@ -273,7 +255,7 @@ class Field:
             cells: set[Cell] = {(t + move[0],) for (t,) in self.cells[phase]}
         else:  # the fields of deep 2D networks have thousands of cells
             cells = {(t + move[0], f + move[1]) for t, f in self.cells[phase]}
-        endless = self.history[phase] is not None or self.future[phase] is not None
+        endless = self.past_end[phase] is not None or self.future_start[phase] is not None
         times, frequencies = within if isinstance(within, tuple) else (within, None)
         if endless and (times is None or (frequencies is None and len(self.axes) > 1)):
             raise ValueError(
@@ -285,8 +267,8 @@ class Field:
             if frequencies is not None:
                 cells = {cell for cell in cells if cell[1] in frequencies}
             if endless:
-                whole = itertools.product(times) if frequencies is None else itertools.product(times, frequencies)
-                cells |= {cell for cell in whole if self.reads(output, cell)}
+                asked = itertools.product(times) if frequencies is None else itertools.product(times, frequencies)
+                cells |= {cell for cell in asked if self.reads(output, cell)}
         return frozenset(cell[0] for cell in cells) if len(self.axes) == 1 else frozenset(cells)
 
     def reads(self, output: Index, source: Index) -> bool:
@@ -294,7 +276,7 @@ class Field:
         phase, move = self._locate(output)
         cell = source if isinstance(source, tuple) else (source,)
         cell = tuple(c - m for c, m in zip(cell, move, strict=True))
-        before, after = self.history[phase], self.future[phase]
+        before, after = self.past_end[phase], self.future_start[phase]
         if self._reads_everything(phase):
             return True
         return (
@@ -313,7 +295,7 @@ class Field:
             if end is not None:
                 yield math.inf if pick is max else -math.inf
             else:
-                other = self.history if pick is max else self.future
+                other = self.past_end if pick is max else self.future_start
                 bound = other[self._phase_index(phase)]
                 times = [cell[0] for cell in cells] + ([] if bound is None else [bound])
                 if times:
@@ -325,18 +307,18 @@ class Field:
 
         0 is causal; −1 reads only what is strictly past; infinite for an unmasked attention.
         """
-        most = max(self._extremes(max, self.future), default=Fraction(0))
-        return most if isinstance(most, float) else _plain(most)
+        last = max(self._extremes(max, self.future_start), default=Fraction(0))
+        return last if isinstance(last, float) else _plain(last)
 
     @property
     def past(self) -> Number:
         """Frames read before ``u·stride``: the most over all phases. Infinite for a recurrent layer."""
-        least = min(self._extremes(min, self.history), default=Fraction(0))
-        return -least if isinstance(least, float) else _plain(-least)
+        first = min(self._extremes(min, self.past_end), default=Fraction(0))
+        return -first if isinstance(first, float) else _plain(-first)
 
     def _spans(self) -> Iterator[tuple[float, int]]:
         """For each phase: cells of the bounding box, cells read."""
-        for cells, before, after in zip(self.cells, self.history, self.future, strict=True):
+        for cells, before, after in zip(self.cells, self.past_end, self.future_start, strict=True):
             if before is not None or after is not None:
                 yield math.inf, 0
             elif cells:
@@ -352,7 +334,7 @@ class Field:
         return max(span for span, _ in self._spans())
 
     @property
-    def taps(self) -> Number:
+    def num_inputs(self) -> Number:
         """Inputs touched: the number of frames (of cells, for a joint field) read; the most over all phases."""
         return max(math.inf if span == math.inf else read for span, read in self._spans())
 
@@ -365,7 +347,9 @@ class Field:
         """Seconds to wait beyond the present frame before an output is known: look-ahead, block included."""
         rate_hz = self.rate_hz if rate_hz is None else rate_hz
         if rate_hz is None:
-            raise ValueError("latency() needs the input's rate: latency(rate_hz=100), or field.at(100).latency()")
+            raise ValueError(
+                "latency() needs the input's rate: latency(rate_hz=100), or field.with_rate(100).latency()"
+            )
         return float(max(self.lookahead, 0)) / rate_hz
 
     def axis(self, name: str) -> Field:
@@ -375,7 +359,7 @@ class Field:
         a = self.axes.index(name)
         cells: list[set[Cell]] = [set() for _ in range(self.period[a])]
         runs: list[list[list[int]]] = [[[] for _ in range(self.period[a])] for _ in range(2)]
-        for phase, read, before, after in zip(self.phases(), self.cells, self.history, self.future, strict=True):
+        for phase, read, before, after in zip(self.phases(), self.cells, self.past_end, self.future_start, strict=True):
             cells[phase[a]] |= {(cell[a],) for cell in read}
             if before is not None:
                 runs[0][phase[a]].append(before)
@@ -383,11 +367,11 @@ class Field:
                 runs[1][phase[a]].append(after)
         if name != "time" and any(runs[0] + runs[1]):
             raise ValueError("an endless field reads all frequencies; it has no finite projection on them")
-        history = tuple(max(r, default=None) for r in runs[0])
-        future = tuple(min(r, default=None) for r in runs[1])
+        past_end = tuple(max(r, default=None) for r in runs[0])
+        future_start = tuple(min(r, default=None) for r in runs[1])
         kept = tuple(frozenset(c) for c in cells)
         rate = self.rate_hz if a == 0 else None
-        return Field((name,), (self.period[a],), (self.advance[a],), kept, history, future, rate)
+        return Field((name,), (self.period[a],), (self.advance[a],), kept, past_end, future_start, rate)
 
     # ------------------------------------------------------------------ composing
     def then(self, after: Field) -> Field:
@@ -401,25 +385,25 @@ class Field:
         advance = tuple(
             a * n // p * own for a, n, p, own in zip(after.advance, turns, self.period, self.advance, strict=True)
         )
-        cells, history, future = [], [], []
+        cells, past_end, future_start = [], [], []
         for q in itertools.product(*(range(p) for p in period)):
             phase, move = after._locate(q)
             middle = {_add(cell, move) for cell in after.cells[phase]}
             read, before, ahead = self._union(middle)
-            for run, bound, sign in ((after.history, before, -1), (after.future, ahead, 1)):
+            for run, bound, sign in ((after.past_end, before, -1), (after.future_start, ahead, 1)):
                 end = _move(run[phase], move[0])
                 if end is None:
                     continue
-                more, edge = self._endless(end, sign)
+                more, edge = self._run_of_outputs(end, sign)
                 read |= more
                 if sign < 0:
                     before = edge if bound is None else max(edge, bound)
                 else:
                     ahead = edge if bound is None else min(edge, bound)
             cells.append(frozenset(read))
-            history.append(before)
-            future.append(ahead)
-        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), rate_hz)
+            past_end.append(before)
+            future_start.append(ahead)
+        return Field(self.axes, period, advance, tuple(cells), tuple(past_end), tuple(future_start), rate_hz)
 
     def _union(self, outputs: Iterable[Cell]) -> tuple[set[Cell], int | None, int | None]:
         """Everything that a set of this field's outputs reads."""
@@ -429,30 +413,42 @@ class Field:
         for output in outputs:
             phase, move = self._locate(output)
             read |= {_add(cell, move) for cell in self.cells[phase]}
-            if (end := _move(self.history[phase], move[0])) is not None:
+            if (end := _move(self.past_end[phase], move[0])) is not None:
                 before.append(end)
-            if (end := _move(self.future[phase], move[0])) is not None:
+            if (end := _move(self.future_start[phase], move[0])) is not None:
                 ahead.append(end)
         return read, max(before, default=None), min(ahead, default=None)
 
-    def _endless(self, end: int, sign: int) -> tuple[set[Cell], int]:
-        """What all outputs up to ``end`` (sign −1) or from ``end`` on (sign 1) read: cells, and the edge of the run."""
-        if any(run is not None for run in self.history + self.future):
-            # One period has the edge: runs move away from ``end``. Its cells beyond the edge, and those of outputs
-            # further on, lie a whole number of advances away, until they too are inside of the run.
-            near = itertools.product((end + sign * n for n in range(self.period[0])), *map(range, self.period[1:]))
-            read, before, ahead = self._union(near)
-            edge = before if sign < 0 else ahead
-            if edge is None or (before is not None and ahead is not None):
-                raise ValueError("an endless run of endless runs in both directions: use Field.everything()")
-            beyond: set[Cell] = set()
-            for cell in read:
-                while (cell[0] - edge) * sign < 0 and cell not in beyond:
-                    beyond.add(cell)
-                    cell = (cell[0] + sign * self.advance[0], *cell[1:])
-            if len(self.axes) > 1 and beyond:
-                raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
-            return beyond, edge
+    def _run_of_outputs(self, end: int, sign: int) -> tuple[set[Cell], int]:
+        """What an endless run of this field's outputs reads: all up to ``end`` (sign −1), or from ``end`` on (sign 1).
+
+        Returns:
+            The edge of the endless run of inputs, and the cells beyond this edge.
+        """
+        runs = any(run is not None for run in self.past_end + self.future_start)
+        beyond, edge = (self._run_of_runs if runs else self._run_of_windows)(end, sign)
+        if len(self.axes) > 1 and beyond:
+            raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
+        return beyond, edge
+
+    def _run_of_runs(self, end: int, sign: int) -> tuple[set[Cell], int]:
+        """:meth:`_run_of_outputs` where outputs read endless runs themselves."""
+        # Runs move away from `end` with the outputs, so the outputs of the first period have the edge.
+        near = itertools.product((end + sign * n for n in range(self.period[0])), *map(range, self.period[1:]))
+        read, before, ahead = self._union(near)
+        edge = before if sign < 0 else ahead
+        if edge is None or (before is not None and ahead is not None):
+            raise ValueError("an endless run of endless runs in both directions: use Field.everything()")
+        # Their cells beyond the edge move, output by output, by whole advances, until they are inside of the run.
+        beyond: set[Cell] = set()
+        for cell in read:
+            while (cell[0] - edge) * sign < 0 and cell not in beyond:
+                beyond.add(cell)
+                cell = (cell[0] + sign * self.advance[0], *cell[1:])
+        return beyond, edge
+
+    def _run_of_windows(self, end: int, sign: int) -> tuple[set[Cell], int]:
+        """:meth:`_run_of_outputs` where outputs read finite windows."""
         flat = self.axis("time")
         step = flat.advance[0]
         times = {t for n in range(flat.period[0]) for t in flat.inputs_of(end + sign * n)}
@@ -467,11 +463,10 @@ class Field:
                 f"an endless run through a stride of {self.stride} leaves out every so many frames; "
                 "such a set has no finite description here. Put the recurrent layer before the stride."
             )
+        # From `edge` on, away from `end`, every remainder is there.
         edge = (min if sign < 0 else max)(nearest.values()) - sign * (step - 1)
-        rest = {t for first in nearest.values() for t in range(first, edge, sign * step)}
-        if len(self.axes) > 1 and rest:
-            raise ValueError("an endless run over (time, frequency) whose end has holes has no description here")
-        return {(t,) for t in rest}, edge
+        beyond = {(t,) for first in nearest.values() for t in range(first, edge, sign * step)}
+        return beyond, edge  # type: ignore[return-value]
 
     def __or__(self, other: Field) -> Field:
         """Two branches whose outputs are added, multiplied or concatenated: the union of what they read."""
@@ -485,14 +480,14 @@ class Field:
                 )
         period = tuple(math.lcm(p, q) for p, q in zip(self.period, other.period, strict=True))
         advance = tuple(a * p // q for a, p, q in zip(self.advance, period, self.period, strict=True))
-        cells, history, future = [], [], []
+        cells, past_end, future_start = [], [], []
         for q in itertools.product(*(range(p) for p in period)):
             parts = [one._union([q]) for one in (self, other)]
             cells.append(frozenset(parts[0][0] | parts[1][0]))
-            history.append(max((p[1] for p in parts if p[1] is not None), default=None))
-            future.append(min((p[2] for p in parts if p[2] is not None), default=None))
+            past_end.append(max((p[1] for p in parts if p[1] is not None), default=None))
+            future_start.append(min((p[2] for p in parts if p[2] is not None), default=None))
         rate = self.rate_hz if self.rate_hz is not None else other.rate_hz
-        return Field(self.axes, period, advance, tuple(cells), tuple(history), tuple(future), rate)
+        return Field(self.axes, period, advance, tuple(cells), tuple(past_end), tuple(future_start), rate)
 
     def over(self, axes: tuple[str, ...]) -> Field:
         """The same field over other axes. Only the identity has one: it is neutral over time and over both axes.
@@ -534,7 +529,7 @@ class Field:
         text = f"reads {self._frames(self.size)}: {past}; {ahead}"
         if self.holes:
             cells = "" if len(self.axes) == 1 else " cells"
-            text += f"; touches {self.taps}{cells}, skips {self.holes}"
+            text += f"; touches {self.num_inputs}{cells}, skips {self.holes}"
         if self.stride != 1:
             text += f"; one output every {self.stride} input frames"
         return text
@@ -546,3 +541,22 @@ def _add(cell: Cell, move: Cell) -> Cell:
 
 def _move(end: int | None, by: int) -> int | None:
     return None if end is None else end + by
+
+
+def _merge(
+    cells: frozenset[Cell], past_end: int | None, future_start: int | None, *, grow: bool
+) -> tuple[frozenset[Cell], int | None, int | None]:
+    """The same set of one phase in its one spelling: no cell inside a run; with ``grow``, none next to its end."""
+    if past_end is None and future_start is None:
+        return cells, None, None
+    if grow:
+        times = {cell[0] for cell in cells}
+        while past_end is not None and past_end + 1 in times:
+            past_end += 1
+        while future_start is not None and future_start - 1 in times:
+            future_start -= 1
+    if past_end is not None and future_start is not None and past_end + 1 >= future_start:
+        past_end, future_start = 0, 1  # everything
+    low = -math.inf if past_end is None else past_end
+    high = math.inf if future_start is None else future_start
+    return frozenset(cell for cell in cells if low < cell[0] < high), past_end, future_start

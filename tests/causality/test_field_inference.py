@@ -150,7 +150,7 @@ def test_joint_fields_over_time_and_frequency():
     across = receptive_field(Fn(lambda x: x.mean(3, keepdim=True) + x), (1, 1, 16, 4))
     assert across.inputs_of((9, 2)) == {(9, f) for f in range(4)}
     endless = receptive_field(Fn(lambda x: x.mean(3, keepdim=True).cumsum(2) + x), (1, 1, 16, 4))
-    assert endless == Field.product(Field.all_past(), Field.whole(4))
+    assert endless == Field.product(Field.all_past(), Field.dense(4))
 
 
 def test_our_layers_are_asked_and_zero_weights_are_read():

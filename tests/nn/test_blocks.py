@@ -120,7 +120,7 @@ def test_the_encoders_of_the_note():
     """Kernel 3: the field's size and the inputs touched, for dilation 1, 3, and for stacks of them."""
     one, three = Encoder(1, 1, 1).field, Encoder(1, 1, 1, dilation=3).field
     assert (one.size, one.holes) == (9, 0)
-    assert (three.size, three.taps, three.holes) == (25, 9, 16)
+    assert (three.size, three.num_inputs, three.holes) == (25, 9, 16)
     added = MultiStackEncoder(1, 1, 1).field
     assert added == one | three
     assert added.holes == 10

@@ -183,7 +183,7 @@ def _joint_endless(seen: Trace, rows: list[list[frozenset]], times: int, extent:
     field = _fit_time(seen, flat, seen.low.any(1), seen.high.any(1))
     if math.isfinite(field.size):
         raise NoPeriodicField("the sets of (time, frequency) cells do not repeat along time")
-    return Field.product(field, Field.whole(extent))
+    return Field.product(field, Field.dense(extent))
 
 
 def is_consistent(field: Field, seen: Trace) -> bool:

@@ -1,21 +1,18 @@
-"""The fast streams of a convolution. Their reference is ``step``; ``check_contract`` compares the two."""
+"""The fast streams of the convolutions. Their reference is ``step``; ``check_contract`` compares the two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from causalcnn.nn.base import Stream, renew_weight
 
-if TYPE_CHECKING:
-    from causalcnn.nn.conv import _CausalConv  # noqa: F401
-
 __all__ = ["ConvStream", "RingStream"]
 
 
-class RingStream(Stream["_CausalConv"]):
+class RingStream(Stream[Any]):
     """One frame of a 1D convolution of stride 1 is one copy and one matrix product.
 
     Frames that meet in a window lie ``dilation`` apart, so each of the ``dilation`` phases has a ring of its own
@@ -80,7 +77,7 @@ class RingStream(Stream["_CausalConv"]):
         return self.__dict__ | {"_views": {}}
 
 
-class ConvStream(Stream["_CausalConv"]):
+class ConvStream(Stream[Any]):
     """The stream of any convolution: one buffer, written in place, its window always contiguous.
 
     Frames are appended; when the buffer is full, the last window moves to its front, so that a frame is

@@ -175,7 +175,7 @@ class LogMel(CausalModule):
     def field(self) -> Field:
         """From frames to samples: 640 samples, one frame every 160; it knows its rate, so it prints in ms."""
         padding = _zeros_before(self.alignment)
-        return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).at(RATE_HZ)
+        return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).with_rate(RATE_HZ)
 
     @property
     def convention(self) -> Convention:

@@ -82,7 +82,7 @@ class ConeExplorer(Explorer):
         total = Field.identity()
         for layer in range(self.layers):
             total = total.then(self.layer_field(layer))
-        return total.at(self.rate_hz)
+        return total.with_rate(self.rate_hz)
 
     @property
     def parameters(self) -> int:
@@ -133,10 +133,10 @@ class ConeExplorer(Explorer):
             return f"The chosen input is read by {plural(len(outputs), 'output')}.{knows}"
         field, late = self.field, self._time(self.layers, 0)
         back, ahead = int(field.past) + late, int(field.lookahead) - late
-        if field.taps == 1 and back == 0 and ahead <= 0:
+        if field.num_inputs == 1 and back == 0 and ahead <= 0:
             return "The chosen output reads the present input and nothing else."
         reads = (
-            f"The chosen output reads {plural(int(field.taps), 'input')}, back to {plural(back, 'frame')} "
+            f"The chosen output reads {plural(int(field.num_inputs), 'input')}, back to {plural(back, 'frame')} "
             f"({duration(back, self.rate_hz)}) ago"
         )
         if ahead > 0:
@@ -149,7 +149,7 @@ class ConeExplorer(Explorer):
         size, ahead, stride = int(field.size), int(field.lookahead), int(field.stride)
         return [
             ("size", "Receptive field", plural(size, "frame"), duration(size, rate)),
-            ("taps", "Inputs touched", count(int(field.taps)), ""),
+            ("taps", "Inputs touched", count(int(field.num_inputs)), ""),
             ("holes", "Skipped", count(field.holes), ""),
             ("lookahead", "Look-ahead", plural(ahead, "frame"), duration(ahead, rate)),
             ("stride", "One output every", plural(stride, "frame"), duration(stride, rate)),

@@ -330,7 +330,7 @@ class Phones(Experiment):
             "channels": channels,
             "out_channels": out_channels,
             "parameters": num_parameters(network),
-            "field": {"size": int(reads.size), "taps": int(reads.taps), "holes": int(reads.holes)},
+            "field": {"size": int(reads.size), "taps": int(reads.num_inputs), "holes": int(reads.holes)},
             **{key: summary(by_seed(results, key)) for key in ("accuracy", "bits", "train_bits")},
             "seconds": summary(by_seed(results, "seconds"), 1),
         }

@@ -49,7 +49,7 @@ class ReferenceEncoder:
             "input rate (Hz)": self.rate_hz,
             "field (inputs)": float(self.field.size),
             "field (ms)": float(self.field.size) * to_ms,
-            "touched (inputs)": float(self.field.taps),
+            "touched (inputs)": float(self.field.num_inputs),
             "hop (inputs)": float(self.field.stride),
             "hop (ms)": float(self.field.stride) * to_ms,
             "ahead of its hop (inputs)": self.beyond_its_hop,
@@ -90,20 +90,22 @@ def reference_encoders() -> list[ReferenceEncoder]:
     causal_front = Field.window(range(160 - 640, 160), 160)
     return [
         ReferenceEncoder(
-            "causalcnn, five residual blocks (kernel 3, dilations 3 and 2)", _causal(residual).at(100), "this library"
+            "causalcnn, five residual blocks (kernel 3, dilations 3 and 2)",
+            _causal(residual).with_rate(100),
+            "this library",
         ),
-        ReferenceEncoder("WaveNet, four stacks of ten", _causal(wavenet).at(16_000), "arXiv 1609.03499"),
-        ReferenceEncoder("TCN, eight levels, kernel 3", _causal(tcn).at(100), "arXiv 1803.01271"),
-        ReferenceEncoder("wav2vec", _plain(wav2vec).at(16_000), "arXiv 1904.05862"),
-        ReferenceEncoder("wav2vec 2.0", _plain(wav2vec2).at(16_000), "arXiv 2006.11477"),
-        ReferenceEncoder("CPC", _plain(cpc).at(16_000), "arXiv 1807.03748"),
+        ReferenceEncoder("WaveNet, four stacks of ten", _causal(wavenet).with_rate(16_000), "arXiv 1609.03499"),
+        ReferenceEncoder("TCN, eight levels, kernel 3", _causal(tcn).with_rate(100), "arXiv 1803.01271"),
+        ReferenceEncoder("wav2vec", _plain(wav2vec).with_rate(16_000), "arXiv 1904.05862"),
+        ReferenceEncoder("wav2vec 2.0", _plain(wav2vec2).with_rate(16_000), "arXiv 2006.11477"),
+        ReferenceEncoder("CPC", _plain(cpc).with_rate(16_000), "arXiv 1807.03748"),
         ReferenceEncoder(
-            "EnCodec, 24 kHz, convolutions only", _causal(encodec, "block").at(24_000), "arXiv 2210.13438"
+            "EnCodec, 24 kHz, convolutions only", _causal(encodec, "block").with_rate(24_000), "arXiv 2210.13438"
         ),
         ReferenceEncoder(
-            "centred mel + five residual blocks", front.then(_causal(residual)).at(16_000), "librosa's default"
+            "centred mel + five residual blocks", front.then(_causal(residual)).with_rate(16_000), "librosa's default"
         ),
         ReferenceEncoder(
-            "causal mel + five residual blocks", causal_front.then(_causal(residual)).at(16_000), "this library"
+            "causal mel + five residual blocks", causal_front.then(_causal(residual)).with_rate(16_000), "this library"
         ),
     ]

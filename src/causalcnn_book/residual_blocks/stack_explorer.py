@@ -105,7 +105,9 @@ class StackExplorer(Explorer):
         ]
         if self.combine == "every_layer":
             stacks = [[reduce(Field.__or__, level) for level in zip(*stacks, strict=True)]]
-        return reduce(Field.__or__, (reduce(Field.then, stack, Field.identity()) for stack in stacks)).at(self.rate_hz)
+        return reduce(Field.__or__, (reduce(Field.then, stack, Field.identity()) for stack in stacks)).with_rate(
+            self.rate_hz
+        )
 
     def _level_field(self, kernel: int, dilations: tuple[int, ...]) -> Field:
         body = reduce(Field.then, (Field.conv(kernel, dilation=dilation) for dilation in dilations))

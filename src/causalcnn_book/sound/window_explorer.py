@@ -76,7 +76,7 @@ class WindowExplorer(Explorer):
     def field(self) -> Field:
         """From frames to samples, of the whole front end."""
         zeros = self.window_samples - self.hop_samples if self.convention == "causal" else self.window_samples // 2
-        return Field.conv(self.window_samples, stride=self.hop_samples, padding=zeros).at(RATE_HZ)
+        return Field.conv(self.window_samples, stride=self.hop_samples, padding=zeros).with_rate(RATE_HZ)
 
     @property
     def last_frame(self) -> int:

@@ -79,7 +79,7 @@ def test_every_position_of_the_sliders_equals_the_declared_field(engine):
             "past": cone.field.past,
             "lookahead": cone.field.lookahead,
             "size": cone.field.size,
-            "taps": cone.field.taps,
+            "taps": cone.field.num_inputs,
             "holes": cone.field.holes,
             "stride": cone.field.stride,
             "parameters": cone.parameters,

@@ -44,7 +44,7 @@ def _paths_by_torch(network, size):
 
 def _declared(field, parameters):
     return {
-        "past": int(field.past), "size": int(field.size), "taps": int(field.taps), "holes": field.holes,
+        "past": int(field.past), "size": int(field.size), "taps": int(field.num_inputs), "holes": field.holes,
         "parameters": parameters,
     }  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_the_stacks_are_those_of_the_multi_stack_encoder(engine, combine):
     for sizes, spread, blocks in itertools.product(kernels, dilations, (0, 1, 2)):
         encoder = MultiStackEncoder(4, 4, 4, kernel_sizes=sizes, dilations=spread, blocks=blocks, combine=combine)
         figure = _builder(list(encoder.stacks), blocks=blocks, combine=combine, channels=4)
-        assert figure.field == encoder.field.at(100)
+        assert figure.field == encoder.field.with_rate(100)
         parameters = sum(p.numel() for p in encoder.parameters())
         assert v8(SHORT, s=_state(figure, v8)) == _declared(encoder.field, parameters), encoder.stacks
 
@@ -98,9 +98,11 @@ def test_the_stacks_are_those_of_the_multi_stack_encoder(engine, combine):
 def test_one_stack_is_the_encoder_and_without_its_ends_the_residual_stack():
     for kernel, dilation, blocks in itertools.product((2, 3, 5), (1, 3), (1, 2)):
         figure = _builder([(kernel, dilation)], blocks=blocks)
-        assert figure.field == Encoder(2, 2, 2, kernel_size=kernel, dilation=dilation, blocks=blocks).field.at(100)
+        assert figure.field == Encoder(2, 2, 2, kernel_size=kernel, dilation=dilation, blocks=blocks).field.with_rate(
+            100
+        )
     stack = ResidualStack(2, 5, 3, dilations=(3, 2))
-    assert _builder([(3, 3)], second=2, blocks=5, ends=False).field == stack.field.at(100)
+    assert _builder([(3, 3)], second=2, blocks=5, ends=False).field == stack.field.with_rate(100)
 
 
 def test_four_stacks_at_their_largest_are_counted_exactly(engine):

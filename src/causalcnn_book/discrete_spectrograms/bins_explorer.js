@@ -8,8 +8,8 @@ const RATE = 100, MELS = 80, MOST = 8;
 
 // --- what is computed. Proved equal to causalcnn for every setting.
 
-/** A level of 8 bits as one of fewer. */
-export const coarser = (level, bits) => level >> (MOST - bits);
+/** The bin among 256 as one of fewer bins. */
+export const coarser = (index, bits) => index >> (MOST - bits);
 
 const raised = (n) => String(n).replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]);
 
@@ -34,9 +34,9 @@ export const readState = (s) => ({
 // --- what is drawn: one string of SVG. bins_explorer.py draws the same first picture, character for character.
 
 // A move of the frame redraws neither picture, and a bin's is drawn once.
-let kept = { levels: null, table: [], drawn: {} };
+let kept = { indices: null, table: [], drawn: {} };
 function drawn(s, bits) {
-  if (kept.levels !== s.levels) kept = { levels: s.levels, table: bytesOf(s.levels), drawn: {} };
+  if (kept.indices !== s.indices) kept = { indices: s.indices, table: bytesOf(s.indices), drawn: {} };
   return (kept.drawn[bits] ??= spectrogramBmp(kept.table, s.frames, bits));
 }
 
@@ -60,14 +60,14 @@ export function drawPicture(s, width) {
 }
 
 function framePicture(s, right, top, wide) {
-  const each = (right - LEFT) / MELS, high = FRAME / 2 ** s.bits, levels = kept.table.slice(s.frame * MELS, (s.frame + 1) * MELS);
+  const each = (right - LEFT) / MELS, high = FRAME / 2 ** s.bits, indices = kept.table.slice(s.frame * MELS, (s.frame + 1) * MELS);
   let out = `<text class="cc-title" x="${LEFT}" y="${top - 10}">the frame at ${duration(s.frame, RATE)}${wide ? ": a bin for each band" : ""}</text>`;
   for (let n = 0; n < (s.bits <= 5 ? 2 ** s.bits + 1 : 0); n++) {
     out += `<path class="cc-tick" style="stroke:var(--cc-grid)" d="M${LEFT} ${tidy(top + n * high)}H${tidy(right)}"/>`;
   }
-  const path = levels.map((level, band) => `M${tidy(LEFT + band * each + 0.4)} ${tidy(top + FRAME - (coarser(level, s.bits) + 0.5) * high)}h${tidy(Math.max(1, each - 0.8))}`).join("");
+  const path = indices.map((index, band) => `M${tidy(LEFT + band * each + 0.4)} ${tidy(top + FRAME - (coarser(index, s.bits) + 0.5) * high)}h${tidy(Math.max(1, each - 0.8))}`).join("");
   out += `<path class="cc-span cc-past" style="stroke-width:${tidy(Math.max(2, high))};opacity:.55" d="${path}"/>`;
-  const line = levels.map((level, band) => `${tidy(LEFT + (band + 0.5) * each)} ${tidy(top + FRAME * (1 - (level + 0.5) / 256))}`).join("L");
+  const line = indices.map((index, band) => `${tidy(LEFT + (band + 0.5) * each)} ${tidy(top + FRAME * (1 - (index + 0.5) / 256))}`).join("L");
   out += `<path class="cc-now" d="M${line}"/>`;
   for (let db = Math.ceil(s.low_db / 20) * 20; db <= Math.floor(s.high_db); db += 20) {
     const y = tidy(top + FRAME * (1 - (db - s.low_db) / (s.high_db - s.low_db)));
@@ -99,7 +99,7 @@ export function readouts(s) {
   ];
 }
 
-const KEYS = ["bits", "frame", "frames", "levels", "low_db", "high_db", "errors"];
+const KEYS = ["bits", "frame", "frames", "indices", "low_db", "high_db", "errors"];
 
 /** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {

@@ -19,7 +19,7 @@ __all__ = ["BinsExplorer"]
 
 LEFT, MARGIN, HEAD, PANEL, GAP, FRAME, FOOT = 58, 10, 26, 96, 34, 190, 46
 RATE_HZ, MELS, MOST_BITS = 100, 80, 8
-KEYS = ("bits", "frame", "frames", "levels", "low_db", "high_db", "errors")
+KEYS = ("bits", "frame", "frames", "indices", "low_db", "high_db", "errors")
 CONTROLS = {"sound": "sound", "bits": "slider", "frame": "slider"}
 READOUTS = ("width", "error", "frame", "rate", "states")
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -34,7 +34,7 @@ class BinsExplorer(Explorer):
         bits: 1 … 8.
         frame: which frame is drawn below.
         frames: how many there are.
-        levels: their 8-bit levels, frame after frame from the low bands up, as base64.
+        indices: their bin indices of 8 bits, frame after frame from the low bands up, as base64.
         low_db: where the range of the bins begins.
         high_db: where it ends.
         errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
@@ -55,7 +55,7 @@ class BinsExplorer(Explorer):
     bits = traitlets.Int(3, min=1, max=MOST_BITS).tag(sync=True)
     frame = traitlets.Int(0, min=0).tag(sync=True)
     frames = traitlets.Int(4, min=1).tag(sync=True)
-    levels = traitlets.Unicode(base64.b64encode(bytes(4 * MELS)).decode()).tag(sync=True)
+    indices = traitlets.Unicode(base64.b64encode(bytes(4 * MELS)).decode()).tag(sync=True)
     low_db = traitlets.Float(-70.0).tag(sync=True)
     high_db = traitlets.Float(20.0).tag(sync=True)
     errors = traitlets.List(traitlets.Int(), [0] * MOST_BITS).tag(sync=True)
@@ -65,7 +65,7 @@ class BinsExplorer(Explorer):
     readouts = traitlets.List(traitlets.Unicode(), list(READOUTS)).tag(sync=True)
     url_keys = traitlets.List(traitlets.Unicode(), ["bits", "frame"]).tag(sync=True)
     alt = traitlets.Unicode(
-        "Two spectrograms, one as it is and one in few levels, like a poster. Below, one frame: a curve over the 80 "
+        "Two spectrograms, one as it is and one in few bins, like a poster. Below, one frame: a curve over the 80 "
         "bands, and for each band the bin that the curve is in, as a block."
     ).tag(sync=True)
 
@@ -94,7 +94,7 @@ class BinsExplorer(Explorer):
         return cls(
             **{
                 "frames": features.shape[1],
-                "levels": base64.b64encode(bytes(bins.encode(features).T.flatten().tolist())).decode("ascii"),
+                "indices": base64.b64encode(bytes(bins.encode(features).T.flatten().tolist())).decode("ascii"),
                 "low_db": bins.low_db,
                 "high_db": bins.high_db,
                 "errors": errors,
@@ -107,8 +107,8 @@ class BinsExplorer(Explorer):
 
     @property
     def table(self) -> bytes:
-        """All 8-bit levels, frame after frame."""
-        return base64.b64decode(self.levels)
+        """The bin indices of 8 bits, frame after frame."""
+        return base64.b64decode(self.indices)
 
     def read(self) -> dict[str, Any]:
         """What the present state comes to: ``bins``, ``step_db``, ``frame_bits``, ``rate``, ``states`` as text."""
@@ -149,7 +149,7 @@ class BinsExplorer(Explorer):
         top = second + PANEL + GAP + GAP
         return out + self._frame(table[at * MELS : (at + 1) * MELS], right, top, wide), top + FRAME + FOOT
 
-    def _frame(self, levels: bytes, right: int, top: int, wide: bool) -> str:
+    def _frame(self, indices: bytes, right: int, top: int, wide: bool) -> str:
         each, shift, bits = (right - LEFT) / MELS, MOST_BITS - self.bits, self.bits
         high, at = FRAME / 2**bits, min(self.frame, self.frames - 1)
         said = f"the frame at {duration(at, RATE_HZ)}"
@@ -158,13 +158,13 @@ class BinsExplorer(Explorer):
             y = tidy(top + n * high)
             out += f'<path class="cc-tick" style="stroke:var(--cc-grid)" d="M{LEFT} {y}H{tidy(right)}"/>'
         path, thick = "", max(2.0, high)
-        for band, level in enumerate(levels):
-            y = top + FRAME - ((level >> shift) + 0.5) * high
+        for band, index in enumerate(indices):
+            y = top + FRAME - ((index >> shift) + 0.5) * high
             path += f"M{tidy(LEFT + band * each + 0.4)} {tidy(y)}h{tidy(max(1.0, each - 0.8))}"
         out += f'<path class="cc-span cc-past" style="stroke-width:{tidy(thick)};opacity:.55" d="{path}"/>'
         line = "L".join(
-            f"{tidy(LEFT + (band + 0.5) * each)} {tidy(top + FRAME * (1 - (level + 0.5) / 256))}"
-            for band, level in enumerate(levels)
+            f"{tidy(LEFT + (band + 0.5) * each)} {tidy(top + FRAME * (1 - (index + 0.5) / 256))}"
+            for band, index in enumerate(indices)
         )
         out += f'<path class="cc-now" d="M{line}"/>'
         for db in range(math.ceil(self.low_db / 20) * 20, math.floor(self.high_db) + 1, 20):

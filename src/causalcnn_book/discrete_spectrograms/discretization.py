@@ -80,19 +80,19 @@ def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: f
 
 
 def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, FeatureCorpus]) -> dict[str, Any]:
-    """Bits a value: what a coder that knows how often each level occurs in each band would send.
+    """Bits a value: what a coder that knows how often each bin occurs in each band would send.
 
     Args:
-        bins: how values become levels.
+        bins: how values become bin indices.
         corpus: where the frequencies are counted.
-        others: sets that are then sent with these frequencies, each level counted once more than it occurred.
+        others: sets that are then sent with these frequencies, each bin counted once more than it occurred.
     """
 
     def counted(of: FeatureCorpus) -> Tensor:
         counts = torch.zeros(80, bins.num_bins, dtype=torch.float64)
         for clip in range(len(of)):
-            levels = bins.encode(of[clip])
-            counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.float64))
+            indices = bins.encode(of[clip])
+            counts.scatter_add_(1, indices, torch.ones_like(indices, dtype=torch.float64))
         return counts
 
     counts = counted(corpus)
@@ -115,7 +115,7 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
 
 @torch.no_grad()
 def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames: int = 5) -> dict[str, Any]:
-    """A bang in the last frames of each recording: how many levels before it become others, under each range?
+    """A bang in the last frames of each recording: how many bins before it become others, under each range?
 
     Args:
         corpus: whose clips get a bang.

@@ -1,4 +1,4 @@
-"""The bins figure tells the truth: its levels are the library's, its picture Python's, its numbers exact."""
+"""The bins figure tells the truth: its bins are the library's, its picture Python's, its numbers exact."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_javascript_draws_and_says_what_python_does(engine: Any) -> None:
             assert live == figure.readout_rows()
 
 
-def test_javascripts_levels_are_those_of_the_bins(engine: Any) -> None:
+def test_javascripts_indices_are_those_of_the_bins(engine: Any) -> None:
     script, (figure, features) = engine("bins_explorer"), drawn()
     for bits in range(1, 9):
         expected = BINS.coarser(bits).encode(features).T.flatten().tolist()
-        assert script("bytesOf(text).map(l => coarser(l, bits))", text=figure.levels, bits=bits) == expected
+        assert script("bytesOf(text).map(l => coarser(l, bits))", text=figure.indices, bits=bits) == expected
 
 
 @pytest.mark.parametrize("length", range(7))
@@ -72,7 +72,7 @@ def test_the_bitmap_holds_the_centres_of_the_bins(engine: Any, frames: int, bits
     figure, _ = drawn(frames)
     table, address = figure.table, spectrogram_bmp(figure.table, frames, bits)
     assert (
-        engine("bins_explorer")("spectrogramBmp(bytesOf(t), frames, bits)", t=figure.levels, frames=frames, bits=bits)
+        engine("bins_explorer")("spectrogramBmp(bytesOf(t), frames, bits)", t=figure.indices, frames=frames, bits=bits)
         == address
     )
     data = base64.b64decode(address.partition(",")[2])

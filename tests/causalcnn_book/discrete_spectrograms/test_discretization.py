@@ -46,7 +46,7 @@ def test_the_entropy_is_at_most_that_of_one_histogram_and_of_the_bits(corpus: Fe
     assert 0 < found["sent with these"]["embedded"] - found["histogram of each band"] < 0.3
 
 
-def test_a_bang_moves_levels_before_it_under_its_own_range_only(corpus: FeatureCorpus) -> None:
+def test_a_bang_moves_bins_before_it_under_its_own_range_only(corpus: FeatureCorpus) -> None:
     found = discretisation.moved_by_a_bang(corpus)
     assert found["minmax"]["share_moved"] > 0.5
     assert found["fixed"]["share_moved"] == found["running"]["share_moved"] == 0

@@ -1,4 +1,4 @@
-"""The ranges figure tells the truth: its levels are those of the library's three kinds of bins."""
+"""The ranges figure tells the truth: its bins are those of the library's three kinds of bins."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def library(way: str, values: list[float]) -> list[int]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_levels_in_both_languages_are_the_librarys(engine: Any, way: str) -> None:
+def test_indices_in_both_languages_are_the_librarys(engine: Any, way: str) -> None:
     script, figure = engine("range_explorer"), drawn(way=way)
     for figure.bang_db in range(0, 61, 5):
         for figure.at in (5, 30, 55, 85):
             expected = library(way, figure.heard())
-            levels, low, high = figure.coded(figure.heard())
-            assert levels == expected
+            indices, low, high = figure.coded(figure.heard())
+            assert indices == expected
             s = {key: getattr(figure, key) for key in KEYS}
-            assert script("coded(s, heard(s))", s=s) == {"levels": levels, "low": low, "high": high}
+            assert script("coded(s, heard(s))", s=s) == {"indices": indices, "low": low, "high": high}
             assert script("moved(s)", s=s) == figure.moved()
             quiet = library(way, figure.values)
             before = sum(a != b for a, b in zip(quiet[: figure.at], expected[: figure.at], strict=True))

@@ -19,9 +19,17 @@ def files() -> dict[str, Path]:
     return found
 
 
-def _imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+class _WithoutTypes(ast.NodeTransformer):
+    """Leave out what only a type checker imports."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def _imported(name: str, path: Path, known: dict[str, Path], types: bool) -> Iterator[str]:
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text("utf8"))):
+    tree = ast.parse(path.read_text("utf8"))
+    for node in ast.walk(tree if types else _WithoutTypes().visit(tree)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -31,15 +39,18 @@ def _imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
 
 
-def graph() -> dict[str, set[str]]:
-    """Return for each module those of ours that it imports. What a lazy package's stub lists, the package imports."""
+def graph(types: bool = True) -> dict[str, set[str]]:
+    """Return for each module those of ours that it imports. What a lazy package's stub lists, the package imports.
+
+    Args:
+        types: whether what only a type checker imports counts.
+    """
     known = files()
     edges: dict[str, set[str]] = {}
     for name, path in known.items():
-        edges[name] = {target for target in _imported(name, path, known) if target in known and target != name}
-        stub = path.with_suffix(".pyi")
-        if stub.exists():
-            edges[name] |= {target for target in _imported(name, stub, known) if target in known and target != name}
+        sources = [file for file in (path, path.with_suffix(".pyi")) if file.exists()]
+        targets = {target for file in sources for target in _imported(name, file, known, types)}
+        edges[name] = targets & set(known) - {name}
     return edges
 
 

@@ -1,3 +1,1 @@
-from . import (
-    experiment as experiment,
-)
+from . import experiment as experiment

@@ -54,8 +54,28 @@ KEYS: dict[str, list[tuple[str, str]]] = {
         (r"initial\.", "to_rnn_state."),
         (r"law\.", "distribution."),
     ],
-    "pixelcnn": [(r"law\.", "distribution.")],
-    "melnet": [(r"law\.", "distribution.")],
+    "pixelcnn": [
+        (r"first_vertical\.", "time_input."),
+        (r"first_lower\.", "frequency_input."),
+        (r"vertical\.", "time_blocks."),
+        (r"lower\.", "frequency_blocks."),
+        (r"links\.", "conditions."),
+        (r"where$", "band_embedding"),
+        (r"last\.1\.", "head.1."),
+        (r"parameters_of\.", "head.3."),
+        (r"law\.", "distribution."),
+    ],
+    "melnet": [
+        (r"read_late\.", "time_input."),
+        (r"read_lower\.", "frequency_input."),
+        (r"where$", "band_embedding"),
+        (r"delayed\.", "time_layers."),
+        (r"tell\.", "mix_central."),
+        (r"upward\.(\d+)\.up\.", r"frequency_layers.\1.rnn."),
+        (r"upward\.", "frequency_layers."),
+        (r"parameters_of\.", "head."),
+        (r"law\.", "distribution."),
+    ],
 }
 """Model → how the names of its weights begin, as a pattern, and how they begin now; the first that fits counts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -78,14 +79,46 @@ OLD_FIELDS = {
         "embedding_size": "place",
         "context_bands": "glimpse",
     },
+    "pixelcnn": {
+        "output": "law",
+        "scheduled_sampling": "own_share",
+        "first_time_kernel": "first_kernel",
+        "first_frequency_kernel": "first_lower",
+        "time_dilations": "dilations",
+        "frequency_dilations": "lower_dilations",
+    },
+    "melnet": {"output": "law", "scheduled_sampling": "own_share"},
+}
+OLD_KEYS = {
+    "frame-generator": [(r"^band_embedding", "place"), (r"^to_rnn_state", "initial")],
+    "pixelcnn": [
+        (r"^time_input", "first_vertical"),
+        (r"^frequency_input", "first_lower"),
+        (r"^time_blocks", "vertical"),
+        (r"^frequency_blocks", "lower"),
+        (r"^conditions", "links"),
+        (r"^band_embedding", "where"),
+        (r"^head\.1", "last.1"),
+        (r"^head\.3", "parameters_of"),
+    ],
+    "melnet": [
+        (r"^time_input", "read_late"),
+        (r"^frequency_input", "read_lower"),
+        (r"^band_embedding", "where"),
+        (r"^time_layers", "delayed"),
+        (r"^mix_central", "tell"),
+        (r"^frequency_layers\.(\d+)\.rnn", r"upward.\1.up"),
+        (r"^frequency_layers", "upward"),
+        (r"^head", "parameters_of"),
+    ],
 }
 
 
 def old_key(name: str, key: str) -> str:
     """What a weight was called before 2026-11-29."""
-    part, rest = key.split(".", 1) if "." in key else (key, "")
-    if name == "frame-generator":
-        return {"band_embedding": "place", "to_rnn_state": "initial"}.get(part, part) + (rest and f".{rest}")
+    if name in OLD_KEYS:
+        return next((re.sub(now, before, key) for now, before in OLD_KEYS[name] if re.match(now, key)), key)
+    part, rest = key.split(".", 1)
     if part in ("project_bottom", "upsample_top"):  # a chain of one layer then
         rest = f"parts.0.{rest}" if name == "vqvae2" else f"0.{rest}"
     number = NUMBERED.index(part) if part in NUMBERED else len(NUMBERED)
@@ -102,7 +135,7 @@ def with_old_names(path: Path, name: str) -> Path:
     card = json.loads(model_files(path)[1].read_text("utf8"))
     config = {OLD_FIELDS[name].get(field, field): value for field, value in card["config"].items()}
     if "law" in config:
-        config["law"] = "logistics-4"
+        config["law"] = config["law"].replace("-mixture", "s")
     write_json(model_files(path)[1], {**card, "config": config, "sha256": hashlib.sha256(data).hexdigest()})
     return path
 

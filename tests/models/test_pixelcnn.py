@@ -12,7 +12,7 @@ from causalcnn.causality import measure_field
 from causalcnn.models import get_distribution
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.speech import Batch
-from tests.models.two_stacks import batch_of, lively
+from tests.models.shared import batch_of, lively
 
 SMALL = PixelCNNConfig(
     channels=4,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from causalcnn.models import MelNet, MelNetConfig, PixelCNN, PixelCNNConfig
-from tests.models.two_stacks import batch_of, lively
+from tests.models.shared import batch_of, lively
 
 BANDS = 5
 MODELS = {

@@ -1,4 +1,4 @@
-"""What the tests of PixelCNN and MelNet share."""
+"""What the tests of the autoregressive models share."""
 
 import torch
 

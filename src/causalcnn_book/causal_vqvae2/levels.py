@@ -115,8 +115,8 @@ def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
         whose["bottoms" if name == low else "tops" if name == high else "neither"] += 1
         away = {n: torch.stack([v for i, v in voices[n] if i not in without]).mean(0) - spectrum for n in (low, high)}
         nearer["voice"] += bool(away[low].square().sum() < away[high].square().sum())
-        said = {n: to_1d(model.decode(Codes(*(c[:, :time] for c in codes[n]))))[0] for n in (low, high)}
-        apart = {n: float((y - said[n])[:, real].square().mean()) for n in (low, high)}
+        whole = {n: to_1d(model.decode(Codes(*(c[:, :time] for c in codes[n]))))[0] for n in (low, high)}
+        apart = {n: float((y - whole[n])[:, real].square().mean()) for n in (low, high)}
         nearer["frames"] += apart[low] < apart[high]
     return {
         "pairs": len(pairs),

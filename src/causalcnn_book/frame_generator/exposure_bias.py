@@ -266,15 +266,15 @@ class ExposureBias(Experiment):
 
     def table(self, results: Results) -> dict[str, Any]:
         """The measures window by window, the shipped model at several temperatures and on held-out speech."""
-        told: dict[str, Any] = {}
+        measures: dict[str, Any] = {}
         for row in results:
             if row == "speech":
-                told[row] = results[row][0]
+                measures[row] = results[row][0]
             elif row == "shipped":
-                told["shipped, one ahead"], told["shipped, free"] = results[row][0]
+                measures["shipped, one ahead"], measures["shipped, free"] = results[row][0]
             elif row in TRAININGS:
                 for kind, tables in zip(("one ahead", "free"), zip(*results[row].values(), strict=True), strict=True):
-                    told[f"{row}, {kind}"] = combine_seeds(tables)
+                    measures[f"{row}, {kind}"] = combine_seeds(tables)
         card, prompts = self.judge[1], self.prompts
         table = {
             "shipped": {key: card[key] for key in ("command", "seed", "training") if key in card},
@@ -285,7 +285,7 @@ class ExposureBias(Experiment):
             },
             "lags": list(LAGS),
             "windows": "a lag's numbers are of the frames after the lag before it, up to it",
-            "told": told,
+            "measures": measures,
         }  # fmt: skip
         if "temperatures" in results:
             table["temperatures"] = results["temperatures"][0]

@@ -276,9 +276,9 @@ def pictures(
         levels = ((rows - low) / (high - low) * (LEVELS - 1)).round().clamp(0, LEVELS - 1).int()
         return "".join(LETTERS[level] for level in levels.flatten().tolist())
 
-    said: dict[str, list[str]] = {}
+    readings: dict[str, list[str]] = {}
     for name in ("codes", "untrained", "fixed"):
         found = probes[name](representations[name](clip)).reshape(len(clip), len(BACK), mels)
-        said[name] = [text(found[start + k : start + k + PICTURED, BACK.index(k)]) for k in range(LATEST + 1)]
+        readings[name] = [text(found[start + k : start + k + PICTURED, BACK.index(k)]) for k in range(LATEST + 1)]
     return {"frames": PICTURED, "bands": BANDS, "low_db": round(low, 1), "high_db": round(high, 1),
-            "truth": text(truth), "said": said}  # fmt: skip
+            "truth": text(truth), "readings": readings}  # fmt: skip

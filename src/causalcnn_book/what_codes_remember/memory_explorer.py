@@ -218,7 +218,7 @@ def _measured(table: Path) -> dict[str, Any]:
         for key, part in (("errors", "mean"), ("half_widths", "half_interval"))
     }
     pictures = {key: drawn[key] for key in ("frames", "bands", "truth")}
-    return pictures | {"readings": drawn["said"]} | lines | measured["field"]
+    return pictures | {"readings": drawn["readings"]} | lines | measured["field"]
 
 
 def _half(y: int) -> str:

@@ -116,5 +116,5 @@ def test_the_committed_table_is_of_the_shipped_model_and_whole() -> None:
     card = json.loads((BOOK / "checkpoints" / "frame-generator-tiny.json").read_text("utf8"))
     assert table["shipped"]["command"] == card["command"]
     assert table["seeds"] == [0, 1, 2]
-    for found in table["told"].values():
+    for found in table["measures"].values():
         assert all(len(values) == len(table["lags"]) for key, values in found.items() if "of_all" not in key)

@@ -115,8 +115,8 @@ def test_a_transform_code_spends_its_bits_where_the_variance_is():
     code = TransformCode(windows, bits=10)
     assert sum(code.bits) == 10
     assert code.bits == (4, 3, 2, 1)
-    said = code(windows)
-    assert [len(column.unique()) for column in said.T] == [16, 8, 4, 2]
+    rounded = code(windows)
+    assert [len(column.unique()) for column in rounded.T] == [16, 8, 4, 2]
     finer = TransformCode(windows, bits=20)
 
     def lost(c):
@@ -127,26 +127,28 @@ def test_a_transform_code_spends_its_bits_where_the_variance_is():
 
 def test_vectors_are_those_of_the_model(model):
     clip = torch.randn(30, 80) * 20 - 35
-    said, before = vectors(model, clip)
+    codewords, before = vectors(model, clip)
     _, top, bottom = model.reconstruct(clip[None, None])
-    assert torch.equal(said[:, :10], top.values[0].permute(1, 2, 0))
-    assert torch.equal(said[:, 10:], bottom.values[0].permute(1, 2, 0))
-    assert before.shape == said.shape == (30, 30, 6)
+    assert torch.equal(codewords[:, :10], top.values[0].permute(1, 2, 0))
+    assert torch.equal(codewords[:, 10:], bottom.values[0].permute(1, 2, 0))
+    assert before.shape == codewords.shape == (30, 30, 6)
     distance = torch.cdist(before[:, :10], model.quantize_top.codebook)
     assert torch.equal(distance.argmin(2), top.indices[0])
 
 
 def test_a_narrow_view_keeps_all_of_it_where_it_keeps_all_directions(model):
-    said, _ = vectors(model, torch.randn(40, 80) * 20 - 35)
-    pca = PerLevelPCA(said, 10, directions=6)
-    assert pca(said).shape == (40, 180)
+    codewords, _ = vectors(model, torch.randn(40, 80) * 20 - 35)
+    pca = PerLevelPCA(codewords, 10, directions=6)
+    assert pca(codewords).shape == (40, 180)
     assert max(abs(lost) for lost in pca.lost) < 1e-9
-    assert torch.allclose(pca(said).square().sum(), (said - mean_of(pca, said)).square().sum(), rtol=1e-4)
-    assert 0 < PerLevelPCA(said, 10, directions=2).lost[0] < 1
+    assert torch.allclose(
+        pca(codewords).square().sum(), (codewords - mean_of(pca, codewords)).square().sum(), rtol=1e-4
+    )
+    assert 0 < PerLevelPCA(codewords, 10, directions=2).lost[0] < 1
 
 
-def mean_of(pca, said):
-    return torch.cat([pca.means[0].expand(len(said), 10, -1), pca.means[1].expand(len(said), 20, -1)], 1)
+def mean_of(pca, codewords):
+    return torch.cat([pca.means[0].expand(len(codewords), 10, -1), pca.means[1].expand(len(codewords), 20, -1)], 1)
 
 
 def test_a_window_ends_with_its_frame():
@@ -166,8 +168,8 @@ def test_what_is_in_the_window_is_told_exactly_and_what_is_not_cannot_be(clips):
 def test_codes_tell_nothing_beyond_their_field(model, clips):
     top, bottom = field_frames(model)
     assert (top, bottom, bits(model)) == (9, 13, 120)
-    said = build_inputs(model, None, clips[0])["codes"]
-    errors, _, _ = probe_frames([[said(x) for x in c.features] for c in clips], clips, (0, bottom, bottom + 3))
+    codewords = build_inputs(model, None, clips[0])["codes"]
+    errors, _, _ = probe_frames([[codewords(x) for x in c.features] for c in clips], clips, (0, bottom, bottom + 3))
     assert errors[0] < 0.97
     assert (errors[1:] > 0.98).all()
 
@@ -223,7 +225,7 @@ def test_the_table_is_whole_and_repeats(tmp_path, model):
     assert table["linear"]["window"]["mean"][NOW + 12] < 1e-3 < table["linear"]["window"]["mean"][NOW + 13]
     assert table["linear"]["copy"]["mean"][NOW] == 0
     assert len(drawn["truth"]) == 2400
-    assert {name: {len(p) for p in said} for name, said in drawn["said"].items()} == {
+    assert {name: {len(p) for p in texts} for name, texts in drawn["readings"].items()} == {
         name: {2400} for name in ("codes", "untrained", "fixed")
     }
     assert {path.name for path in tmp_path.iterdir()} == {"memory.json", "memory-pictures.json"}

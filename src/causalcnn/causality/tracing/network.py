@@ -164,7 +164,9 @@ def trace(
         example: an input; small is good, 30 to 100 frames. Only its shape and dtype count.
         time_axis: where time is, in the input and in the output; frequency, if any, is axis 3.
         rows: whether to keep the rows of the batch apart, to see whether one reads another.
-        visits: whether to note what every submodule returned; ``edit`` may rewrite the table at each.
+        visits: whether to note every call of a submodule.
+        edit: called after each of these calls, with its index, the name of the submodule, the first tensor that it
+            returned, and the table, which it may rewrite.
 
     Raises:
         CannotTrace: an operation cannot be followed, or the output has no time axis.
@@ -190,39 +192,44 @@ def trace(
     if y is None or y.dim() <= time_axis:
         shape = None if y is None else tuple(y.shape)
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
-    return _result(table, y, x, time_axis, tuple(noted), rows, tracer.short)
+    joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
+    return _result(table, y, time_axis, joint=joint, visits=tuple(noted), short=tracer.short)
+
+
+def _rows_mix(dep: Tensor, table: DependencyTable) -> bool:
+    """Whether a row of the output depends on another row of the input; ``dep`` is ``(width, rows, *shape)``."""
+    rows = table.shape[0]
+    if rows == 1:
+        return False
+    by_row = any_over(dep[: table.cells].unflatten(0, table.shape), [1, 2])  # (rows, *shape)
+    by_row = by_row.flatten(2).any(2)  # (rows read, rows written)
+    return bool((by_row & ~torch.eye(rows, dtype=torch.bool)).any())
 
 
 def _result(
-    table: DependencyTable, y: Tensor, x: Tensor, time_axis: int, visits: tuple[Visit, ...], rows: bool, short: bool
+    table: DependencyTable, y: Tensor, time_axis: int, *, joint: bool, visits: tuple[Visit, ...], short: bool
 ) -> Trace:
     dep = table.dep(y) if table.knows(y) else None
     if dep is None:
         dep = torch.zeros(table.width, *y.shape, dtype=torch.bool)
-    mix = False
+    rows_mix = _rows_mix(dep, table)
     batch, times, frequencies = table.shape
-    if rows and batch > 1:
-        by_row = any_over(dep[: table.cells].unflatten(0, table.shape), [1, 2])  # (rows, *shape)
-        by_row = by_row.flatten(2).any(2)  # (rows read, rows written)
-        mix = bool((by_row & ~torch.eye(batch, dtype=torch.bool)).any())
-    joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
     keep = (time_axis + 1, 4) if joint else (time_axis + 1,)
     gone = [d for d in range(1, dep.dim()) if d not in keep]
     dep = any_over(dep, gone) if gone else dep
     dep = dep.unsqueeze(-1) if not joint else dep  # (width, time', frequency')
     cells = any_over(dep[: table.cells].unflatten(0, (batch, times * frequencies)), 0)
-    low, high, side = (dep[m] for m in (table.LOW, table.HIGH, table.SIDE))
     return Trace(
-        cells.permute(1, 2, 0).contiguous(),
-        low,
-        high,
-        side,
-        (1, times, frequencies),
-        joint,
-        visits,
-        mix,
-        short,
-        table.padding,
+        reads=cells.permute(1, 2, 0).contiguous(),
+        low=dep[table.LOW],
+        high=dep[table.HIGH],
+        side=dep[table.SIDE],
+        shape=(1, times, frequencies),
+        joint=joint,
+        visits=visits,
+        rows_mix=rows_mix,
+        short=short,
+        padding=table.padding,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from causalcnn.causality.tracing.table import UNKNOWN, DependencyTable, Operand
 
-__all__ = ["RULES", "Call", "Untraceable", "broadcast", "drop", "rule", "union"]
+__all__ = ["RULES", "Call", "Untraceable", "broadcast", "drop", "listed", "rule", "union"]
 
 
 class Untraceable(Exception):
@@ -46,18 +46,19 @@ class Call:
 
     def tensors(self) -> list[Tensor]:
         """All tensor arguments, those in lists too."""
-        found: list[Tensor] = []
-        for value in self.arguments.values():
-            found += [v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, Tensor)]
-        return found
+        return [t for value in self.arguments.values() for t in listed(value) if isinstance(t, Tensor)]
 
     def forbid(self, *names: str) -> None:
         """Refuse arguments that depend on the input where the rule takes them for constants."""
         for name in names:
-            value = self.arguments.get(name)
-            for each in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(each, Tensor) and self.table.dep(each) is not None:
+            for value in listed(self.arguments.get(name)):
+                if isinstance(value, Tensor) and self.table.dep(value) is not None:
                     raise Untraceable(f"its argument {name!r} depends on the input")
+
+
+def listed(value: Any) -> list[Any]:
+    """The elements of a list or tuple, or the one value."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 RULES: dict[str, Callable[[Call], None]] = {}

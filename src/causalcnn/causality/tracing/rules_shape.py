@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, rule, union
+from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, listed, rule, union
 from causalcnn.causality.tracing.rules_pointwise import elementwise
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, any_over
 
@@ -176,7 +176,7 @@ def embedding(call: Call) -> None:
 def index(call: Call) -> None:
     """``x[indices]`` by constants; ``table[codes]`` by data, where the table itself is constant."""
     indices = call.get("indices", call.get("index"))
-    given = [i for i in (indices if isinstance(indices, (list, tuple)) else [indices]) if i is not None]
+    given = [i for i in listed(indices) if i is not None]
     operands = [call.table.operand(i) for i in given]
     if all(o.dep is None and o.known.all() for o in operands):
         _moved(call)
@@ -205,7 +205,7 @@ def index(call: Call) -> None:
 def write(call: Call) -> None:
     """Written at constant places: exactly those; at places that the data choose: anywhere."""
     places = [n for n in ("indices", "index") if n in call.arguments]
-    operands = [call.table.operand(t) for n in places for t in _listed(call[n]) if isinstance(t, Tensor)]
+    operands = [call.table.operand(t) for n in places for t in listed(call[n]) if isinstance(t, Tensor)]
     sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
     if all(o.dep is None and o.known.all() for o in operands):
         # What is added, subtracted or multiplied is read: a sum of ones shows it, 1 − 1 and 0 · 1 would hide it.
@@ -218,16 +218,12 @@ def write(call: Call) -> None:
     call.put(None if read is None else read.view(-1, *(1,) * len(shape)).expand(read.shape[0], *shape))
 
 
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
 # ---------------------------------------------------------------------- taking an axis as a whole
 def _axes(call: Call, tensor: Tensor) -> list[int]:
     value = next((call[n] for n in ("dim", "dims") if call.get(n) is not None), None)
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return list(range(tensor.dim()))
-    return sorted({d % max(1, tensor.dim()) for d in _listed(value)})
+    return sorted({d % max(1, tensor.dim()) for d in listed(value)})
 
 
 @rule("sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "argmax", "argmin", "var", "std")

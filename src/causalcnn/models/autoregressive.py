@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.models.distributions import OutputDistribution, bits_per_dimension, get_distribution
 from causalcnn.models.sampling import Sampler
@@ -73,11 +74,9 @@ class AutoregressiveConfig:
         """A copy with some values changed."""
         return replace(self, **changes)
 
-    def _check_integers(self, *names: str, min_: int = 1) -> None:
+    def _check_integers(self, *names: str, least: int = 1) -> None:
         for name in names:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < min_:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {min_}")
+            at_least(name, getattr(self, name), least)
 
 
 class AutoregressiveModel(CausalModule):

@@ -56,7 +56,7 @@ class FrameGeneratorConfig(AutoregressiveConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_integers("channels", "kernel_size", "blocks", "hidden", "embedding_size")
-        self._check_integers("context_bands", min_=0)
+        self._check_integers("context_bands", least=0)
         # A card is JSON, which has lists where this has tuples.
         object.__setattr__(self, "dilations", tuple(self.dilations))
         if self.encoder not in ("1d", "2d"):
@@ -141,10 +141,9 @@ class FrameGenerator(AutoregressiveModel):
         rnn_state, earlier = condition
         batch, _, time, mels = x.shape
         below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)  # the value below each
-        inputs = [below, self.band_embedding[:, None].expand(-1, batch * time, -1)]
-        if self.config.context_bands:
-            inputs.insert(1, self.context(earlier).transpose(0, 1))
-        read = torch.cat(inputs, 2)  # (mels, batch · time, 1 + context_bands + embedding_size)
+        context = [self.context(earlier).transpose(0, 1)] if self.config.context_bands else []
+        embedding = self.band_embedding[:, None].expand(-1, batch * time, -1)
+        read = torch.cat([below, *context, embedding], 2)  # (mels, batch · time, 1 + context_bands + embedding_size)
         h, _ = self.rnn(read, rnn_state.reshape(1, batch * time, -1))  # (mels, batch · time, hidden)
         y = HEAD_SCALE * self.head(torch.cat([h, read], 2))
         return y.view(mels, batch, time, -1).permute(1, 3, 2, 0)

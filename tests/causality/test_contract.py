@@ -1,4 +1,4 @@
-"""check_contract passes what keeps the law, and names what breaks it: one planted fault for each article."""
+"""check_contract passes what keeps the contract, and names what breaks it: one planted fault for each check."""
 
 import copy
 
@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from causalcnn import CausalConv1d, CausalModule, ContractError, Field, Stream, check_contract, measure_field
+from causalcnn import (
+    CausalConv1d,
+    CausalModule,
+    ContractError,
+    Convention,
+    Field,
+    Stream,
+    check_contract,
+    measure_field,
+)
 from causalcnn.causality import gradient_probe, impulse_probe, prefix_probe
 
 X = torch.randn(2, 2, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -103,13 +112,25 @@ class CountsInEval(Sound):
         return super().step(x, state)
 
 
+class DeclaresStrictReadsItsBlock(CausalConv1d):
+    convention = Convention.STRICT
+
+    def __init__(self):
+        super().__init__(2, 2, 3, stride=2, convention="block", dtype=torch.float64)
+
+
+class StartsFromWhatItSees(Sound):
+    def initial_state(self, x):
+        return super().initial_state(x) + x.shape[2]
+
+
 def test_a_sound_layer_passes_and_the_report_says_what_was_seen():
     layer = Sound()
     before = copy.deepcopy(layer.state_dict())
     report = check_contract(layer, X)
     assert "24 outputs, as sets" in str(report)
     assert report.largest_difference < 1e-12
-    assert len(report.articles) == 9
+    assert len(report.checks) == 9
     assert all(torch.equal(layer.state_dict()[k], v) for k, v in before.items())
     assert layer.training
 
@@ -127,6 +148,8 @@ def test_a_sound_layer_passes_and_the_report_says_what_was_seen():
         (MixesRows, "row 1 before and after a change of row 0"),
         (CutsGradients, "gradients"),
         (WrongStream, "the stream"),
+        (DeclaresStrictReadsItsBlock, "looks 1 frames ahead, but the strict convention at stride 2 allows 0"),
+        (StartsFromWhatItSees, r"initial_state\(\) depends on the frames"),
         (CountsInEval, "eval\\(\\) use changed 'seen'"),
     ],
 )

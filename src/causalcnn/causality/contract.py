@@ -1,4 +1,4 @@
-"""``check_contract``: the law of DESIGN, verified on one layer and one input."""
+"""``check_contract``: everything that a causal layer promises, verified on one layer and one input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, to
 
 
 class ContractError(AssertionError):
-    """A layer breaks the law; the message says which article, where, and by how much."""
+    """A layer breaks the contract; the message says which check failed, where, and by how much."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class ContractReport:
 
     layer: str
     field: Field
-    articles: tuple[str, ...]
+    checks: tuple[str, ...]
     largest_difference: float
 
     def __str__(self) -> str:
         lines = [f"{self.layer} keeps the contract: {self.field}"]
-        lines += [f"  ok  {article}" for article in self.articles]
+        lines += [f"  ok  {check}" for check in self.checks]
         return "\n".join([*lines, f"  largest relative difference: {self.largest_difference:.1e}"])
 
 
@@ -49,7 +49,7 @@ def check_contract(
     gradients: bool = True,
     measure: bool = True,
 ) -> ContractReport:
-    """Verify that a layer obeys the law of causalcnn: whole = pieces, past only, said beforehand, rows apart.
+    """Verify that a layer keeps the contract of causalcnn: whole = pieces, past only, field declared, rows independent.
 
     The layer is not changed: everything runs on copies, in eval mode.
 
@@ -64,7 +64,7 @@ def check_contract(
         A report that prints as a list of what was verified.
 
     Raises:
-        ContractError: an article is broken.
+        ContractError: a check failed.
         ValueError: the example cannot show it (fewer than two rows, no frames, an unknown dtype).
     """
     if x.dim() not in (3, 4) or x.shape[0] < 2 or x.shape[2] < 2:
@@ -75,17 +75,17 @@ def check_contract(
         raise ValueError(f"the example has dtype {x.dtype}; it must be one of {', '.join(map(str, TOLERANCE))}")
     check = _Check(layer, x.detach())
     cuts = list(chunkings) if chunkings is not None else default_chunkings(x.shape[2])
-    check.declaration()
+    check.field_and_convention()
     check.step_is_pure()
     check.no_future()  # early: a leak also breaks much of the rest, and should be called a leak
     check.whole_equals_pieces(cuts, gradients)
     check.stream_equals_step(cuts)
-    check.rows_are_apart()
-    check.rows_reset()
+    check.rows_are_independent()
+    check.rows_can_be_reset()
     if measure:
-        check.field_is_true()
-    check.leaves_nothing()
-    return ContractReport(type(layer).__name__, check.field, tuple(check.articles), check.largest)
+        check.field_is_as_measured()
+    check.eval_changes_nothing()
+    return ContractReport(type(layer).__name__, check.field, tuple(check.passed), check.largest)
 
 
 def default_chunkings(frames: int) -> list[list[int]]:
@@ -105,7 +105,7 @@ class _Check:
         self.before = {k: v.clone() for k, v in layer.state_dict().items()}
         self.layer = deepcopy_module(layer).eval()
         self.name = type(layer).__name__
-        self.articles: list[str] = []
+        self.passed: list[str] = []
         self.largest = 0.0
         self.tolerance = TOLERANCE[x.dtype]
 
@@ -126,8 +126,8 @@ class _Check:
     def start(self) -> object:
         return self.layer.initial_state(self.x)
 
-    # -------------------------------------------------------------- the articles
-    def declaration(self) -> None:
+    # -------------------------------------------------------------- the checks
+    def field_and_convention(self) -> None:
         self.field, stride = self.layer.field, self.layer.field.stride
         if not isinstance(self.field, Field):
             self.fail(f"field is a {type(self.field).__name__}, not a causalcnn.Field")
@@ -137,7 +137,7 @@ class _Check:
                 f"its field looks {self.field.lookahead} frames ahead, but the {self.layer.convention.value} "
                 f"convention at stride {stride} allows {allowed}"
             )
-        self.articles.append(f"declares its field before any data; {self.layer.convention.value}, stride {stride}")
+        self.passed.append(f"declares its field before any data; {self.layer.convention.value}, stride {stride}")
 
     def run(self, x: Tensor, chunks: Sequence[int]) -> Tensor:
         if sum(chunks) != x.shape[2]:
@@ -168,10 +168,14 @@ class _Check:
                     if a is not None and b is not None:
                         self.compare(a, b, f"the gradients of the whole and of the pieces {list(chunks)}")
         kind = "values and gradients" if gradients else "values"
-        self.articles.append(f"the whole sequence equals its pieces ({kind}, {len(chunkings)} ways to cut)")
+        self.passed.append(f"the whole sequence equals its pieces ({kind}, {len(chunkings)} ways to cut)")
 
     @torch.no_grad()
     def step_is_pure(self) -> None:
+        empty = self.layer.initial_state(self.x[:, :, :0])
+        for a, b in zip(pytree.tree_leaves(self.start()), pytree.tree_leaves(empty), strict=True):
+            if a.dtype != b.dtype or not torch.equal(a, b):
+                self.fail("initial_state() depends on the frames of the piece; it may read its shape, dtype and device")
         half = self.x.shape[2] // 2
         _, state = self.layer.step(self.x[:, :, :half], self.start())
         kept = pytree.tree_map(torch.clone, state)
@@ -182,7 +186,7 @@ class _Check:
         again, _ = self.layer.step(self.x[:, :, half:], kept)
         if not torch.equal(first, again):
             self.fail("step() gives other numbers when it is replayed from the same state: it keeps something inside")
-        self.articles.append("step is pure and can be replayed")
+        self.passed.append("step is pure and can be replayed")
 
     def stream_equals_step(self, chunkings: Sequence[Sequence[int]]) -> None:
         with torch.no_grad():
@@ -205,11 +209,11 @@ class _Check:
             pass
         else:
             self.fail("the stream accepts an input that asks for gradients; it must refuse, it cannot give them")
-        self.articles.append("the stream equals step, resumes, and refuses gradients")
+        self.passed.append("the stream equals step, resumes, and refuses gradients")
 
     @torch.no_grad()
     def no_future(self) -> None:
-        """A changed future, and a future that has not come yet, change nothing that was said before."""
+        """A future that is changed, or cut off, moves none of the outputs before it."""
         layer, x = deepcopy_module(self.layer).double(), self.x.double()
         stride, ahead = self.field.stride, self.field.lookahead
         whole = layer(x)
@@ -225,18 +229,18 @@ class _Check:
                 gap = (y[:, :, :settled] - whole[:, :, :settled]).abs().amax().item() if settled else 0.0
                 if gap > (0 if exact else 1e-12 * max(1.0, whole.abs().max().item())):
                     self.fail(f"{name} from frame {cut} on moves the {settled} outputs before it by {gap:.1e}: a leak")
-        self.articles.append("a changed or missing future changes nothing before it (float64, exact)")
+        self.passed.append("a changed or missing future changes nothing before it (float64, exact)")
 
     @torch.no_grad()
-    def rows_are_apart(self) -> None:
+    def rows_are_independent(self) -> None:
         whole, other = self.layer(self.x), self.x.clone()
         other[0] = other[0] * -2 + 1
         if not torch.equal(self.layer(other)[1:], whole[1:]):
             self.compare(whole[1:], self.layer(other)[1:], "row 1 before and after a change of row 0")
-        self.articles.append("rows of a batch are independent")
+        self.passed.append("rows of a batch are independent")
 
     @torch.no_grad()
-    def rows_reset(self) -> None:
+    def rows_can_be_reset(self) -> None:
         block = max(1, self.field.advance[0])
         cut = self.x.shape[2] // 2 // block * block
         if not cut:
@@ -247,9 +251,9 @@ class _Check:
         fresh, _ = self.layer.step(self.x[:, :, cut:], self.start())
         self.compare(fresh[:1], y[:1], "a row that was reset and one that starts")
         self.compare(kept[1:], y[1:], "the other rows before and after a reset")
-        self.articles.append("a row can be reset at a block boundary, the others go on")
+        self.passed.append("a row can be reset at a block boundary, the others go on")
 
-    def field_is_true(self) -> None:
+    def field_is_as_measured(self) -> None:
         measured = measure_field(self.layer, self.x)
         sizes = self.x.shape[2:]
         field = self.field.over(("time", "frequency")[: len(sizes)])
@@ -268,13 +272,13 @@ class _Check:
                     f"output {output} reads {preview(found)}, its field says {preview(inside)}: "
                     f"undeclared {preview(missed)}, unread {preview(unread)}"
                 )
-        self.articles.append(f"the declared field equals the measured one ({len(measured)} outputs, as sets)")
+        self.passed.append(f"the declared field equals the measured one ({len(measured)} outputs, as sets)")
 
-    def leaves_nothing(self) -> None:
+    def eval_changes_nothing(self) -> None:
         after = self.layer.state_dict()
         if after.keys() != self.before.keys():
             self.fail(f"a stream left {sorted(after.keys() ^ self.before.keys())} in state_dict")
         for key, value in self.before.items():
             if not torch.equal(after[key], value):
                 self.fail(f"eval() use changed {key!r}")
-        self.articles.append("use in eval() changes nothing; no stream is left in state_dict")
+        self.passed.append("use in eval() changes nothing; no stream is left in state_dict")

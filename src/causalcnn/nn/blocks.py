@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.compose import CausalSequential, Composite, Parallel, Residual, Run
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d, Pair
@@ -19,9 +20,13 @@ class ResidualBlock1d(Residual):
     """Two causal convolutions around a skip: ``x + conv(relu(conv(relu(x))))``.
 
     Args:
-        channels: features of a frame, in and out. kernel_size: taps of both convolutions.
-        dilations: of the first and of the second. hidden: features between them; default: ``channels``.
+        channels: features of a frame, in and out.
+        kernel_size: taps of both convolutions.
+        dilations: of the first and of the second.
+        hidden: features between them; default: ``channels``.
+
     Shape: ``(batch, channels, time)``, unchanged.
+
     Source: He et al., arXiv 1512.03385, in the order of arXiv 1603.05027, made causal.
     """
 
@@ -41,8 +46,13 @@ class ResidualBlock2d(Residual):
     """The same over (time, frequency): causal along time, centred along frequency.
 
     Args:
+        channels: features of a cell, in and out.
         kernel_size: of the first convolution, ``(time, frequency)``; the second is 1 × 1, as in VQ-VAE-2.
-        dilation: of the first convolution. Others as for :class:`ResidualBlock1d`.
+        dilation: of the first convolution, ``(time, frequency)``.
+        hidden: features between the two; default: ``channels``.
+
+    Shape: ``(batch, channels, time, frequency)``, unchanged.
+
     Source: Razavi et al., VQ-VAE-2, arXiv 1906.00446, appendix, made causal.
     """
 
@@ -59,22 +69,28 @@ class ResidualBlock2d(Residual):
 
 
 class ResidualStack(CausalSequential):
-    """``blocks`` residual blocks one after the other.
+    """Residual blocks one after the other.
 
-    Args as for :class:`ResidualBlock1d`; ``blocks``: how many, ≥ 1.
+    Args:
+        channels: features of a frame, in and out.
+        kernel_size: taps of all convolutions.
+        blocks: how many, ≥ 1.
+        dilations: of the first and of the second convolution of each block.
+        hidden: features between these two; default: ``channels``.
+
+    Shape: ``(batch, channels, time)``, unchanged.
     """
 
     def __init__(
         self,
         channels: int,
-        blocks: int = 2,
         kernel_size: int = 3,
         *,
+        blocks: int = 2,
         dilations: Pair = (1, 1),
         hidden: int | None = None,
     ) -> None:
-        if blocks < 1:
-            raise ValueError(f"blocks is {blocks}; it must be at least 1")
+        at_least("blocks", blocks)
         super().__init__(
             *(ResidualBlock1d(channels, kernel_size, dilations=dilations, hidden=hidden) for _ in range(blocks))
         )
@@ -84,8 +100,13 @@ class Encoder(CausalSequential):
     """Pre-layer, residual blocks, output layer: one stack, one kernel size, one dilation.
 
     Args:
-        in_channels, channels, out_channels: features of the input, inside, and of the output.
-        kernel_size, dilation: of every convolution. blocks: residual blocks of two convolutions each.
+        in_channels: features of an input frame.
+        channels: features inside.
+        out_channels: features of an output frame.
+        kernel_size: taps of every convolution.
+        dilation: of every convolution.
+        blocks: residual blocks of two convolutions each.
+
     Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
     """
 
@@ -111,12 +132,16 @@ class MultiStackEncoder(Composite):
     """Several encoders side by side, one for each pair of kernel size and dilation.
 
     Args:
-        in_channels, channels, out_channels: features of the input, inside a stack, and of the output.
-        kernel_sizes, dilations: the stacks are all their pairs.
+        in_channels: features of an input frame.
+        channels: features inside a stack.
+        out_channels: features of an output frame.
+        kernel_sizes: with ``dilations``: there is a stack for each pair of a kernel size and a dilation.
+        dilations: see ``kernel_sizes``.
         blocks: residual blocks in each stack.
         combine: ``"add"`` sums the stacks' outputs; ``"concat"`` puts them side by side and mixes them with a
             1 × 1 convolution; ``"every_layer"`` sums after each layer, so that every layer of a stack reads
             what all stacks found.
+
     Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
     """
 
@@ -146,13 +171,13 @@ class MultiStackEncoder(Composite):
             for k, d in self.stacks
         ]
         if combine == "every_layer":
-            levels = [Parallel([encoder.parts[i] for encoder in encoders]) for i in range(blocks + 2)]
-            self.parts = nn.ModuleList([CausalSequential(*levels)])
+            layers = [Parallel(*(encoder.parts[i] for encoder in encoders)) for i in range(blocks + 2)]
+            self.parts = nn.ModuleList([CausalSequential(*layers)])
         elif combine == "concat":
             mix = CausalConv1d(width * out_channels, out_channels, 1)
-            self.parts = nn.ModuleList([CausalSequential(Parallel(encoders, combine="concat"), mix)])
+            self.parts = nn.ModuleList([CausalSequential(Parallel(*encoders, combine="concat"), mix)])
         else:
-            self.parts = nn.ModuleList([Parallel(encoders)])
+            self.parts = nn.ModuleList([Parallel(*encoders)])
 
     @property
     def field(self) -> Field:

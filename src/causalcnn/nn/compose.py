@@ -1,12 +1,12 @@
-"""Layers in series, side by side, and around a skip: the field, the state and the stream follow from the parts."""
+"""Models made of layers: a base for any, and layers in series, side by side, and around a skip."""
 
 from __future__ import annotations
 
 import abc
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,7 @@ class Composite(CausalModule):
     The state is a dict: the name of each part, and its state.
 
     Example:
+        >>> from causalcnn import CausalConv1d
         >>> class Gated(Composite):
         ...     def __init__(self, channels):
         ...         super().__init__()
@@ -114,7 +115,7 @@ class Composite(CausalModule):
         reads 5 frames: 4 frames of past; never looks ahead; touches 4, skips 1
     """
 
-    takes_frames: ClassVar[bool] = False
+    takes_frames: bool = False
     """Whether :meth:`compose` also works on single frames ``(batch, channels)``, without an axis of time. Streams
     of one frame at a time are then faster."""
 
@@ -133,13 +134,22 @@ class Composite(CausalModule):
 
     @torch.no_grad()
     def initial_state(self, x: Tensor) -> State:
-        """The initial state of each part: an empty piece passes through the model, so that each sees its shape."""
+        """The initial state of each part: an empty piece passes through the model, so that each sees its shape.
+
+        Raises:
+            ValueError: :meth:`compose` runs what is no part of the model, or one part twice.
+        """
         state: dict[str, State] = {}
         names = self._names()
 
         def run(part: CausalModule, piece: Tensor) -> Tensor:
-            state[names[part]] = start = part.initial_state(piece)
-            return part.step(piece, start)[0]
+            name, own = names.get(part), type(self).__name__
+            if name is None:
+                raise ValueError(f"{type(part).__name__} is no part of {own}; assign it to an attribute in __init__")
+            if name in state:
+                raise ValueError(f"{name} of {own} is run twice, and has one state; run CausalSequential(self.{name})")
+            state[name] = part.initial_state(piece)
+            return part.step(piece, state[name])[0]
 
         self.compose(empty_piece(x), run)
         return state
@@ -298,7 +308,7 @@ class Parallel(Composite):
 
     takes_frames = True
 
-    def __init__(self, branches: Sequence[nn.Module], *, combine: Literal["add", "concat"] = "add") -> None:
+    def __init__(self, *branches: nn.Module, combine: Literal["add", "concat"] = "add") -> None:
         super().__init__()
         if combine not in ("add", "concat"):
             raise ValueError(f"combine is {combine!r}; it must be 'add' or 'concat'")

@@ -130,11 +130,11 @@ class StackExplorer(Explorer):
 
         stacks = [[level(k, dilations) for dilations in self._levels(k, d)] for k, d in self.pairs]
         if self.combine == "every_layer":
-            return CausalSequential(*(Parallel(parts) for parts in zip(*stacks, strict=True)))
+            return CausalSequential(*(Parallel(*parts) for parts in zip(*stacks, strict=True)))
         together = [CausalSequential(*parts) for parts in stacks]
         if self.combine == "add":
-            return Parallel(together)
-        return CausalSequential(Parallel(together, combine="concat"), CausalConv1d(width * len(stacks), width, 1))
+            return Parallel(*together)
+        return CausalSequential(Parallel(*together, combine="concat"), CausalConv1d(width * len(stacks), width, 1))
 
     def read(self) -> Reading:
         """The paths, and what follows from them."""

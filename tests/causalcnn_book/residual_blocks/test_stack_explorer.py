@@ -101,7 +101,7 @@ def test_one_stack_is_the_encoder_and_without_its_ends_the_residual_stack():
         assert figure.field == Encoder(2, 2, 2, kernel_size=kernel, dilation=dilation, blocks=blocks).field.with_rate(
             100
         )
-    stack = ResidualStack(2, 5, 3, dilations=(3, 2))
+    stack = ResidualStack(2, 3, blocks=5, dilations=(3, 2))
     assert _builder([(3, 3)], second=2, blocks=5, ends=False).field == stack.field.with_rate(100)
 
 

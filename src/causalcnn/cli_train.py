@@ -231,7 +231,7 @@ def _load_data(options: argparse.Namespace) -> Data:
     if len(speakers) < 2:
         return _describe(whole, None, name)
     apart = speakers[-max(1, len(speakers) // 10) :]  # the last tenth, at least one: never trained on
-    return _describe(whole.only(speakers[: -len(apart)]), whole.only(apart), name)
+    return _describe(whole.select_speakers(speakers[: -len(apart)]), whole.select_speakers(apart), name)
 
 
 def _describe(training: Any, held_out: Any | None, name: str) -> Data:

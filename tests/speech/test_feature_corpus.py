@@ -158,17 +158,17 @@ def test_numbers_that_cannot_be(corpus, arguments, message):
 
 # ------------------------------------------------------------------------------------ other corpora
 def test_only_some_speakers(corpus):
-    some = corpus.only(["c"])
+    some = corpus.select_speakers(["c"])
     assert [clip.frames for clip in some.clips] == [3, 201]
     assert some.speaker_names == ("c",)
     assert some.batch(0, rows=2, frames=4).speaker.tolist() == [0, 0]
-    assert corpus.only("c").frames == some.frames
+    assert corpus.select_speakers("c").frames == some.frames
     with pytest.raises(ValueError, match=r"no speaker is called \['z'\]; there are a, b, c"):
-        corpus.only(["a", "z"])
+        corpus.select_speakers(["a", "z"])
 
 
 def test_two_corpora_become_one(corpus):
-    both = corpus.only("a") + FeatureCorpus.of([utterance(1, "new", 9)], cache=False)
+    both = corpus.select_speakers("a") + FeatureCorpus.of([utterance(1, "new", 9)], cache=False)
     assert both.speaker_names == ("a", "new")
     assert both.frames == 250
     torch.testing.assert_close(both[2], FeatureCorpus.of([utterance(1, "new", 9)], cache=False)[0])
@@ -176,14 +176,14 @@ def test_two_corpora_become_one(corpus):
 
 def test_a_part_is_taken_evenly():
     many = FeatureCorpus.of([utterance(0.2, seed=i) for i in range(10)], cache=False)
-    assert [clip.name for clip in many.part(0.8).clips] == ["000000", "000002", "000005", "000007"]
-    assert many.part(100) is many
-    assert len(many.part(0.001)) == 1
+    assert [clip.name for clip in many.subset(0.8).clips] == ["000000", "000002", "000005", "000007"]
+    assert many.subset(100) is many
+    assert len(many.subset(0.001)) == 1
 
 
 def test_a_part_has_every_speaker(corpus):
-    assert corpus.part(0.5).speaker_names == corpus.speaker_names
-    assert corpus.part(0.5).frames < corpus.frames
+    assert corpus.subset(0.5).speaker_names == corpus.speaker_names
+    assert corpus.subset(0.5).frames < corpus.frames
 
 
 def test_a_corpus_is_brought_to_a_level(corpus):
@@ -193,14 +193,14 @@ def test_a_corpus_is_brought_to_a_level(corpus):
     levelled = quiet.at_level(loud.level_db)
     assert levelled.level_db == pytest.approx(loud.level_db)
     torch.testing.assert_close(levelled[0], loud[0], rtol=0, atol=1e-3)
-    assert quiet.shifted(-500)[0].min() == -100
-    assert (quiet + loud).shifted(3).shifted(-3).level_db == pytest.approx((quiet + loud).level_db)
+    assert quiet.with_gain(-500)[0].min() == -100
+    assert (quiet + loud).with_gain(3).with_gain(-3).level_db == pytest.approx((quiet + loud).level_db)
     each = (quiet + FeatureCorpus.of([utterance(1, "b", gain=0.1)], cache=False)).at_level(-15, per="speaker")
     assert [clip.level_db for clip in each.clips] == pytest.approx([-15, -15])
     with pytest.raises(ValueError, match="per is 'clip'; it must be 'corpus' or 'speaker'"):
         quiet.at_level(-15, per="clip")
     with pytest.raises(ValueError, match="gain is nan"):
-        quiet.shifted(float("nan"))
+        quiet.with_gain(float("nan"))
 
 
 # ------------------------------------------------------------------------------------ sources

@@ -53,7 +53,7 @@ def evaluation_sets(
             f"Scored without {', '.join(missing)}: these recordings are not on this machine. Set {DATA_VARIABLE} to "
             "a folder that has them, or get them by download('libri1'), … and download('free-spoken-digits')."
         )
-    return {name: corpus.part(seconds) for name, corpus in sets.items()}
+    return {name: corpus.subset(seconds) for name, corpus in sets.items()}
 
 
 def _recordings() -> dict[str, FeatureCorpus]:

@@ -76,8 +76,8 @@ class _ClipFrames:
 class FeatureCorpus(Sequence[Tensor]):
     """Log-mel features of a corpus: made once, kept on disk as one memory-mapped array, read when asked for.
 
-    Built with :meth:`of`. A corpus is a value: :meth:`only`, :meth:`part`, :meth:`shifted`, :meth:`at_level` and
-    ``+`` give new ones that share the frames on disk.
+    Built with :meth:`of`. A corpus is a value: :meth:`select_speakers`, :meth:`subset`, :meth:`with_gain`,
+    :meth:`at_level` and ``+`` give new ones that share the frames on disk.
 
     Attributes:
         clips: name, speaker and length of every clip.
@@ -254,7 +254,7 @@ class FeatureCorpus(Sequence[Tensor]):
         return {name: number for number, name in enumerate(self.speaker_names)}
 
     # ------------------------------------------------------------------ other corpora from it
-    def only(self, speakers: Iterable[str]) -> FeatureCorpus:
+    def select_speakers(self, speakers: Iterable[str]) -> FeatureCorpus:
         """The clips of these speakers.
 
         Args:
@@ -269,7 +269,7 @@ class FeatureCorpus(Sequence[Tensor]):
             raise ValueError(f"no speaker is called {unknown}; there are {', '.join(self.speaker_names)}")
         return self._those(i for i, clip in enumerate(self.clips) if clip.speaker in wanted)
 
-    def part(self, seconds: float) -> FeatureCorpus:
+    def subset(self, seconds: float) -> FeatureCorpus:
         """A part of about so many seconds: whole clips, taken evenly, of each speaker in proportion and at least one.
 
         Args:
@@ -293,7 +293,7 @@ class FeatureCorpus(Sequence[Tensor]):
         """A corpus of the clips of both."""
         return FeatureCorpus(self.clips + other.clips, self._clip_frames + other._clip_frames)
 
-    def shifted(self, db: float) -> FeatureCorpus:
+    def with_gain(self, db: float) -> FeatureCorpus:
         """The same recordings with more gain; nothing falls below the floor of −100 dB.
 
         Args:
@@ -323,8 +323,8 @@ class FeatureCorpus(Sequence[Tensor]):
         if per not in ("corpus", "speaker"):
             raise ValueError(f"per is {per!r}; it must be 'corpus' or 'speaker'")
         if per == "corpus":
-            return self.shifted(level_db - self.level_db)
-        parts = [self.only(speaker).at_level(level_db) for speaker in self.speaker_names]
+            return self.with_gain(level_db - self.level_db)
+        parts = [self.select_speakers(speaker).at_level(level_db) for speaker in self.speaker_names]
         return functools.reduce(operator.add, parts)
 
     def _those(self, which: Iterable[int]) -> FeatureCorpus:

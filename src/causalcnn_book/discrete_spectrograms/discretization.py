@@ -233,7 +233,7 @@ class Discretization(Experiment):
         return errors
 
     def _errors_at_gain(self, low_db: float) -> dict[str, dict[str, list[float]]]:
-        parts = {name: self.sets[name].part(60.0) for name in ("embedded", "prompts") if name in self.sets}
+        parts = {name: self.sets[name].subset(60.0) for name in ("embedded", "prompts") if name in self.sets}
         return {
             name: {
                 way: [round(error_db(coder, part, low_db, gain_db=gain), 3) for gain in GAINS_DB]

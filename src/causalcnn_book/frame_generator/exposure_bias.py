@@ -236,7 +236,7 @@ class ExposureBias(Experiment):
     @cached_property
     def judge_part(self) -> FeatureCorpus:
         """The speech that the linear judge is fitted on."""
-        return self.task.corpus.part(900)
+        return self.task.corpus.subset(900)
 
     @cached_property
     def prompts(self) -> Prompts:

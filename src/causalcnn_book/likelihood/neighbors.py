@@ -161,7 +161,7 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
     given: dict[str, list[float]] = {name: [] for name in tables}
     priced: dict[str, list[float]] = {name: [] for name in distributions}
     for speaker in test.speaker_names:
-        bins = uniform_bins.encode(torch.cat(list(test.only(speaker)), 1))
+        bins = uniform_bins.encode(torch.cat(list(test.select_speakers(speaker)), 1))
         here, known = neighbor_values(bins)[0], _named_contexts(bins)
         for name, table in smooth.items():
             given[name].append(float(-table[known[name][0], here].log2().mean()))

@@ -89,7 +89,7 @@ def test_sliders_move_by_keyboard_and_their_numbers_are_the_library_s(page, tmp_
     _settle(page)
     field = ConeExplorer(kernel_size=7, layers=4, doubling=True).field
     assert slider.get_attribute("aria-valuetext") == "4"
-    for key in ("size", "taps", "holes", "lookahead", "stride"):
+    for key in ("size", "num_inputs", "holes", "lookahead", "stride"):
         assert _read(page, key) == getattr(field, key)
 
 

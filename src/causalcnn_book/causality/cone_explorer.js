@@ -58,7 +58,7 @@ export function timeOf(s, layer, u) {
 export function coneField(s) {
   const rows = walkDown(s), first = rows[0][0], last = rows[0].at(-1), size = last - first + 1;
   const parameters = s.layers * (s.channels * s.channels * s.kernel_size + s.channels);
-  return { rows, past: -first, lookahead: last, size, taps: rows[0].length, holes: size - rows[0].length, stride: s.stride ** s.layers, parameters };
+  return { rows, past: -first, lookahead: last, size, num_inputs: rows[0].length, holes: size - rows[0].length, stride: s.stride ** s.layers, parameters };
 }
 
 let memory = ["", null];
@@ -174,8 +174,8 @@ export function sentence(s) {
     return `The chosen input is read by ${plural(outputs.length, "output")}.` + knows;
   }
   const late = timeOf(s, s.layers, 0), back = f.past + late, ahead = f.lookahead - late;
-  if (f.taps === 1 && back === 0 && ahead <= 0) return "The chosen output reads the present input and nothing else.";
-  const reads = `The chosen output reads ${plural(f.taps, "input")}, back to ${plural(back, "frame")} (${duration(back, s.rate_hz)}) ago`;
+  if (f.num_inputs === 1 && back === 0 && ahead <= 0) return "The chosen output reads the present input and nothing else.";
+  const reads = `The chosen output reads ${plural(f.num_inputs, "input")}, back to ${plural(back, "frame")} (${duration(back, s.rate_hz)}) ago`;
   return ahead > 0 ? `${reads} and ${plural(ahead, "frame")} (${duration(ahead, s.rate_hz)}) into the future: a leak.` : `${reads}, and none from the future.`;
 }
 
@@ -183,7 +183,7 @@ export function readouts(s) {
   const f = field(s), ms = (frames) => duration(frames, s.rate_hz);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: ms(f.size) },
-    { key: "taps", label: "Inputs touched", value: f.taps, text: count(f.taps) },
+    { key: "num_inputs", label: "Inputs touched", value: f.num_inputs, text: count(f.num_inputs) },
     { key: "holes", label: "Skipped", value: f.holes, text: count(f.holes) },
     { key: "lookahead", label: "Look-ahead", value: f.lookahead, text: plural(f.lookahead, "frame"), note: ms(f.lookahead), leak: f.lookahead > timeOf(s, s.layers, 0) },
     { key: "stride", label: "One output every", value: f.stride, text: plural(f.stride, "frame"), note: ms(f.stride) },

@@ -13,7 +13,7 @@ __all__ = ["ConeExplorer"]
 GUTTER, EDGE, TOP, BOTTOM, HEIGHT = 58, 10, 56, 236, 306
 CONTROLS = dict.fromkeys(("kernel_size", "dilation", "layers", "stride", "rate_hz"), "slider")
 CONTROLS |= {"convention": "choice", "doubling": "switch", "play": "buttons"}
-READOUTS = ("size", "taps", "holes", "lookahead", "stride", "parameters")
+READOUTS = ("size", "num_inputs", "holes", "lookahead", "stride", "parameters")
 
 
 class ConeExplorer(Explorer):
@@ -34,7 +34,8 @@ class ConeExplorer(Explorer):
         at: its index; 0 is the present frame.
         controls: which controls to show, any of ``kernel_size, dilation, layers, stride, rate_hz,
             convention, doubling, play``; default: all.
-        readouts: which numbers to show, any of ``size, taps, holes, lookahead, stride, parameters``; default: all.
+        readouts: which numbers to show, any of ``size, num_inputs, holes, lookahead, stride, parameters``;
+            default: all.
         name: see :class:`Explorer`.
         caption: see :class:`Explorer`.
         alt: see :class:`Explorer`.
@@ -149,7 +150,7 @@ class ConeExplorer(Explorer):
         size, ahead, stride = int(field.size), int(field.lookahead), int(field.stride)
         return [
             ("size", "Receptive field", plural(size, "frame"), duration(size, rate)),
-            ("taps", "Inputs touched", count(int(field.num_inputs)), ""),
+            ("num_inputs", "Inputs touched", count(int(field.num_inputs)), ""),
             ("holes", "Skipped", count(field.holes), ""),
             ("lookahead", "Look-ahead", plural(ahead, "frame"), duration(ahead, rate)),
             ("stride", "One output every", plural(stride, "frame"), duration(stride, rate)),

@@ -27,7 +27,7 @@ function levels(s, i) {
 }
 
 /** Paths by age of each stack alone, and of all together; the declared field and the parameters. */
-export function stackRead(s) {
+function computed(s) {
   const all = Array.from({ length: s.stacks }, (_, i) => levels(s, i + 1)), one = (stack) => stack.reduce(product, [1]);
   const each = all.map(one), added = each.reduce(sum);
   const together = s.combine === "every_layer" ? one(all[0].map((_, n) => all.map((stack) => stack[n]).reduce(sum))) : added;
@@ -36,13 +36,13 @@ export function stackRead(s) {
   let parameters = s.combine === "concat" ? s.stacks * c * c + c : 0;
   for (let i = 1; i <= s.stacks; i++) parameters += convolutions * (c * c * s[`kernel_${i}`] + c);
   const paths = together.reduce((a, b) => a + b);
-  return { each, together, past: size - 1, size, taps: touched, holes: size - touched, parameters, paths, present: together[0] };
+  return { each, together, past: size - 1, size, num_inputs: touched, holes: size - touched, parameters, paths, present: together[0] };
 }
 
 let memory = ["", null];
-function readState(s) {
+export function readState(s) {
   const key = KEYS.filter((k) => k !== "at" && k !== "rate_hz").map((k) => s[k]).join();
-  if (memory[0] !== key) memory = [key, stackRead(s)];
+  if (memory[0] !== key) memory = [key, computed(s)];
   return memory[1];
 }
 
@@ -102,7 +102,7 @@ export function sentence(s) {
   const f = readState(s);
   if (f.size === 1) return "The chosen output reads the present frame and nothing else.";
   const skips = f.holes ? `and skips ${count(f.holes)} of them` : "and skips none";
-  const reads = `The chosen output reads ${count(f.taps)} of the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)}) ${skips}.`;
+  const reads = `The chosen output reads ${count(f.num_inputs)} of the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)}) ${skips}.`;
   return `${reads} Of ${plural(f.paths, "path")} through the network, ${count(f.present)} ${f.present === 1 ? "starts" : "start"} in the present frame.`;
 }
 
@@ -110,7 +110,7 @@ export function readouts(s) {
   const f = readState(s);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: duration(f.size, s.rate_hz) },
-    { key: "taps", label: "Frames read", value: f.taps, text: count(f.taps), note: "" },
+    { key: "num_inputs", label: "Frames read", value: f.num_inputs, text: count(f.num_inputs), note: "" },
     { key: "holes", label: "Skipped", value: f.holes, text: count(f.holes), note: "" },
     { key: "parameters", label: "Parameters", value: f.parameters, text: count(f.parameters), note: `${s.channels} channels` },
     { key: "paths", label: "Paths", value: f.paths, text: count(f.paths), note: "" },

@@ -22,7 +22,7 @@ PLACES = (1, 2, 3, 4)
 CONTROLS = {"stacks": "choice", "combine": "choice"}
 CONTROLS |= {f"{what}_{i}": "slider" for i in PLACES for what in ("kernel", "dilation")}
 CONTROLS |= {"second": "slider", "blocks": "slider", "residual": "switch"}
-READOUTS = ("size", "taps", "holes", "parameters", "paths", "present")
+READOUTS = ("size", "num_inputs", "holes", "parameters", "paths", "present")
 
 
 class StackExplorer(Explorer):
@@ -45,7 +45,7 @@ class StackExplorer(Explorer):
         channels: of every layer, for the number of parameters.
         controls: any of ``stacks, combine, kernel_1, dilation_1, …, second, blocks, residual``; default: all
             but ``second``.
-        readouts: any of ``size, taps, holes, parameters, paths, present``; default: all.
+        readouts: any of ``size, num_inputs, holes, parameters, paths, present``; default: all.
         name: see :class:`Explorer`.
         caption: see :class:`Explorer`.
         alt: see :class:`Explorer`.
@@ -220,7 +220,7 @@ class StackExplorer(Explorer):
             return "The chosen output reads the present frame and nothing else."
         skips = f"and skips {count(f.holes)} of them" if f.holes else "and skips none"
         return (
-            f"The chosen output reads {count(f.taps)} of the last {plural(f.size, 'frame')} "
+            f"The chosen output reads {count(f.num_inputs)} of the last {plural(f.size, 'frame')} "
             f"({duration(f.size, self.rate_hz)}) {skips}. Of {plural(f.paths, 'path')} through the network, "
             f"{count(f.present)} {'starts' if f.present == 1 else 'start'} in the present frame."
         )
@@ -230,7 +230,7 @@ class StackExplorer(Explorer):
         f = self.read()
         return [
             ("size", "Receptive field", plural(f.size, "frame"), duration(f.size, self.rate_hz)),
-            ("taps", "Frames read", count(f.taps), ""),
+            ("num_inputs", "Frames read", count(f.num_inputs), ""),
             ("holes", "Skipped", count(f.holes), ""),
             ("parameters", "Parameters", count(f.parameters), f"{self.channels} channels"),
             ("paths", "Paths", count(f.paths), ""),
@@ -258,14 +258,14 @@ class Reading:
         return len(self.together)
 
     @property
-    def taps(self) -> int:
+    def num_inputs(self) -> int:
         """Frames that are read."""
         return sum(paths > 0 for paths in self.together)
 
     @property
     def holes(self) -> int:
         """Frames that are skipped."""
-        return self.size - self.taps
+        return self.size - self.num_inputs
 
     @property
     def paths(self) -> int:

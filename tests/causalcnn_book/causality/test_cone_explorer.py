@@ -58,8 +58,8 @@ def test_every_position_of_the_sliders_equals_torch(engine, convention, doubling
             s=s,
         )
         assert (field["past"], field["lookahead"]) == (-read[0], read[-1]), s
-        assert (field["size"], field["taps"]) == (read[-1] - read[0] + 1, len(read)), s
-        assert field["holes"] == field["size"] - field["taps"], s
+        assert (field["size"], field["num_inputs"]) == (read[-1] - read[0] + 1, len(read)), s
+        assert field["holes"] == field["size"] - field["num_inputs"], s
         assert field["sum"] == sum(read), s
         if len(read) < 3000:
             assert v8("coneField(s).rows[0]", s=s) == read, s
@@ -79,7 +79,7 @@ def test_every_position_of_the_sliders_equals_the_declared_field(engine):
             "past": cone.field.past,
             "lookahead": cone.field.lookahead,
             "size": cone.field.size,
-            "taps": cone.field.num_inputs,
+            "num_inputs": cone.field.num_inputs,
             "holes": cone.field.holes,
             "stride": cone.field.stride,
             "parameters": cone.parameters,

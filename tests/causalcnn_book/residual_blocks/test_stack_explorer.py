@@ -44,12 +44,12 @@ def _paths_by_torch(network, size):
 
 def _declared(field, parameters):
     return {
-        "past": int(field.past), "size": int(field.size), "taps": int(field.num_inputs), "holes": field.holes,
+        "past": int(field.past), "size": int(field.size), "num_inputs": int(field.num_inputs), "holes": field.holes,
         "parameters": parameters,
     }  # fmt: skip
 
 
-SHORT = "(({past, size, taps, holes, parameters}) => ({past, size, taps, holes, parameters}))(stackRead(s))"
+SHORT = "(({past, size, num_inputs, holes, parameters}) => ({past, size, num_inputs, holes, parameters}))(readState(s))"
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -59,7 +59,7 @@ def test_one_stack_equals_torch_and_its_field(engine, residual, ends):
     for (kernel, dilation), second, blocks in itertools.product(PAIRS, (0, 1, 2, 3, 4), (0, 1, 5)):
         figure = _builder([(kernel, dilation)], second=second, blocks=blocks, residual=residual, ends=ends, channels=1)
         s = _state(figure, v8)
-        shown = v8("stackRead(s)", s=s)
+        shown = v8("readState(s)", s=s)
         assert shown["together"] == _paths_by_torch(figure.network(), shown["size"]), s
         parameters = sum(p.numel() for p in figure.network().parameters())
         if kernel**blocks < 2000:
@@ -72,7 +72,7 @@ def test_every_two_stacks_equal_torch_and_their_field(engine, combine):
     for n, pairs in enumerate(itertools.product(PAIRS, PAIRS)):
         figure = _builder(pairs, combine=combine, channels=3)
         s = _state(figure, v8)
-        shown = v8("stackRead(s)", s=s)
+        shown = v8("readState(s)", s=s)
         assert shown["together"] == figure.read().together, s
         assert [i for i, paths in enumerate(shown["together"]) if paths] == sorted(
             -i for i in figure.field.inputs_of(0)
@@ -110,7 +110,7 @@ def test_four_stacks_at_their_largest_are_counted_exactly(engine):
     figure = _builder([(7, 4), (7, 3), (6, 4), (7, 1)], blocks=5, combine="every_layer", channels=64)
     together = figure.read().together
     assert sum(together) < 2**53
-    assert v8("stackRead(s).together", s=_state(figure, v8)) == together
+    assert v8("readState(s).together", s=_state(figure, v8)) == together
 
 
 STATES = [

@@ -126,7 +126,8 @@ class Experiment(ABC):
         out, seeds = Path(out), list(self.seeds if seeds is None else seeds)
         check_writable(out)
         self.folder = Path(runs) if runs else out.with_suffix(".runs")
-        check_writable(self.folder / "row.run.json")
+        if runs:
+            check_writable(self.folder / "row.run.json")
         plan = [(row, seed) for row in rows or self.rows for seed in self.seeds_of(row, seeds)]
         kept = [_Run(self, row, seed) for row, seed in plan]
         results: Results = {}

@@ -138,6 +138,9 @@ def test_a_file_that_cannot_be_written_fails_before_the_work(tmp_path: Path, out
     assert experiment.measured == []
     assert Toy.main(["--out", str(tmp_path / out)]) == 2
     assert "cannot write" in capsys.readouterr().err
+    assert Toy.main(["--out", str(tmp_path / "toy.json"), "--runs", str(tmp_path / "blocked")]) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"blocked"}
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:

@@ -23,25 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from causalcnn.field import Field
-from causalcnn.nn import (
-    CausalConv1d,
-    CausalConv2d,
-    CausalModule,
-    CausalSequential,
-    MultiStackEncoder,
-    ResidualBlock2d,
-)
+from causalcnn.nn import CausalConv1d, CausalConv2d, CausalModule, CausalSequential, MultiStackEncoder, ResidualBlock2d
 from causalcnn.speech import MELS, PHONES, EmbeddedSpeech, LogMel, Utterance
 from causalcnn.training import minimize
-from causalcnn_book.experiment import (
-    OVER_SEEDS,
-    Experiment,
-    Results,
-    by_seed,
-    option,
-    refuse_shared,
-    summary,
-)
+from causalcnn_book.experiment import OVER_SEEDS, Experiment, Results, by_seed, option, refuse_shared, summary
 
 __all__ = ["ROWS", "OverPicture", "PhoneData", "Phones", "Row", "build", "fit", "num_parameters", "score", "widths"]
 

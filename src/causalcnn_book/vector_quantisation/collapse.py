@@ -18,15 +18,7 @@ from torch import Tensor
 
 from causalcnn.nn import VectorQuantizer
 from causalcnn.speech import MELS, EmbeddedSpeech, FeatureCorpus
-from causalcnn_book.experiment import (
-    OVER_SEEDS,
-    Experiment,
-    Results,
-    by_seed,
-    option,
-    refuse_shared,
-    summary,
-)
+from causalcnn_book.experiment import OVER_SEEDS, Experiment, Results, by_seed, option, refuse_shared, summary
 
 __all__ = ["FLOOR_DB", "ROWS", "VARIANTS", "Collapse", "frames_of_speech", "learn", "score"]
 

@@ -42,42 +42,49 @@ PARTS = (
 
 KEYS: dict[str, list[tuple[str, str]]] = {
     "vqvae2": [
-        *((rf"parts\.{i}\.parts\.0\.", f"{PARTS[i]}.") for i in (4, 6)),  # these two are one layer
-        *((rf"parts\.{i}\.", f"{name}.") for i, name in enumerate(PARTS)),
+        *((rf"^parts\.{i}\.parts\.0\.", f"{PARTS[i]}.") for i in (4, 6)),  # these two are one layer
+        *((rf"^parts\.{i}\.", f"{name}.") for i, name in enumerate(PARTS)),
     ],
     "vqvae2-noncausal": [
-        *((rf"parts\.{i}\.0\.", f"{PARTS[i]}.") for i in (4, 6)),
-        *((rf"parts\.{i}\.", f"{name}.") for i, name in enumerate(PARTS)),
+        *((rf"^parts\.{i}\.0\.", f"{PARTS[i]}.") for i in (4, 6)),
+        *((rf"^parts\.{i}\.", f"{name}.") for i, name in enumerate(PARTS)),
     ],
     "frame-generator": [
-        (r"place$", "band_embedding"),
-        (r"initial\.", "to_rnn_state."),
-        (r"law\.", "distribution."),
+        (r"^place$", "band_embedding"),
+        (r"^initial\.", "to_rnn_state."),
+        (r"^law\.", "distribution."),
+        (r"^encoder\.parts\.0\.parts\.", "encoder.network.branches."),
     ],
     "pixelcnn": [
-        (r"first_vertical\.", "time_input."),
-        (r"first_lower\.", "frequency_input."),
-        (r"vertical\.", "time_blocks."),
-        (r"lower\.", "frequency_blocks."),
-        (r"links\.", "conditions."),
-        (r"where$", "band_embedding"),
-        (r"last\.1\.", "head.1."),
-        (r"parameters_of\.", "head.3."),
-        (r"law\.", "distribution."),
+        (r"^where$", "band_embedding"),
+        (r"^law\.", "distribution."),
+        (r"^first_vertical\.", "time_input."),
+        (r"^first_lower\.", "frequency_input."),
+        (r"^vertical\.(\d+)\.parts\.0\.parts\.", r"time_blocks.\1.body."),
+        (r"^lower\.", "frequency_blocks."),
+        (r"^links\.", "conditions."),
+        (r"^last\.1\.", "head.1."),
+        (r"^parameters_of\.", "head.3."),
     ],
     "melnet": [
-        (r"read_late\.", "time_input."),
-        (r"read_lower\.", "frequency_input."),
-        (r"where$", "band_embedding"),
-        (r"delayed\.", "time_layers."),
-        (r"tell\.", "mix_central."),
-        (r"upward\.(\d+)\.up\.", r"frequency_layers.\1.rnn."),
-        (r"upward\.", "frequency_layers."),
-        (r"parameters_of\.", "head."),
-        (r"law\.", "distribution."),
+        (r"^where$", "band_embedding"),
+        (r"^law\.", "distribution."),
+        (r"^read_late\.", "time_input."),
+        (r"^read_lower\.", "frequency_input."),
+        (r"^delayed\.", "time_layers."),
+        (r"^tell\.", "mix_central."),
+        (r"^upward\.(\d+)\.up\.", r"frequency_layers.\1.rnn."),
+        (r"^upward\.", "frequency_layers."),
+        (r"^parameters_of\.", "head."),
     ],
 }
-"""Model → how the names of its weights begin, as a pattern, and how they begin now; the first that fits counts."""
+"""Model → patterns in the names of its weights, and what stands there now, one after the other."""
+
+LAYERS = [
+    (r"\.parts\.(\d+)\.parts\.0\.parts\.", r".\1.body."),  # a layer of a residual block's body
+    (r"\.parts\.(\d+)\.", r".\1."),
+]
+"""The same for the layers of a CausalSequential, in all models."""
 
 
 def new_config(name: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +97,8 @@ def new_config(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 def new_key(name: str, key: str) -> str:
     """The name of today for a weight."""
-    for before, now in KEYS[name]:
-        renamed, found = re.subn(f"^{before}", now, key)
-        if found:
-            return renamed
+    for before, now in KEYS[name] + LAYERS:
+        key = re.sub(before, now, key)
     return key
 
 

@@ -62,14 +62,9 @@ def test_the_shipped_codes_are_those_of_before(name: str, dtype: torch.dtype) ->
 
 # --------------------------------------------------------------------------------- files with the names of before
 NUMBERED = (
-    "encoder_bottom",
-    "encoder_top",
-    "quantize_top",
-    "hint",
-    "project_bottom",
-    "quantize_bottom",
-    "upsample_top",
-)
+    "encoder_bottom", "encoder_top", "quantize_top", "hint",
+    "project_bottom", "quantize_bottom", "upsample_top", "decoder",
+)  # fmt: skip
 OLD_FIELDS = {
     "vqvae2": {"num_codes": "codes"},
     "vqvae2-noncausal": {"num_codes": "codes"},
@@ -116,13 +111,16 @@ OLD_KEYS = {
 
 def old_key(name: str, key: str) -> str:
     """What a weight was called before 2026-11-29."""
+    if name in ("vqvae2", "frame-generator"):
+        key = re.sub(r"^(encoder\w*|hint|decoder)\.(\d+)\.", r"\1.parts.\2.", key)
+    if name != "vqvae2-noncausal":
+        key = re.sub(r"\.body\.(\d+)\.", r".parts.0.parts.\1.", key)
     if name in OLD_KEYS:
         return next((re.sub(now, before, key) for now, before in OLD_KEYS[name] if re.match(now, key)), key)
     part, rest = key.split(".", 1)
     if part in ("project_bottom", "upsample_top"):  # a chain of one layer then
         rest = f"parts.0.{rest}" if name == "vqvae2" else f"0.{rest}"
-    number = NUMBERED.index(part) if part in NUMBERED else len(NUMBERED)
-    return f"parts.{number}.{rest}"
+    return f"parts.{NUMBERED.index(part)}.{rest}"
 
 
 def with_old_names(path: Path, name: str) -> Path:

@@ -172,18 +172,18 @@ class MultiStackEncoder(Composite):
         ]
         if combine == "every_layer":
             layers = [Parallel(*(encoder.parts[i] for encoder in encoders)) for i in range(blocks + 2)]
-            self.parts = nn.ModuleList([CausalSequential(*layers)])
+            self.network: Composite = CausalSequential(*layers)
         elif combine == "concat":
             mix = CausalConv1d(width * out_channels, out_channels, 1)
-            self.parts = nn.ModuleList([CausalSequential(Parallel(*encoders, combine="concat"), mix)])
+            self.network = CausalSequential(Parallel(*encoders, combine="concat"), mix)
         else:
-            self.parts = nn.ModuleList([Parallel(*encoders)])
+            self.network = Parallel(*encoders)
 
     @property
     def field(self) -> Field:
         """The union of what the stacks read."""
-        return self.parts[0].field  # type: ignore[return-value]
+        return self.network.field
 
     def compose(self, x: Tensor, run: Run) -> Tensor:
         """The stacks side by side, then what mixes them."""
-        return run(self.parts[0], x)  # type: ignore[arg-type]
+        return run(self.network, x)

@@ -59,13 +59,13 @@ def as_causal(module: nn.Module) -> CausalModule:
     raise TypeError(f"{name} is not safe over time: {why}. Use {cure}, or a CausalModule of your own.")
 
 
-def _as_parts(modules: Iterable[nn.Module]) -> nn.ModuleList:
+def _as_parts(modules: Iterable[nn.Module]) -> list[CausalModule]:
     """Causal layers for a composite. One that stands at two places gets a wrapper, for it has two states."""
     parts: list[CausalModule] = []
     for module in modules:
         part = as_causal(module)
         parts.append(CausalSequential(part) if part in parts else part)
-    return nn.ModuleList(parts)
+    return parts
 
 
 class Pointwise(Stateless):
@@ -234,24 +234,30 @@ class CausalSequential(Composite):
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
-        self.parts = _as_parts(layers)
+        for i, layer in enumerate(_as_parts(layers)):
+            self.add_module(str(i), layer)  # as nn.Sequential names them
+
+    @property
+    def parts(self) -> tuple[CausalModule, ...]:
+        """The layers."""
+        return tuple(self._modules.values())  # type: ignore[arg-type]
 
     @property
     def field(self) -> Field:
         """The fields of the layers in series."""
-        fields: list[Field] = [part.field for part in self.parts]  # type: ignore[misc]
-        return _series(tuple(fields), tuple(field.rate_hz for field in fields))
+        fields = tuple(part.field for part in self.parts)
+        return _series(fields, tuple(field.rate_hz for field in fields))
 
     def compose(self, x: Tensor, run: Run) -> Tensor:
         """Each layer reads what the one before it wrote."""
         for part in self.parts:
-            x = run(part, x)  # type: ignore[arg-type]
+            x = run(part, x)
         return x
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, index: int) -> nn.Module:
+    def __getitem__(self, index: int) -> CausalModule:
         return self.parts[index]
 
 
@@ -279,12 +285,7 @@ class Residual(Composite):
                 f"a skip needs a body that speaks at every frame; this one speaks once in {inner.field.advance[0]} "
                 "frames, because it goes down in rate and up again. Put the stride outside of the skip"
             )
-        self.parts = nn.ModuleList([inner])
-
-    @property
-    def body(self) -> CausalModule:
-        """What stands beside the skip."""
-        return self.parts[0]  # type: ignore[return-value]
+        self.body = inner
 
     @property
     def field(self) -> Field:
@@ -314,8 +315,8 @@ class Parallel(Composite):
             raise ValueError(f"combine is {combine!r}; it must be 'add' or 'concat'")
         if not branches:
             raise ValueError("Parallel needs at least one branch")
-        self.parts = _as_parts(branches)
-        layers: list[CausalModule] = list(self.parts)  # type: ignore[arg-type]
+        layers = _as_parts(branches)
+        self.branches = nn.ModuleList(layers)
         kinds = {
             (layer.field.stride, layer.field.advance[0], layer.convention.value if layer.field.stride != 1 else "")
             for layer in layers
@@ -329,10 +330,10 @@ class Parallel(Composite):
     @property
     def field(self) -> Field:
         """The union of the branches' fields."""
-        fields: list[Field] = [part.field for part in self.parts]  # type: ignore[misc]
+        fields: list[Field] = [branch.field for branch in self.branches]  # type: ignore[misc]
         return functools.reduce(operator.or_, fields)
 
     def compose(self, x: Tensor, run: Run) -> Tensor:
         """The outputs of all branches, added or side by side."""
-        outputs = [run(part, x) for part in self.parts]  # type: ignore[arg-type]
+        outputs = [run(branch, x) for branch in self.branches]  # type: ignore[arg-type]
         return torch.cat(outputs, 1) if self.combine == "concat" else torch.stack(outputs).sum(0)

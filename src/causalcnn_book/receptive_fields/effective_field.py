@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.nn import CausalSequential
-from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, load, num_classes, stack, train
+from causalcnn_book.dilation.phones_and_speakers import SETTINGS, TASKS, Recordings, load, num_classes, stack, train
 from causalcnn_book.experiment import Experiment, Results, by_seed, option
 
 __all__ = ["DILATIONS", "ROWS", "EffectiveField", "effective_size", "gradient_by_lag", "load", "network", "train"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from causalcnn_book.dilation.experiment import Recordings
+from causalcnn_book.dilation.phones_and_speakers import Recordings
 from causalcnn_book.receptive_fields.effective_field import DILATIONS, effective_size, gradient_by_lag, network
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from causalcnn_book.dilation.experiment import SETTINGS, TASKS, Recordings, accuracy, stack, train
+from causalcnn_book.dilation.phones_and_speakers import SETTINGS, TASKS, Recordings, accuracy, stack, train
 
 TABLE = Path(__file__).resolve().parents[3] / "book" / "measurements" / "dilation.json"
 

@@ -33,7 +33,7 @@ class Says:
 
     def reconstruct(self, x):
         def level(cells):
-            return SimpleNamespace(codes=torch.full((1, x.shape[2], cells), 3))
+            return SimpleNamespace(indices=torch.full((1, x.shape[2], cells), 3))
 
         return self.answer(x), level(10), level(20)
 

@@ -10,7 +10,7 @@ import torch
 
 from causalcnn.models import VQVAE2Config
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, RunningBins, UniformBins
-from causalcnn_book.discrete_spectrograms import discretization as discretisation
+from causalcnn_book.discrete_spectrograms import discretization
 
 pytest.importorskip("espeakng_loader", reason="needs the extra 'speech'")
 ROOT = Path(__file__).parents[3]
@@ -23,23 +23,23 @@ def corpus() -> FeatureCorpus:
 
 
 def test_the_error_is_that_of_the_values_that_count(corpus: FeatureCorpus) -> None:
-    assert discretisation.error_db(lambda x: x, corpus, -70) == 0
-    assert discretisation.error_db(lambda x: x + 2, corpus, -1e9) == pytest.approx(2, abs=1e-4)
-    assert discretisation.error_db(lambda x: x.clamp(min=-70), corpus, -70) == 0
-    low = discretisation.error_db(lambda x: x.clamp(min=-50), corpus, -70)
+    assert discretization.error_db(lambda x: x, corpus, -70) == 0
+    assert discretization.error_db(lambda x: x + 2, corpus, -1e9) == pytest.approx(2, abs=1e-4)
+    assert discretization.error_db(lambda x: x.clamp(min=-70), corpus, -70) == 0
+    low = discretization.error_db(lambda x: x.clamp(min=-50), corpus, -70)
     assert 0 < low <= 20
-    moved = discretisation.error_db(lambda x: x.clamp(min=-30), corpus, -70, gain_db=20)
+    moved = discretization.error_db(lambda x: x.clamp(min=-30), corpus, -70, gain_db=20)
     assert moved == pytest.approx(low, abs=1e-4)
 
 
 def test_fine_bins_lose_a_step_over_the_root_of_twelve(corpus: FeatureCorpus) -> None:
     bins = UniformBins(-70, 30, 6)
-    error = discretisation.error_db(lambda x: bins.decode(bins.encode(x)), corpus, -70)
+    error = discretization.error_db(lambda x: bins.decode(bins.encode(x)), corpus, -70)
     assert error == pytest.approx(bins.step_db / math.sqrt(12), rel=0.05)
 
 
 def test_the_entropy_is_at_most_that_of_one_histogram_and_of_the_bits(corpus: FeatureCorpus) -> None:
-    found = discretisation.entropies(UniformBins(-70, 20, 5), corpus, {"embedded": corpus})
+    found = discretization.entropies(UniformBins(-70, 20, 5), corpus, {"embedded": corpus})
     assert found["histogram of each band"] <= found["one histogram"] <= 5
     assert found["with their own"]["embedded"] == found["histogram of each band"]
     # sending with slightly smoothed frequencies costs slightly more
@@ -47,18 +47,18 @@ def test_the_entropy_is_at_most_that_of_one_histogram_and_of_the_bits(corpus: Fe
 
 
 def test_a_bang_moves_bins_before_it_under_its_own_range_only(corpus: FeatureCorpus) -> None:
-    found = discretisation.moved_by_a_bang(corpus)
+    found = discretization.moved_by_a_bang(corpus)
     assert found["minmax"]["share_moved"] > 0.5
     assert found["fixed"]["share_moved"] == found["running"]["share_moved"] == 0
 
 
 def test_catching_up_takes_the_jump_over_the_rise() -> None:
     running = RunningBins(UniformBins(-70, 20))
-    assert [discretisation.frames_cut_off(running, jump) for jump in (10, 20, 40)] == [2, 4, 7]
+    assert [discretization.frames_cut_off(running, jump) for jump in (10, 20, 40)] == [2, 4, 7]
 
 
 def test_the_measured_table_is_whole(corpus: FeatureCorpus, tmp_path: Path) -> None:
-    experiment = discretisation.Discretization(model=ROOT / "book" / "checkpoints" / "vqvae2-tiny")
+    experiment = discretization.Discretization(model=ROOT / "book" / "checkpoints" / "vqvae2-tiny")
     experiment.train, experiment.sets = corpus, {"embedded": corpus}
     table = experiment.run(tmp_path / "table.json")
     assert set(table) == set(json.loads(TABLE.read_text("utf8")))
@@ -77,7 +77,7 @@ def test_the_committed_table_says_what_the_chapter_leans_on() -> None:
     assert all(a / b == pytest.approx(2, rel=0.03) for a, b in itertools.pairwise(halved[1:]))
     span = table["range"]["high_db"] - table["range"]["low_db"]
     assert table["range"]["step_db"] == pytest.approx(span / 256, abs=1e-4)
-    assert torch.tensor(table["gains_db"]).tolist() == list(discretisation.GAINS_DB)
+    assert torch.tensor(table["gains_db"]).tolist() == list(discretization.GAINS_DB)
     for found in table["bang"].values():
         assert found["fixed"]["share_moved"] == found["running"]["share_moved"] == 0 < found["minmax"]["share_moved"]
 
@@ -90,6 +90,6 @@ def test_codes_and_bins_are_measured_in_the_same_frames_above_the_same_floor(cor
             return x.clamp(min=self.config.floor_db)
 
     bins = UniformBins(-73.4, 16.6)
-    found = discretisation.against_codes(Keeps(), corpus, bins)  # type: ignore[arg-type]
+    found = discretization.against_codes(Keeps(), corpus, bins)  # type: ignore[arg-type]
     assert found["codes"] == 0
     assert found["4 bits"] / found["5 bits"] == pytest.approx(2, rel=0.05)

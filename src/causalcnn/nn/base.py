@@ -230,6 +230,10 @@ class Stateless(CausalModule):
     that mixes the frequencies of a frame says so in a :attr:`field` of its own.
     """
 
+    takes_frames: bool = False
+    """Whether ``forward`` also works on single frames ``(batch, channels)``, without an axis of time. Streams of one
+    frame at a time are then faster."""
+
     @property
     def field(self) -> Field:
         """Output ``u`` reads input ``u``."""
@@ -267,4 +271,4 @@ class StatelessStream(Stream[Stateless]):
         return self.module(x)
 
     def _frame(self, x: Tensor) -> Tensor:
-        return self._advance(x[:, :, None])[:, :, 0]
+        return self._advance(x) if self.module.takes_frames else self._advance(x[:, :, None])[:, :, 0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, State, Stateless, Stream, empty_piece
+from causalcnn.nn.base import CausalModule, State, Stateless, StatelessStream, Stream, empty_piece
 
 __all__ = ["CausalSequential", "Composite", "Parallel", "Pointwise", "Residual"]
 
@@ -84,6 +84,21 @@ class Pointwise(Stateless):
     def forward(self, x: Tensor) -> Tensor:
         """The function of ``x``."""
         return self.function(x)
+
+    def stream(self, state: State | None = None) -> Stream:
+        """A stream that has nothing to remember."""
+        return PointwiseStream(self, state)
+
+
+class PointwiseStream(StatelessStream):
+    """Calls the function, on pieces and on frames: in deep networks every call that lies between counts."""
+
+    module: Pointwise
+
+    def _advance(self, x: Tensor) -> Tensor:
+        return self.module.function(x)
+
+    _frame = _advance
 
 
 Run = Callable[[CausalModule, Tensor], Tensor]
@@ -214,6 +229,15 @@ class CompositeStream(Stream[Composite]):
         return self.module.compose(x, lambda part, frame: frames[part](frame))
 
 
+class SequentialStream(CompositeStream):
+    """What :meth:`CausalSequential.compose` does to a frame, without asking each time which layers there are."""
+
+    def _frame(self, x: Tensor) -> Tensor:
+        for next_frame in self._frames.values():
+            x = next_frame(x)
+        return x
+
+
 @functools.lru_cache(maxsize=512)
 def _series(fields: tuple[Field, ...], rates: tuple[float | None, ...]) -> Field:
     """The fields in series; remembered, because a deep network asks for it often (rates: equal fields may differ)."""
@@ -253,6 +277,11 @@ class CausalSequential(Composite):
         for part in self.parts:
             x = run(part, x)
         return x
+
+    def stream(self, state: State | None = None) -> Stream:
+        """A stream made of the fast streams of the layers."""
+        plain = type(self).compose is CausalSequential.compose
+        return SequentialStream(self, state) if plain else CompositeStream(self, state)
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -88,6 +88,8 @@ class FrameNorm(Stateless):
     Source: Ba, Kiros and Hinton, arXiv 1607.06450, with time left out of the statistics.
     """
 
+    takes_frames = True
+
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         if channels < 1:

@@ -1,4 +1,4 @@
-"""Everything that is built of layers keeps the law, too: transposes, pools, skips, branches, encoders."""
+"""Everything that is built of layers keeps the contract, too: transposes, pools, skips, branches, encoders."""
 
 import copy
 import io

@@ -145,9 +145,9 @@ def test_a_row_starts_afresh_in_a_stream():
 def test_the_state_has_the_dtype_and_the_place_of_the_piece():
     model = CausalSequential(CausalConv2d(1, 2, 3, stride=(1, 2)), nn.ReLU(), Residual(CausalConv2d(2, 2, 2))).double()
     state = model.initial_state(torch.zeros(3, 1, 0, 9, dtype=torch.float64))
-    assert state["parts.0"].shape == (3, 1, 2, 9)
-    assert state["parts.2"]["parts.0"].shape == (3, 2, 1, 5)
-    assert state["parts.0"].dtype == torch.float64
+    assert state["0"].shape == (3, 1, 2, 9)
+    assert state["2"]["body"].shape == (3, 2, 1, 5)
+    assert state["0"].dtype == torch.float64
     half = CausalConv1d(1, 1, 3).bfloat16()
     assert half.initial_state(torch.zeros(1, 1, 0, dtype=torch.bfloat16)).dtype == torch.bfloat16
     meta = CausalConv1d(1, 1, 3, device="meta")

@@ -1,4 +1,4 @@
-"""The causal convolutions keep the law, over kernel × dilation × stride × convention × chunks."""
+"""The causal convolutions keep the contract, over kernel × dilation × stride × convention × chunks."""
 
 import copy
 

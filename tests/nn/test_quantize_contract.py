@@ -1,4 +1,4 @@
-"""The quantiser in a network: the law of all layers, the audit, and what a compiler makes of it."""
+"""The quantiser in a network: the contract of all layers, the audit, and what a compiler makes of it."""
 
 import copy
 import shutil

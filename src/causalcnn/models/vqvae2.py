@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
@@ -84,9 +85,7 @@ class VQVAE2Config:
     def __post_init__(self) -> None:
         sizes = ("channels", "residual_channels", "residual_blocks", "kernel_size", "code_dim", "num_codes", "mels")
         for name in sizes:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1")
+            at_least(name, getattr(self, name))
         if self.mels % 8:
             raise ValueError(f"mels is {self.mels}; it must be a multiple of 8, for a top code stands for 8 bands")
         if self.kernel_size % 2 == 0:

@@ -1,4 +1,4 @@
-"""Layers over time that obey one law: whole = pieces, never the future, the receptive field said beforehand."""
+"""Layers over time that keep one contract: whole = pieces, never the future, the receptive field known beforehand."""
 
 from causalcnn.nn.base import CausalModule, Convention, Stateless, Stream
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock1d, ResidualBlock2d, ResidualStack

@@ -1,4 +1,4 @@
-"""The front end: DESIGN's table, librosa's numbers, the law of the layers, its field measured in samples."""
+"""The front end: its table, librosa's numbers, the contract of the layers, its field measured in samples."""
 
 import librosa
 import numpy as np

@@ -8,8 +8,8 @@ from typing import SupportsIndex
 __all__ = ["at_least"]
 
 
-def at_least(name: str, value: SupportsIndex, least: int = 1) -> int:
-    """``value``, if it is an integer of at least ``least``.
+def at_least(name: str, value: SupportsIndex, minimum: int = 1) -> int:
+    """``value``, if it is an integer of at least ``minimum``.
 
     Raises:
         ValueError: it is not; the message names the argument, its value and the rule.
@@ -17,7 +17,7 @@ def at_least(name: str, value: SupportsIndex, least: int = 1) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
+        number = minimum - 1
+    if number < minimum:
+        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {minimum}")
     return number

@@ -12,10 +12,8 @@ from __future__ import annotations
 import html
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,13 +62,24 @@ def module(name: str) -> str:
 
 
 @cache
+def _engine(name: str) -> Callable[[str], Any]:
+    """Run a module in an embedded V8: a function from an expression to its value."""
+    v8 = require("py_mini_racer", extra="book").MiniRacer()
+    v8.eval(module(name).replace("export default", "var figure ="))
+    return lambda expression: json.loads(v8.eval(f"JSON.stringify({expression})"))
+
+
+@cache
 def style_sheet() -> str:
     """The palette and the figures' own rules, as CSS."""
     return palette.css() + (HERE / "explorer.css").read_text("utf-8")
 
 
 class Explorer(anywidget.AnyWidget):
-    """An interactive figure. Subclasses name their module and draw the static picture.
+    """An interactive figure: a subclass names its module and gives the traits.
+
+    The module exports ``KEYS`` (the traits that are its state), ``settled(s)`` (a state inside its limits),
+    ``readState(s)`` (the numbers) and ``view(s, width, id)`` (what :meth:`view` returns).
 
     Args:
         name: what the figure is called in the page's address: ``#cone:kernel_size=3,layers=4``.
@@ -110,43 +119,62 @@ class Explorer(anywidget.AnyWidget):
                 raise ValueError(f"{key} names {wrong[0]!r}; this figure has {', '.join(known)}")
         super().__init__(**{key: list(v) if isinstance(v, tuple) else v for key, v in state.items()})
 
-    def picture(self, width: int, unique: str) -> tuple[str, int]:
-        """The SVG (its inside) of the present state at ``width`` pixels, and its height.
+    def _evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression about ``s``, the present state as the module settles it."""
+        engine = _engine(self._module)
+        given = json.dumps({key: getattr(self, key) for key in engine("KEYS")})
+        return engine(f"((s) => {expression})(settled({given}))")
+
+    def read(self) -> dict[str, Any]:
+        """The numbers of the present state, as the module counts them.
+
+        Raises:
+            ImportError: mini-racer, which runs the module, is not installed.
+        """
+        return self._evaluate("readState(s)")
+
+    def view(self, width: int = WIDE, unique: str = "cc") -> dict[str, Any]:
+        """What the module draws and says of the present state.
 
         Args:
             width: pixels; 700 is a page's column of text, 330 a phone.
             unique: a prefix for the ids inside, different for each picture on a page.
+
+        Returns:
+            ``picture`` (the inside of an SVG), ``height`` (pixels), ``sentence``, ``readouts`` (each with ``key``,
+            ``label``, ``text`` and perhaps ``note``).
+
+        Raises:
+            ImportError: mini-racer, which runs the module, is not installed.
         """
-        raise NotImplementedError
-
-    def sentence(self) -> str:
-        """The sentence below the picture."""
-        raise NotImplementedError
-
-    def readout_rows(self) -> list[tuple[str, str, str, str]]:
-        """What the figure reads off: name, label, value, note."""
-        raise NotImplementedError
+        return self._evaluate(f"view(s, {width}, {json.dumps(unique)})")
 
     def static(self) -> str:
-        """The figure as it first appears, without controls, as HTML: for print and readers without JavaScript."""
-        drawings = []
-        for kind, width in (("wide", WIDE), ("narrow", NARROW)):
-            inside, height = self.picture(width, f"ccs{next(_serial)}")
-            drawings.append(
-                f'<svg class="cc-{kind}" viewBox="0 0 {width} {height}" style="height:{height}px" role="img" '
-                f'aria-label="{html.escape(self.alt)}">{inside}</svg>'
-            )
+        """The figure as it first appears, without controls, as HTML: for print and readers without JavaScript.
+
+        Where mini-racer is not installed it is the alternative text alone.
+        """
+        try:
+            views = {kind: self.view(width, f"ccs{next(_serial)}") for kind, width in (("wide", WIDE), ("narrow", NARROW))}
+        except ImportError:
+            return f'<div class="cc-fig"><p class="cc-says">{html.escape(self.alt)}</p></div>'
+        drawings = "".join(
+            f'<svg class="cc-{kind}" viewBox="0 0 {width} {view["height"]}" style="height:{view["height"]}px" role="img" '
+            f'aria-label="{html.escape(self.alt)}">{view["picture"]}</svg>'
+            for (kind, view), width in zip(views.items(), (WIDE, NARROW), strict=True)
+        )
         rows = "".join(
-            f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(text)}<small>{html.escape(note)}</small></dd></div>"
-            for key, label, text, note in self.readout_rows()
-            if key in self.readouts
+            f"<div><dt>{html.escape(row['label'])}</dt>"
+            f"<dd>{html.escape(row['text'])}<small>{html.escape(row.get('note', ''))}</small></dd></div>"
+            for row in views["wide"]["readouts"]
+            if row["key"].split("-")[0] in self.readouts
         )
         kinds = (kind for name, kind in self._controls.items() if name in self.controls)
         places = "".join(f'<div class="cc-place cc-place-{kind}"></div>' for kind in kinds)
         caption = f'<p class="cc-caption">{html.escape(self.caption)}</p>' if self.caption else ""
         return (
-            f'<div class="cc-fig"><div class="cc-stage">{"".join(drawings)}</div>'
-            f'<p class="cc-says">{html.escape(self.sentence())}</p><dl class="cc-stats">{rows}</dl>'
+            f'<div class="cc-fig"><div class="cc-stage">{drawings}</div>'
+            f'<p class="cc-says">{html.escape(views["wide"]["sentence"])}</p><dl class="cc-stats">{rows}</dl>'
             f'<div class="cc-controls">{places}</div>{caption}</div>'
         )
 
@@ -161,71 +189,5 @@ class Explorer(anywidget.AnyWidget):
             f'<script type="{VIEW}">{json.dumps(data[VIEW])}</script>'
             f'<div class="cc-static">{self.static()}</div></div>'
         )
-        data["text/plain"] = f"{type(self).__name__}: {self.sentence()}"
+        data["text/plain"] = f"{type(self).__name__}: {self.alt}"
         return data, metadata
-
-
-# --- numbers as the modules write them, so that a picture from Python and one from JavaScript are the same text
-
-
-def tidy(x: float) -> str:
-    """One decimal at most, rounded as JavaScript rounds."""
-    value = math.floor(x * 10 + 0.5) / 10
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def count(n: int) -> str:
-    """A whole number with thousands separators and a real minus sign."""
-    return f"{n:,}".replace("-", "−")
-
-
-def plural(n: int, word: str) -> str:
-    """``1 frame``, ``2 frames``."""
-    return f"{count(n)} {word}{'' if n == 1 else 's'}"
-
-
-def duration(frames: float, rate_hz: float) -> str:
-    """Frames as milliseconds, or seconds from ten on."""
-    milliseconds = frames * 1000 / rate_hz
-    value, unit = (milliseconds / 1000, "s") if abs(milliseconds) >= 10000 else (milliseconds, "ms")
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
-    text = str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))  # as JavaScript's toFixed
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{'0' if text in ('-0', '') else text} {unit}".replace("-", "−")
-
-
-def nice_step(unit: float, min_gap: float) -> int:
-    """The smallest of 1, 2, 5, 10, … steps whose marks lie ``min_gap`` apart."""
-    power = 1
-    while True:
-        for m in (1, 2, 5):
-            if m * power * unit >= min_gap:
-                return m * power
-        power *= 10
-
-
-def time_axis(
-    first: int,
-    last: int,
-    *,
-    x: Callable[[float], float],
-    dx: float,
-    now: int,
-    right: float,
-    left: float,
-    y: float,
-    rate_hz: float,
-) -> str:
-    """Marks and labels of time relative to ``now``: frames, and below them their duration."""
-    step = nice_step(dx, 66)
-    out = f'<text class="cc-quiet" x="{left - 8}" y="{y + 18}" text-anchor="end">frames</text>'
-    for k in range(math.ceil((first - now) / step), math.floor((last - now) / step) + 1):
-        at = x(now + k * step)
-        t = tidy(at)
-        if at > right - 26 or at < left + 16:
-            continue
-        out += f'<path class="cc-tick" d="M{t} {y}v5"/>'
-        out += f'<text class="cc-digits" x="{t}" y="{y + 18}" text-anchor="middle">{count(k * step)}</text>'
-        spoken = duration(k * step, rate_hz)
-        out += f'<text class="cc-digits cc-quiet" x="{t}" y="{y + 35}" text-anchor="middle">{spoken}</text>'
-    return out

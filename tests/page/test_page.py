@@ -90,7 +90,8 @@ def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name:
         shown = read_numbers(figure)
         assert shown, "the figure shows no numbers"
         kinds = {number for number, _ in shown}
-        expected = [(key, text) for key, _, text, _ in library.readout_rows() if key in kinds]
+        rows = [(row["key"].split("-")[0], row["text"]) for row in library.view()["readouts"]]
+        expected = [(key, text) for key, text in rows if key in kinds]
         if shown == expected:
             return
     assert shown == expected

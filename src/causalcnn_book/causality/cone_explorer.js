@@ -55,7 +55,7 @@ export function timeOf(s, layer, u) {
 }
 
 /** The declared field, by the names of causalcnn.Field, and the number of parameters. */
-export function coneField(s) {
+export function readState(s) {
   const rows = walkDown(s), first = rows[0][0], last = rows[0].at(-1), size = last - first + 1;
   const parameters = s.layers * (s.channels * s.channels * s.kernel_size + s.channels);
   return { rows, past: -first, lookahead: last, size, num_inputs: rows[0].length, holes: size - rows[0].length, stride: s.stride ** s.layers, parameters };
@@ -64,7 +64,7 @@ export function coneField(s) {
 let memory = ["", null];
 function field(s) {
   const key = [s.kernel_size, s.dilation, s.doubling, s.layers, s.stride, s.convention, s.channels].join();
-  if (memory[0] !== key) memory = [key, coneField(s)];
+  if (memory[0] !== key) memory = [key, readState(s)];
   return memory[1];
 }
 
@@ -90,7 +90,7 @@ function lit(s) {
   return field(s).rows.map((row, layer) => row.map((i) => i + s.at * s.stride ** (s.layers - layer)));
 }
 
-// --- what is drawn: one string of SVG. cone_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 export function drawPicture(s, width, id) {
   const [a, b] = frameWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1), radius = Math.max(1.1, Math.min(7, dx * 0.34));
@@ -203,6 +203,8 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({ picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s) });
+
 function render({ model, el }) {
   const id = newId();
   let hover = null;
@@ -228,7 +230,7 @@ function render({ model, el }) {
     const s = state(), [min, max] = choosable(s, w, s.pick);
     if (s.at < min || s.at > max) s.at = Math.min(max, Math.max(min, 0));
     return {
-      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s), range: [min, s.at, max],
+      ...view(s, w, id), range: [min, s.at, max],
       spoken: `${s.pick} ${s.at}. ${sentence(s)}`
     };
   };

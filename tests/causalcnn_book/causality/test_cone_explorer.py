@@ -54,7 +54,7 @@ def test_every_position_of_the_sliders_equals_torch(engine, convention, doubling
         s = _state(*grid)
         read = _read_by_torch(s)
         field = v8(
-            "(({rows, ...rest}) => ({...rest, sum: rows[0].reduce((a, b) => a + b, 0)}))(coneField(s))",
+            "(({rows, ...rest}) => ({...rest, sum: rows[0].reduce((a, b) => a + b, 0)}))(readState(s))",
             s=s,
         )
         assert (field["past"], field["lookahead"]) == (-read[0], read[-1]), s
@@ -62,7 +62,7 @@ def test_every_position_of_the_sliders_equals_torch(engine, convention, doubling
         assert field["holes"] == field["size"] - field["num_inputs"], s
         assert field["sum"] == sum(read), s
         if len(read) < 3000:
-            assert v8("coneField(s).rows[0]", s=s) == read, s
+            assert v8("readState(s).rows[0]", s=s) == read, s
 
 
 def test_every_position_of_the_sliders_equals_the_declared_field(engine):
@@ -74,7 +74,7 @@ def test_every_position_of_the_sliders_equals_the_declared_field(engine):
         cone = ConeExplorer(
             **{key: s[key] for key in ("kernel_size", "dilation", "doubling", "layers", "stride", "convention")}
         )
-        field = v8("(({rows, ...rest}) => rest)(coneField(s))", s=s)
+        field = v8("(({rows, ...rest}) => rest)(readState(s))", s=s)
         assert field == {
             "past": cone.field.past,
             "lookahead": cone.field.lookahead,
@@ -91,7 +91,7 @@ def test_an_input_reaches_exactly_the_outputs_that_read_it(engine, convention):
     v8 = engine("cone_explorer")
     for grid in itertools.product((1, 2, 3, 5), (1, 3), [False, True], (1, 2, 3), STRIDES, [convention]):
         s = _state(*grid)
-        offsets = v8("coneField(s).rows[0]", s=s)
+        offsets = v8("readState(s).rows[0]", s=s)
         total = s["stride"] ** s["layers"]
         for i in range(-4, 5):
             reached = v8("walkUp(s, i).at(-1)", s=s, i=i)
@@ -101,34 +101,7 @@ def test_an_input_reaches_exactly_the_outputs_that_read_it(engine, convention):
 def test_parameters_are_those_of_torch(engine):
     s = _state(3, 2, True, 4, 1, "strict")
     net = torch.nn.Sequential(*(torch.nn.Conv1d(64, 64, 3) for _ in range(4)))
-    assert engine("cone_explorer")("coneField(s).parameters", s=s) == sum(p.numel() for p in net.parameters())
-
-
-STATES = [
-    {},
-    {"kernel_size": 2, "layers": 4, "doubling": True},
-    {"kernel_size": 3, "dilation": 3, "layers": 2, "convention": "regular"},
-    {"kernel_size": 4, "dilation": 1, "layers": 3, "stride": 2, "convention": "block"},
-    {"kernel_size": 3, "layers": 3, "stride": 2, "pick": "input", "at": -5},
-    {"kernel_size": 3, "layers": 2, "convention": "regular", "pick": "input", "at": 2, "rate_hz": 16000.0},
-    {"kernel_size": 1, "layers": 1, "stride": 3, "pick": "input", "at": 1},
-    {"kernel_size": 7, "dilation": 4, "doubling": True, "layers": 6, "stride": 1},
-    {"kernel_size": 7, "dilation": 4, "layers": 6, "stride": 3, "rate_hz": 12.5},
-    {"kernel_size": 1, "layers": 6, "stride": 3, "convention": "block"},
-]
-
-
-@pytest.mark.parametrize("width", [700, 330])
-@pytest.mark.parametrize("state", STATES, ids=str)
-def test_the_static_picture_is_what_the_module_draws_first(engine, state, width):
-    v8, cone = engine("cone_explorer"), ConeExplorer(**state)
-    s = {key: getattr(cone, key) for key in v8("KEYS")}
-    picture, height = cone.picture(width, "one")
-    assert picture == v8("drawPicture(s, w, 'one')", s=s, w=width)
-    assert height == v8("HEIGHT")
-    assert cone.sentence() == v8("sentence(s)", s=s)
-    drawn = [(c["key"], c["label"], c["text"], c.get("note", "")) for c in v8("readouts(s)", s=s)]
-    assert drawn == cone.readout_rows()
+    assert engine("cone_explorer")("readState(s).parameters", s=s) == sum(p.numel() for p in net.parameters())
 
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):

@@ -79,7 +79,7 @@ class Explorer(anywidget.AnyWidget):
     """An interactive figure: a subclass names its module and gives the traits.
 
     The module exports ``KEYS`` (the traits that are its state), ``settled(s)`` (a state inside its limits),
-    ``readState(s)`` (the numbers) and ``view(s, width, id)`` (what :meth:`view` returns).
+    ``readState(s)`` (the numbers) and ``view(s, width, id)`` (what :meth:`draw` returns).
 
     Args:
         name: what the figure is called in the page's address: ``#cone:kernel_size=3,layers=4``.
@@ -133,7 +133,7 @@ class Explorer(anywidget.AnyWidget):
         """
         return self._evaluate("readState(s)")
 
-    def view(self, width: int = WIDE, unique: str = "cc") -> dict[str, Any]:
+    def draw(self, width: int = WIDE, unique: str = "cc") -> dict[str, Any]:
         """What the module draws and says of the present state.
 
         Args:
@@ -155,7 +155,7 @@ class Explorer(anywidget.AnyWidget):
         Where mini-racer is not installed it is the alternative text alone.
         """
         try:
-            views = {kind: self.view(width, f"ccs{next(_serial)}") for kind, width in (("wide", WIDE), ("narrow", NARROW))}
+            views = {kind: self.draw(width, f"ccs{next(_serial)}") for kind, width in (("wide", WIDE), ("narrow", NARROW))}
         except ImportError:
             return f'<div class="cc-fig"><p class="cc-says">{html.escape(self.alt)}</p></div>'
         drawings = "".join(

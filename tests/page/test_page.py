@@ -90,7 +90,7 @@ def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name:
         shown = read_numbers(figure)
         assert shown, "the figure shows no numbers"
         kinds = {number for number, _ in shown}
-        rows = [(row["key"].split("-")[0], row["text"]) for row in library.view()["readouts"]]
+        rows = [(row["key"].split("-")[0], row["text"]) for row in library.draw()["readouts"]]
         expected = [(key, text) for key, text in rows if key in kinds]
         if shown == expected:
             return

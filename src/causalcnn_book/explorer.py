@@ -155,18 +155,18 @@ class Explorer(anywidget.AnyWidget):
         Where mini-racer is not installed it is the alternative text alone.
         """
         try:
-            views = {kind: self.draw(width, f"ccs{next(_serial)}") for kind, width in (("wide", WIDE), ("narrow", NARROW))}
+            views = {width: self.draw(width, f"ccs{next(_serial)}") for width in (WIDE, NARROW)}
         except ImportError:
             return f'<div class="cc-fig"><p class="cc-says">{html.escape(self.alt)}</p></div>'
         drawings = "".join(
-            f'<svg class="cc-{kind}" viewBox="0 0 {width} {view["height"]}" style="height:{view["height"]}px" role="img" '
-            f'aria-label="{html.escape(self.alt)}">{view["picture"]}</svg>'
-            for (kind, view), width in zip(views.items(), (WIDE, NARROW), strict=True)
+            f'<svg class="cc-{"wide" if width == WIDE else "narrow"}" viewBox="0 0 {width} {view["height"]}" '
+            f'style="height:{view["height"]}px" role="img" aria-label="{html.escape(self.alt)}">{view["picture"]}</svg>'
+            for width, view in views.items()
         )
         rows = "".join(
             f"<div><dt>{html.escape(row['label'])}</dt>"
             f"<dd>{html.escape(row['text'])}<small>{html.escape(row.get('note', ''))}</small></dd></div>"
-            for row in views["wide"]["readouts"]
+            for row in views[WIDE]["readouts"]
             if row["key"].split("-")[0] in self.readouts
         )
         kinds = (kind for name, kind in self._controls.items() if name in self.controls)
@@ -174,7 +174,7 @@ class Explorer(anywidget.AnyWidget):
         caption = f'<p class="cc-caption">{html.escape(self.caption)}</p>' if self.caption else ""
         return (
             f'<div class="cc-fig"><div class="cc-stage">{drawings}</div>'
-            f'<p class="cc-says">{html.escape(views["wide"]["sentence"])}</p><dl class="cc-stats">{rows}</dl>'
+            f'<p class="cc-says">{html.escape(views[WIDE]["sentence"])}</p><dl class="cc-stats">{rows}</dl>'
             f'<div class="cc-controls">{places}</div>{caption}</div>'
         )
 

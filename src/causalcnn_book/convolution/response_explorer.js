@@ -128,7 +128,7 @@ function cells({ values, times, hold, early, largest }, s, x, top) {
   return [...paths].map(([colour, d]) => `<path fill="${colour}" d="${d}"/>`).join("");
 }
 
-/** One string of SVG; response_explorer.py draws the same picture, character for character. */
+/** One string of SVG, and its height. */
 export function drawPicture(s, width, id) {
   const dx = (width - LEFT - MARGIN) / s.steps, x = (t) => LEFT + t * dx, right = x(s.steps), shown = panels(s);
   const forward = s.view === "response", wide = width >= 560, now = shown[0].now;
@@ -162,6 +162,10 @@ export function drawPicture(s, width, id) {
 
 // --- what is said
 
+/** For each convention on display: columns that are reached, those among them that leak, the largest value. */
+export const readState = (s) =>
+  Object.fromEntries(panels(s).map(({ convention, reached, leaked, largest }) => [convention, { reached, leaked, largest }]));
+
 export function sentence(s) {
   const forward = s.view === "response", all = panels(s).map((p) => {
     const name = KINDS[p.convention];
@@ -185,11 +189,16 @@ export function readouts(s) {
   });
 }
 
-const SETTINGS = ["dims", "convention", "impulse", "layers", "kernel_size", "dilation", "stride", "nonzero", "view", "step", "steps", "features", "rate_hz"];
+const KEYS = [
+  "dims", "convention", "impulse", "layers", "kernel_size", "dilation", "stride", "nonzero", "view", "step", "steps",
+  "features", "rate_hz",
+];
 const series = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
+/** A state that can be drawn, whatever an address or a notebook asks for. */
 export function settled(s) {
-  settle(s, { dims: [1, 2], layers: [1, 6], kernel_size: [1, 7], dilation: [1, 4], stride: [1, 3], steps: [1, 200], features: [1, 80] });
+  settle(s, { dims: [1, 2], layers: [1, 6], kernel_size: [1, 7], dilation: [1, 4], stride: [1, 3] });
+  settle(s, { steps: [1, 200], features: [1, 80] });
   settle(s, { step: [0, s.steps - 1] });
   if (s.convention !== "both" && !(s.convention in KINDS)) s.convention = "both";
   if (s.impulse !== "cell") s.impulse = "frame";
@@ -197,10 +206,12 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({ ...drawPicture(s, width, id), sentence: sentence(s), readouts: readouts(s) });
+
 function render({ model, el }) {
   const id = newId();
   let width = 720;
-  const state = () => settled(Object.fromEntries(SETTINGS.map((k) => [k, model.get(k)])));
+  const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const offered = model.get("conventions").map((c) => [c, c === "both" ? "both" : KINDS[c]]);
   const controls = [
     { type: "choice", key: "view", label: "Show", options: [["response", "output"], ["gradient", "gradient"]] },
@@ -217,8 +228,8 @@ function render({ model, el }) {
   ];
   const draw = (w) => {
     width = w;
-    const s = state(), text = sentence(s);
-    return { ...drawPicture(s, w, id), sentence: text, readouts: readouts(s), range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${text}` };
+    const s = state(), shown = view(s, w, id);
+    return { ...shown, range: [0, s.step, s.steps - 1], spoken: `frame ${s.step}. ${shown.sentence}` };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

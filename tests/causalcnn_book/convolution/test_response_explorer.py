@@ -19,6 +19,13 @@ def _state(dims, convention, layers, kernel_size, dilation, stride, **more):
     return state | {"impulse": "frame", "view": "response", "nonzero": False, "step": 20} | more
 
 
+def _count(values, times, early):
+    """What is read off a picture: columns that are not all zero, those of them that leak, the largest value."""
+    touched = [time for time, column in zip(times, zip(*values, strict=True), strict=True) if any(column)]
+    largest = max((v for row in values for v in row), default=0)
+    return {"reached": len(touched), "leaked": sum(time in early for time in touched), "largest": largest}
+
+
 @pytest.mark.parametrize("convention", ["strict", "block", "regular"])
 @pytest.mark.parametrize("dims", [1, 2])
 def test_every_position_of_the_controls_equals_torch(engine, dims, convention):
@@ -35,10 +42,18 @@ def test_every_position_of_the_controls_equals_torch(engine, dims, convention):
         frame, cell = stack(pair).tolist()
         assert shown[0] == frame, s
         assert shown[1] == cell, s
-        u = shown[2]
-        if frame[0]:
-            assert 0 <= u < len(frame[0])
-            assert v8("gradient(s, s.convention, u)", s=s, u=u) == stack.gradient(u).tolist(), (s, u)
+        times = [stack.frame_of(u) for u in range(len(frame[0]))]
+        reads = [_count(values, times, range(step)) for values in (frame, cell)]
+        assert v8("['frame', 'cell'].map((impulse) => readState({...s, impulse})[s.convention])", s=s) == reads, s
+        u, total = shown[2], grid[3] ** grid[0]
+        if times:
+            assert u == max(0, min(len(times) - 1, (step - times[0]) // total)), s
+            gradient = stack.gradient(u).tolist()
+            assert v8("gradient(s, s.convention, u)", s=s, u=u) == gradient, (s, u)
+            asked = _count(gradient, range(STEPS), range(times[u] + 1, STEPS))
+        else:
+            asked = {"reached": 0, "leaked": 0, "largest": 0}
+        assert v8("readState({...s, view: 'gradient'})[s.convention]", s=s) == asked, s
 
 
 @pytest.mark.parametrize("dims", [1, 2])
@@ -78,39 +93,14 @@ def test_the_stack_is_the_one_of_the_library(dims):
         assert torch.equal(x[0], stack.response(13)), (layers, kernel, dilation, stride, convention)
 
 
-STATES = [
-    {},
-    {"layers": 3, "convention": "regular", "view": "gradient", "dims": 2, "impulse": "cell"},
-    {"layers": 2, "stride": 2, "convention": "strict", "dims": 2, "impulse": "cell", "step": 11},
-    {"layers": 6, "stride": 3, "convention": "block", "view": "gradient"},
-    {"layers": 6, "kernel_size": 7, "dilation": 4, "nonzero": True, "step": 0},
-    {"layers": 1, "kernel_size": 1, "stride": 3, "step": 40},
-    {"layers": 2, "kernel_size": 4, "stride": 2, "convention": "block", "steps": 20, "features": 8, "step": 9},
-]
-
-
-@pytest.mark.parametrize("width", [700, 330])
-@pytest.mark.parametrize("state", STATES, ids=str)
-def test_the_static_picture_is_what_the_module_draws_first(engine, state, width):
-    v8, figure = engine("response_explorer"), ResponseExplorer(**state)
-    s = {key: getattr(figure, key) for key in v8("SETTINGS")}
-    drawn = v8("drawPicture(s, w, 'one')", s=s, w=width)
-    picture, height = figure.picture(width, "one")
-    assert picture == drawn["picture"]
-    assert height == drawn["height"]
-    assert figure.sentence() == v8("sentence(s)", s=s)
-    numbers = v8("readouts(s).map((c) => [c.key.split('-')[0], c.label, c.text, c.note ?? ''])", s=s)
-    assert [tuple(row) for row in numbers] == figure.readout_rows()
-
-
 def test_a_causal_stack_never_leaks_and_a_regular_one_does():
     for layers, kernel, dilation in itertools.product((1, 2, 5), (2, 3, 5), (1, 3)):
         shape = {"layers": layers, "kernel_size": kernel, "dilation": dilation, "steps": 80, "step": 40}
-        (causal,) = ResponseExplorer(convention="strict", **shape).panels()
-        (regular,) = ResponseExplorer(convention="regular", **shape).panels()
-        assert causal.leaked == 0
-        assert (regular.leaked > 0) == ((kernel - 1) * dilation - (kernel - 1) * dilation // 2 > 0)
-        assert causal.reached == regular.reached or layers * (kernel - 1) * dilation > 39
+        shown = ResponseExplorer(convention="both", **shape).read()
+        causal, regular = shown["strict"], shown["regular"]
+        assert causal["leaked"] == 0
+        assert (regular["leaked"] > 0) == ((kernel - 1) * dilation - (kernel - 1) * dilation // 2 > 0)
+        assert causal["reached"] == regular["reached"] or layers * (kernel - 1) * dilation > 39
 
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):

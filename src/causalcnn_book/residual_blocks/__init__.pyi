@@ -1,1 +1,1 @@
-from .stack_explorer import Reading as Reading, StackExplorer as StackExplorer
+from .stack_explorer import StackExplorer as StackExplorer

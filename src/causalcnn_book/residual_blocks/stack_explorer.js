@@ -1,5 +1,5 @@
 // The stack explorer: what stacks of causal convolutions read together, and by how many paths.
-import { assemble, count, duration, newId, plural, settle, tidy, timeAxis } from "../explorer.js";
+import { assemble, clamp, count, duration, newId, plural, settle, tidy, timeAxis } from "../explorer.js";
 
 const GUTTER = 68, EDGE = 10, TOP = 44, CELL = 20, GAP = 12, BARS = 66;
 const LIMITS = { stacks: [1, 4], blocks: [0, 5], second: [0, 4] };
@@ -27,7 +27,7 @@ function levels(s, i) {
 }
 
 /** Paths by age of each stack alone, and of all together; the declared field and the parameters. */
-function computed(s) {
+export function readState(s) {
   const all = Array.from({ length: s.stacks }, (_, i) => levels(s, i + 1)), one = (stack) => stack.reduce(product, [1]);
   const each = all.map(one), added = each.reduce(sum);
   const together = s.combine === "every_layer" ? one(all[0].map((_, n) => all.map((stack) => stack[n]).reduce(sum))) : added;
@@ -40,26 +40,27 @@ function computed(s) {
 }
 
 let memory = ["", null];
-export function readState(s) {
+function reading(s) {
   const key = KEYS.filter((k) => k !== "at" && k !== "rate_hz").map((k) => s[k]).join();
-  if (memory[0] !== key) memory = [key, computed(s)];
+  if (memory[0] !== key) memory = [key, readState(s)];
   return memory[1];
 }
 
 /** First and last frame on the stage; the present of output 0 is frame 0. */
 export function stackWindow(s, width) {
   const maxFrames = Math.floor((width - GUTTER - EDGE) / 2);
-  const frames = Math.min(maxFrames, Math.max(24, Math.ceil(readState(s).size * 1.18) + 2)), after = Math.ceil(frames * 0.12);
+  const frames = Math.min(maxFrames, Math.max(24, Math.ceil(reading(s).size * 1.18) + 2));
+  const after = Math.ceil(frames * 0.12);
   return [after + 1 - frames, after];
 }
 
 /** Height of the picture: a strip for each stack, one for all together, the paths, the axis. */
 export const stackHeight = (s) => TOP + (s.stacks > 1 ? s.stacks + 1 : 1) * (CELL + GAP) + BARS + 56;
 
-// --- what is drawn: one string of SVG. stack_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 export function drawPicture(s, width, id) {
-  const f = readState(s), [a, b] = stackWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1);
+  const f = reading(s), [a, b] = stackWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1);
   const x = (t) => GUTTER + (t - a + 0.5) * dx, now = s.at, right = GUTTER + (b - a + 1) * dx;
   const line = Math.min(right, x(now) + dx / 2), half = (dx - (dx >= 6 ? 1.5 : dx >= 4 ? 0.8 : 0)) / 2;
   const rows = s.stacks > 1 ? [...f.each.map((paths, i) => [`stack ${i + 1}`, paths]), ["together", f.together]] : [["reads", f.together]];
@@ -99,7 +100,7 @@ export function drawPicture(s, width, id) {
 }
 
 export function sentence(s) {
-  const f = readState(s);
+  const f = reading(s);
   if (f.size === 1) return "The chosen output reads the present frame and nothing else.";
   const skips = f.holes ? `and skips ${count(f.holes)} of them` : "and skips none";
   const reads = `The chosen output reads ${count(f.num_inputs)} of the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)}) ${skips}.`;
@@ -107,7 +108,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const f = readState(s);
+  const f = reading(s);
   return [
     { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: duration(f.size, s.rate_hz) },
     { key: "num_inputs", label: "Frames read", value: f.num_inputs, text: count(f.num_inputs), note: "" },
@@ -120,13 +121,18 @@ export function readouts(s) {
 
 const KEYS = [...Object.keys(LIMITS), "combine", "residual", "ends", "at", "rate_hz", "channels"];
 
-/** A state that can be drawn, whatever an address or a notebook asks for. */
+/** A state that can be drawn, whatever an address or a notebook asks for; with a width, its output is on the stage. */
 export function settled(s, width) {
   settle(s, LIMITS);
   if (!["add", "concat", "every_layer"].includes(s.combine)) s.combine = "add";
   if (!(s.rate_hz > 0)) s.rate_hz = 100;
-  if (width) { const [a, b] = stackWindow(s, width); s.at = Math.min(b, Math.max(a, Math.round(s.at) || 0)); }
+  if (width) s.at = clamp(s.at, ...stackWindow(s, width));
   return s;
+}
+
+export function view(given, width, id) {
+  const s = settled({ ...given }, width);
+  return { picture: drawPicture(s, width, id), height: stackHeight(s), sentence: sentence(s), readouts: readouts(s) };
 }
 
 function render({ model, el }) {
@@ -153,13 +159,10 @@ function render({ model, el }) {
       const row = el.querySelector(`input[data-key="${what}_${i}"]`)?.closest(".cc-slider");
       if (row) row.style.display = i > s.stacks ? "none" : "";
     }
-    return {
-      picture: drawPicture(s, w, id), height: stackHeight(s), sentence: sentence(s), range: [a, s.at, b],
-      readouts: readouts(s),
-    };
+    return { ...view(s, w, id), range: [a, s.at, b] };
   };
   const react = ({ stage, svg, keep }) => {
-    const go = (at) => { const [a, b] = stackWindow(state(), width); keep({ at: Math.min(b, Math.max(a, at)) }); };
+    const go = (at) => keep({ at: clamp(at, ...stackWindow(state(), width)) });
     const under = (event) => {
       const [a, b] = stackWindow(state(), width), box = svg.getBoundingClientRect(), dx = (width - GUTTER - EDGE) / (b - a + 1);
       go(a + Math.floor((((event.clientX - box.left) * width) / box.width - GUTTER) / dx));

@@ -6,7 +6,7 @@ const RATE = 16000, FIRST_MS = -60, LAST_MS = 200, LAST_HOP_MS = 160;
 
 // --- what is computed. Proved equal to causalcnn.Field and to the front end over the whole grid of controls.
 
-/** What frame `s.frame` reads: samples, instants in samples, by the names of WindowExplorer. */
+/** What frame `s.frame` reads: samples, instants in samples; its rate and resolution in Hz. */
 export function readState(s) {
   const zeros = s.convention === "causal" ? s.window_samples - s.hop_samples : s.window_samples / 2;
   const first = s.frame * s.hop_samples - zeros, last = first + s.window_samples - 1, due = (s.frame + 1) * s.hop_samples;
@@ -19,7 +19,7 @@ export function readState(s) {
 
 export const lastFrame = (s) => (LAST_HOP_MS * RATE) / 1000 / s.hop_samples - 1;
 
-// --- what is drawn: one string of SVG. window_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 export function drawPicture(s, width, id) {
   const f = readState(s), right = width - EDGE, scale = (right - GUTTER) / (LAST_MS - FIRST_MS);
@@ -108,6 +108,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({
+  picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s),
+});
+
 function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const go = (frame) => { model.set("frame", frame); model.save_changes(); };
@@ -122,18 +126,14 @@ function render({ model, el }) {
   let width = 720;
   const draw = (w) => {
     width = w;
-    const s = state(), f = readState(s);
-    const slide = el.querySelector('input[data-key="frame"]');
+    const s = state(), slide = el.querySelector('input[data-key="frame"]');
     if (model.get("frame") !== s.frame) model.set("frame", s.frame); // a longer hop leaves room for fewer frames
     if (slide) {
       slide.max = lastFrame(s);
       slide.value = s.frame;
       slide.style.setProperty("--at", `${(100 * s.frame) / lastFrame(s)}%`);
     }
-    return {
-      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, lastFrame(s)],
-      readouts: readouts(s), leak: f.lookahead > 0,
-    };
+    return { ...view(s, w, id), range: [0, s.frame, lastFrame(s)] };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

@@ -1,1 +1,1 @@
-from .leak_explorer import CASES as CASES, FRAMES as FRAMES, LAYERS as LAYERS, LeakExplorer as LeakExplorer
+from .leak_explorer import LeakExplorer as LeakExplorer

@@ -39,10 +39,12 @@ export function moved(s) {
   return rows;
 }
 
+export const readState = (s) => ({ faults: faults(s), moved: moved(s) });
+
 const early = (s, row) => row.filter((t) => t < s.at);
 const open = (s, row) => !s.hunt || s.reveal || row === 0 || row === s.probe;
 
-// --- what is drawn: one string of SVG. leak_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 export function drawPicture(s, width, id) {
   const dx = (width - 2 * EDGE) / FRAMES, x = (t) => EDGE + (t + 0.5) * dx, now = EDGE + s.at * dx, wrong = faults(s);
@@ -106,6 +108,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({
+  picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s),
+});
+
 function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
@@ -120,10 +126,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return {
-      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.at, FRAMES - 1],
-      readouts: readouts(s),
-    };
+    return { ...view(s, w, id), range: [0, s.at, FRAMES - 1] };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

@@ -4,6 +4,7 @@ import { assemble, duration, newId, plural, settle, tidy, timeAxis } from "../ex
 const GUTTER = 54, TOP = 34, BAND = 3, MELS = 80, CELLS = 14, EDGE = 12;
 const FLOOR = TOP + MELS * BAND, HEIGHT = FLOOR + 48, RATE_HZ = 100;
 const LEVELS = ["top", "bottom", "output"], BANDS = { top: 8, bottom: 4, output: 1 };
+// On a spectrogram, which is dark on a light page too, the colours of a dark page are seen best.
 const LIT = { top: "#f2c36b", bottom: "#a478f9", now: "#72f2b2" }, NIGHT = "#0b0d16";
 const ENERGY = [/*ENERGY*/];
 
@@ -42,7 +43,7 @@ export function influence(s) {
   return s.influence[s.level]?.[cellOf(s)] ?? null;
 }
 
-// --- what is drawn: one string of SVG. hierarchy_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 const stage = (s, width) => {
   const right = width - (width >= 560 ? 132 : 92), dx = (right - GUTTER) / s.frames;
@@ -146,6 +147,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({
+  picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s),
+});
+
 function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
@@ -166,10 +171,7 @@ function render({ model, el }) {
       slide.setAttribute("aria-valuetext", where(s.band));
       slide.parentElement.querySelector(".cc-value").textContent = where(s.band);
     }
-    return {
-      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
-      readouts: readouts(s),
-    };
+    return { ...view(s, w, id), range: [0, s.frame, s.frames - 1] };
   };
   const react = ({ stage: box, svg, keep }) => {
     const under = (event) => {

@@ -12,39 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalcnn_book import palette
-from causalcnn_book.explorer import Explorer, duration, plural, tidy, time_axis, traitlets
+from causalcnn_book.explorer import Explorer, traitlets
 
 __all__ = ["HierarchyExplorer"]
 
-GUTTER, TOP, BAND, MELS, CELLS, EDGE = 54, 34, 3, 80, 14, 12
-FLOOR = TOP + MELS * BAND
-HEIGHT, RATE_HZ, FRAMES = FLOOR + 48, 100, 84
-BANDS = {"top": 8, "bottom": 4, "output": 1}
-NAMES = {"top": "Top code", "bottom": "Bottom code", "output": "Output band"}
-LIT = {"top": palette.DARK["top"], "bottom": palette.DARK["bottom"], "now": palette.DARK["present"]}
-NIGHT = "#0b0d16"
-"""On a spectrogram, which is dark on a light page too, the colours of a dark page are seen best."""
+MELS, FRAMES = 80, 84
+LEVELS = ("top", "bottom", "output")
 CONTROLS = {"level": "choice", "band": "slider", "frame": "slider", "blocks": "slider", "kernel": "choice"}
 CONTROLS |= {"weights": "switch"}
 READOUTS = ("past", "bands", "cells", "only", "ahead", "half")
-
-Interval = tuple[int, int]
-
-
-def _same(cells: Interval, half: int) -> Interval:
-    return cells[0] - half, cells[1] + half
-
-
-def _down(cells: Interval) -> Interval:
-    return 2 * cells[0] - 1, 2 * cells[1] + 2
-
-
-def _up(cells: Interval) -> Interval:
-    return (cells[0] - 1) // 2, (cells[1] + 1) // 2
-
-
-def _clip(cells: Interval, limit: int) -> Interval:
-    return max(0, cells[0]), min(limit, cells[1])
 
 
 class HierarchyExplorer(Explorer):
@@ -66,6 +42,11 @@ class HierarchyExplorer(Explorer):
         caption: see :class:`Explorer`.
         alt: see :class:`Explorer`.
 
+    Its :meth:`read` gives what the code reads by itself (``direct``, None for a top code) and ``through`` the tops:
+    frames ``back``, first and last of the ``bands``. ``tops`` and ``bottoms`` are the codes of the present frame on the
+    way, first and last; ``past``, ``size``, ``bands`` and ``cells`` the extent of all together; ``only`` the cells that
+    only the tops reach.
+
     Example:
         >>> HierarchyExplorer(level="top").read()["past"], HierarchyExplorer(level="bottom").read()["past"]
         (8, 12)
@@ -76,7 +57,7 @@ class HierarchyExplorer(Explorer):
     _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("hierarchy").tag(sync=True)
-    level = traitlets.Enum(tuple(BANDS), "bottom").tag(sync=True)
+    level = traitlets.Enum(LEVELS, "bottom").tag(sync=True)
     band = traitlets.Int(38, min=0, max=MELS - 1).tag(sync=True)
     frame = traitlets.Int(60, min=0, max=99).tag(sync=True)
     blocks = traitlets.Int(1, min=1, max=3).tag(sync=True)
@@ -101,175 +82,6 @@ class HierarchyExplorer(Explorer):
             state |= {"image": _png(picture), "frames": picture.shape[1]}
         state["frame"] = min(state.get("frame", 60), state["frames"] - 1)
         super().__init__(**state)
-
-    @property
-    def cell(self) -> int:
-        """The code (or output band) that lies over the chosen band."""
-        return self.band // BANDS[self.level]
-
-    def read(self) -> dict[str, Any]:
-        """What the code reads.
-
-        Returns:
-            ``direct`` and ``through`` (the tops): frames back, first and last band; ``direct`` is None for a top
-            code. ``tops`` and ``bottoms``: the codes of the present frame on the way, first and last. ``past``,
-            ``size``, ``bands``, ``cells``: extent of all together. ``only``: cells that only the tops reach.
-        """
-        c, half, once = self.cell, (self.kernel - 1) // 2 * (self.blocks + 1), (self.kernel - 1) * (self.blocks + 1)
-
-        def bands(cells: Interval) -> Interval:
-            return _down(_down(_same(cells, half)))
-
-        bottoms = direct = None
-        if self.level == "top":
-            tops, back = (c, c), 2 * once
-        elif self.level == "bottom":
-            bottoms, tops, back = (c, c), _same(_up((c, c)), half), 3 * once
-        else:
-            bottoms, back = _same(_up(_up((c, c))), half), 4 * once
-            tops = _same(_up(bottoms), half)
-        through: dict[str, Any] = {"back": back, "bands": list(_clip(bands(_down(_same(tops, half))), MELS - 1))}
-        if bottoms:
-            by_itself = 2 * once if self.level == "output" else once
-            direct = {"back": by_itself, "bands": list(_clip(bands(bottoms), MELS - 1))}
-        cells = _area(through)
-        return {
-            "direct": direct, "through": through, "tops": list(_clip(tops, 9)),
-            "bottoms": bottoms and list(_clip(bottoms, 19)), "past": back, "size": back + 1,
-            "bands": through["bands"][1] - through["bands"][0] + 1, "cells": cells, "only": cells - _area(direct),
-        }  # fmt: skip
-
-    def found(self) -> dict[str, Any] | None:
-        """What the trained weights look at, where that is known."""
-        if [self.blocks, self.kernel] != list(self.trained) or self.level not in self.influence:
-            return None
-        return self.influence[self.level][self.cell]
-
-    # --------------------------------------------------------- the static picture, as hierarchy_explorer.js draws it
-    def picture(self, width: int, unique: str) -> tuple[str, int]:
-        """See :meth:`Explorer.picture`."""
-        f, right = self.read(), width - (132 if width >= 560 else 92)
-        dx = (right - GUTTER) / self.frames
-
-        def x(t: float) -> float:
-            return GUTTER + t * dx
-
-        line, tall = x(self.frame + 1), MELS * BAND
-
-        def box(r: dict[str, Any]) -> tuple[str, int, str, int]:
-            start, (low, high) = max(0, self.frame - r["back"]), r["bands"]
-            return tidy(x(start)), FLOOR - (high + 1) * BAND, tidy(line - x(start)), (high - low + 1) * BAND
-
-        def rect(r: dict[str, Any], style: str) -> str:
-            a, b, w, h = box(r)
-            return f'<rect x="{a}" y="{b}" width="{w}" height="{h}" {style}/>'
-
-        def hole(r: dict[str, Any]) -> str:
-            a, b, w, h = box(r)
-            start = max(0, self.frame - r["back"])
-            return f"M{a} {b}h{w}v{h}h{tidy(x(start) - line)}z"
-
-        after = f'x="{tidy(line)}" y="{TOP}" width="{tidy(right - line)}" height="{tall}"'
-        out = (
-            f'<defs><pattern id="{unique}h" width="7" height="7" patternUnits="userSpaceOnUse" '
-            'patternTransform="rotate(45)"><path d="M0 0V7" stroke="#b9bdc6" stroke-width="1.6" opacity=".5"/>'
-            f'</pattern></defs><image href="{self.image}" x="{GUTTER}" y="{TOP}" width="{tidy(right - GUTTER)}" '
-            f'height="{tall}" preserveAspectRatio="none" style="image-rendering:pixelated"/>'
-            f'<path fill="{NIGHT}" fill-rule="evenodd" opacity=".62" '
-            f'd="M{GUTTER} {TOP}H{tidy(line)}V{FLOOR}H{GUTTER}z{hole(f["through"])}"/>'
-        )
-        if f["direct"]:
-            holes = hole(f["through"]) + hole(f["direct"])
-            out += f'<path fill="{NIGHT}" fill-rule="evenodd" opacity=".34" d="{holes}"/>'
-        if lit := self._lights(x, dx):
-            out += rect(f["through"], f'fill="{NIGHT}"') + lit
-        out += f'<rect fill="{NIGHT}" opacity=".8" {after}/><rect fill="url(#{unique}h)" {after}/>'
-        out += rect(f["through"], f'fill="none" stroke="{LIT["top"]}" stroke-width="2"')
-        if f["direct"]:
-            out += rect(f["direct"], f'fill="none" stroke="{LIT["bottom"]}" stroke-width="2.5"')
-        out += f'<path d="M{tidy(line)} {TOP - 4}V{FLOOR + 4}" stroke="{LIT["now"]}" stroke-width="2"/>'
-        return out + self._columns(f, width, right) + self._labels(right, line, x, dx), HEIGHT
-
-    def _lights(self, x: Any, dx: float) -> str:
-        found = self.found() if self.weights else None
-        if not found:
-            return ""
-        energy, table = palette.energy(33), found["table"]
-        paths: dict[str, str] = {}
-        for age in range(min(len(table) // MELS, self.frame + 1)):
-            band = 0
-            while band < MELS:
-                level, run = table[age * MELS + band], 1
-                while band + run < MELS and table[age * MELS + band + run] == level:
-                    run += 1
-                if level != "0":
-                    piece = f"M{tidy(x(self.frame - age))} {FLOOR - (band + run) * BAND}h{tidy(dx)}v{run * BAND}"
-                    paths[level] = paths.get(level, "") + f"{piece}h{tidy(-dx)}z"
-                band += run
-        return "".join(f'<path fill="{energy[5 + 3 * int(level)]}" d="{paths[level]}"/>' for level in sorted(paths))
-
-    def _columns(self, f: dict[str, Any], width: int, right: int) -> str:
-        out, step = "", 54 if width >= 560 else 38
-        for i, (level, read) in enumerate((("top", f["tops"]), ("bottom", f["bottoms"]))):
-            at, tall = right + EDGE + 10 + i * step, BANDS[level] * BAND
-            part = {"off": "", "on": "", "one": ""}
-            for c in range(MELS // BANDS[level]):
-                one = self.level == level and c == self.cell
-                kind = "one" if one else "on" if read and read[0] <= c <= read[1] else "off"
-                part[kind] += f"M{at} {FLOOR - (c + 1) * tall + 1}h{CELLS}v{tall - 2}h{-CELLS}z"
-            if part["off"]:
-                out += f'<path fill="var(--cc-muted)" opacity=".25" d="{part["off"]}"/>'
-            if part["on"]:
-                out += f'<path fill="var(--cc-{level})" opacity=".6" d="{part["on"]}"/>'
-            if part["one"]:
-                out += f'<path fill="var(--cc-{level})" d="{part["one"]}"/>'
-            out += (
-                f'<text x="{at + CELLS // 2}" y="{TOP - 10}" text-anchor="middle" '
-                f'style="fill:var(--cc-{level})">{level}</text>'
-            )
-        if self.level == "output":
-            y = FLOOR - (self.cell + 0.5) * BAND
-            out += f'<path fill="var(--cc-present)" d="M{right + 4} {tidy(y)}l10 -5v10z"/>'
-        return out
-
-    def _labels(self, right: int, line: float, x: Any, dx: float) -> str:
-        here = min(max(line, GUTTER + 14), right - 14)
-        out = f'<text class="cc-here" x="{tidy(here)}" y="{TOP - 10}" text-anchor="middle">now</text>'
-        for text, y in (("8 kHz", TOP + 10), ("50 Hz", FLOOR)):
-            out += f'<text class="cc-quiet" x="{GUTTER - 8}" y="{y}" text-anchor="end">{text}</text>'
-        return out + time_axis(
-            0, self.frames - 1, x=lambda t: x(t + 0.5), dx=dx, now=self.frame, right=right, left=GUTTER, y=FLOOR + 4,
-            rate_hz=RATE_HZ,
-        )  # fmt: skip
-
-    def sentence(self) -> str:
-        """See :meth:`Explorer.sentence`."""
-        f = self.read()
-        (low, high), zeros = f["through"]["bands"], max(0, f["past"] - self.frame)
-        past = plural(f["past"], "frame")
-        out = f"{NAMES[self.level]} {self.cell} reads the present and {past} before it, bands {low} to {high}"
-        if own := f["direct"]:
-            out += f"; by itself only {plural(own['back'], 'frame')} back, bands {own['bands'][0]} to {own['bands'][1]}"
-            out += ". The rest comes through the tops"
-        edge = f" The first {plural(zeros, 'frame')} of these came before the recording: zeros." if zeros else ""
-        return f"{out}.{edge}"
-
-    def readout_rows(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.readout_rows`."""
-        f, known = self.read(), self.found()
-        within = plural(known["within"], "frame") if known else "not measured"
-        return [
-            ("past", "Past", plural(f["past"], "frame"), duration(f["past"], RATE_HZ)),
-            ("bands", "Bands", f"{f['bands']} of {MELS}", ""),
-            ("cells", "Values that it can read", plural(f["cells"], "value"), ""),
-            ("only", "Only through the tops", plural(f["only"], "value"), ""),
-            ("ahead", "Look-ahead", "0 frames", "0 ms"),
-            ("half", "Trained: 99 % within", within, duration(known["within"], RATE_HZ) if known else ""),
-        ]
-
-
-def _area(r: dict[str, Any] | None) -> int:
-    return (r["back"] + 1) * (r["bands"][1] - r["bands"][0] + 1) if r else 0
 
 
 def _decibels(mel: ArrayLike) -> NDArray[np.float64]:

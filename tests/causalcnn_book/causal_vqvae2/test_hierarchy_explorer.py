@@ -1,4 +1,4 @@
-"""The hierarchy explorer tells the truth: JavaScript, static picture, declared fields and gradients agree."""
+"""The hierarchy explorer tells the truth: JavaScript, declared fields and gradients agree."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ pytest.importorskip("anywidget")
 
 from causalcnn import Field
 from causalcnn.models import CausalVQVAE2, VQVAE2Config
-from causalcnn_book.causal_vqvae2.hierarchy_explorer import BANDS, MELS, HierarchyExplorer
+from causalcnn_book import palette
+from causalcnn_book.causal_vqvae2.hierarchy_explorer import MELS, HierarchyExplorer
 from causalcnn_book.causal_vqvae2.levels import influence
 
+BANDS = {"top": 8, "bottom": 4, "output": 1}
 KEYS = ("level", "band", "frame", "blocks", "kernel", "weights", "frames", "image", "influence", "trained")
 SIZES = list(itertools.product((1, 2, 3), (3, 5)))
 
@@ -71,20 +73,22 @@ def test_javascript_walks_to_exactly_the_cells_where_the_gradient_arrives(
 ) -> None:
     asked = figures(level, blocks, kernel)
     live = engine("hierarchy_explorer")("states.map(readState)", states=[state(figure) for figure in asked])
-    for figure, found, arrives in zip(asked, live, gradients(small(blocks, kernel), level), strict=True):
-        assert found == figure.read()
+    for found, arrives in zip(live, gradients(small(blocks, kernel), level), strict=True):
+        ages, bands = {-t for t, _ in arrives}, {band for _, band in arrives}
         assert cells(found["through"]) == arrives
-        assert found["cells"] == len(arrives)
-        if found["direct"]:
-            assert cells(found["direct"]) < arrives
+        assert (found["past"], found["size"]) == (max(ages), len(ages))
+        assert (found["bands"], found["cells"]) == (len(bands), len(arrives))
+        direct = cells(found["direct"]) if found["direct"] else set()
+        assert direct < arrives
+        assert found["only"] == len(arrives - direct)
 
 
 @pytest.mark.parametrize("level", BANDS)
 def test_it_is_the_declared_field(level: str) -> None:
     field = declared(small(1, 3), level)
     for figure in figures(level, 1, 3):
-        reads = figure.read()
-        assert cells(reads["through"]) == {(t, f) for t, f in field.inputs_of((0, figure.cell)) if 0 <= f < MELS}
+        reads, cell = figure.read(), figure.band // BANDS[level]
+        assert cells(reads["through"]) == {(t, f) for t, f in field.inputs_of((0, cell)) if 0 <= f < MELS}
         assert (reads["size"], field.lookahead) == (field.axis("time").size, 0)
 
 
@@ -104,19 +108,27 @@ def test_the_direct_frame_is_what_the_bottom_encoder_reads_alone() -> None:
             assert cells(figure.read()["direct"]) == reads
 
 
-def test_the_static_picture_and_the_words_are_the_live_ones(engine: Any) -> None:
-    script, found = engine("hierarchy_explorer"), influence(small(1, 3), torch.randn(2, 1, 13, MELS))
-    for level, band, frame, (blocks, kernel), weights in itertools.product(
-        BANDS, (0, 37, 79), (3, 60, 83), SIZES, (False, True)
-    ):
-        figure = HierarchyExplorer(
-            level=level, band=band, frame=frame, blocks=blocks, kernel=kernel, weights=weights, influence=found
-        )
-        for width in (700, 330):
-            assert script("drawPicture(s, width, 'x')", s=state(figure), width=width) == figure.picture(width, "x")[0]
-        assert script("sentence(s)", s=state(figure)) == figure.sentence()
-        live = [(one["key"], one["label"], one["text"], one["note"]) for one in script("readouts(s)", s=state(figure))]
-        assert live == figure.readout_rows()
+def present(field: Field, codes: list[int], limit: int) -> list[int]:
+    """The first and the last cell of the present frame that a part of the model reads for these outputs."""
+    cells = {f for code in codes for t, f in field.inputs_of((0, code)) if t == 0 and 0 <= f < limit}
+    return [min(cells), max(cells)]
+
+
+@pytest.mark.parametrize(("blocks", "kernel"), SIZES)
+def test_the_codes_on_the_way_are_those_that_the_parts_of_the_model_read(blocks: int, kernel: int) -> None:
+    hint, decoder = small(blocks, kernel).hint.field, small(blocks, kernel).decoder.field
+    for level in BANDS:
+        for figure in figures(level, blocks, kernel):
+            found, cell = figure.read(), figure.band // BANDS[level]
+            bottoms = {"top": None, "bottom": [cell, cell], "output": present(decoder, [cell], 20)}[level]
+            assert found["bottoms"] == bottoms
+            read = list(range(bottoms[0], bottoms[1] + 1)) if bottoms else []
+            assert found["tops"] == (present(hint, read, 10) if read else [cell, cell])
+
+
+def test_it_is_drawn_in_the_colours_of_a_dark_page(engine: Any) -> None:
+    lit = {"top": palette.DARK["top"], "bottom": palette.DARK["bottom"], "now": palette.DARK["present"]}
+    assert engine("hierarchy_explorer")("LIT") == lit
 
 
 def test_what_the_weights_do_read_lies_within_what_they_could() -> None:

@@ -14,9 +14,11 @@ export const errorAt = (s) => [s.errors[s.source][s.back], s.half_widths[s.sourc
 /** Which codes read the frame so far back: "top and bottom", "bottom only" or "none". */
 export const readBy = (s) => (s.back < s.top ? "top and bottom" : s.back < s.bottom ? "bottom only" : "none");
 
+export const readState = (s) => ({ error: errorAt(s)[0], half_width: errorAt(s)[1], read_by: readBy(s) });
+
 const thousandths = (n) => `${Math.floor(n / 1000)}.${String(n % 1000).padStart(3, "0")}`;
 
-// --- what is drawn: one string of SVG. memory.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 /** A picture written as letters, column by column, as the address of a bitmap: rows from the low bands up. */
 export const lettersAsBitmap = (text, frames, bands) =>
@@ -103,6 +105,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({
+  picture: drawPicture(s, width, id), height: places(width).height, sentence: sentence(s), readouts: readouts(s),
+});
+
 function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const stops = Array.from({ length: FURTHEST + 1 }, (_, k) => k);
@@ -114,10 +120,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return {
-      picture: drawPicture(s, w, id), height: places(w).height, sentence: sentence(s), range: [0, s.back, FURTHEST],
-      readouts: readouts(s),
-    };
+    return { ...view(s, w, id), range: [0, s.back, FURTHEST] };
   };
   const react = ({ stage, svg, keep }) => {
     const clip = (k) => Math.min(FURTHEST, Math.max(0, Math.round(k) || 0));

@@ -15,20 +15,10 @@ import pytest
 pytest.importorskip("anywidget")
 
 from causalcnn_book.palette import energy
-from causalcnn_book.what_codes_remember.memory_explorer import (
-    FURTHEST,
-    LETTERS,
-    NAMES,
-    MemoryExplorer,
-    letters_as_bitmap,
-)
+from causalcnn_book.what_codes_remember.memory import LETTERS
+from causalcnn_book.what_codes_remember.memory_explorer import FURTHEST, SOURCES, MemoryExplorer
 
 TABLE = Path(__file__).parents[3] / "book" / "measurements" / "memory.json"
-KEYS = ("back", "source", "frames", "bands", "truth", "readings", "errors", "half_widths", "top", "bottom")
-
-
-def state(figure: MemoryExplorer) -> dict[str, Any]:
-    return {key: getattr(figure, key) for key in KEYS}
 
 
 def drawn(seed: int, **more: Any) -> MemoryExplorer:
@@ -39,35 +29,40 @@ def drawn(seed: int, **more: Any) -> MemoryExplorer:
 
     return MemoryExplorer(
         truth=picture(),
-        readings={name: [picture() for _ in range(FURTHEST + 1)] for name in NAMES},
-        errors={name: [draw.randrange(0, 1300) for _ in range(FURTHEST + 1)] for name in NAMES},
-        half_widths={name: [draw.randrange(0, 60) for _ in range(FURTHEST + 1)] for name in NAMES},
+        readings={name: [picture() for _ in range(FURTHEST + 1)] for name in SOURCES},
+        errors={name: [draw.randrange(0, 1300) for _ in range(FURTHEST + 1)] for name in SOURCES},
+        half_widths={name: [draw.randrange(0, 60) for _ in range(FURTHEST + 1)] for name in SOURCES},
         **more,
     )
 
 
-@pytest.mark.parametrize("source", NAMES)
-def test_javascript_draws_and_says_what_python_does(engine: Any, source: str) -> None:
-    script, figure = engine("memory_explorer"), drawn(0, source=source)
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_numbers_are_those_of_the_chosen_code_and_frame(source: str) -> None:
+    figure = drawn(0, source=source)
     for figure.back in range(FURTHEST + 1):
-        s = state(figure)
-        for width in (700, 330):
-            assert script("drawPicture(s, width, 'x')", s=s, width=width) == figure.picture(width, "x")[0]
-            assert script("places(width).height", width=width) == figure.picture(width, "x")[1]
-        assert script("sentence(s)", s=s) == figure.sentence()
-        assert script("errorAt(s)", s=s) == list(figure.error())
-        live = [(c["key"], c["label"], c["text"], c["note"]) for c in script("readouts(s)", s=s)]
-        assert live == figure.readout_rows()
+        read, shown = figure.read(), figure.draw(330)
+        assert (read["error"], read["half_width"]) == (
+            figure.errors[source][figure.back],
+            figure.half_widths[source][figure.back],
+        )
+        assert f"{read['error'] / 1000:.3f}" in shown["sentence"]
+        assert [one["text"] for one in shown["readouts"]][::2] == [f"{read['error'] / 1000:.3f}", read["read_by"]]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_both_pictures_are_those_that_were_measured(engine: Any, source: str) -> None:
+    figure, address = drawn(0, source=source), "lettersAsBitmap(text, 60, 40)"
+    for figure.back in (0, 7, FURTHEST):
+        picture = figure.draw(700)["picture"]
+        for text in (figure.truth, figure.readings[source][figure.back]):
+            assert picture.count(engine("memory_explorer")(address, text=text)) == 1
 
 
 @pytest.mark.parametrize(("frames", "bands"), [(60, 40), (7, 3), (1, 1)])
 def test_the_bitmap_holds_the_levels(engine: Any, frames: int, bands: int) -> None:
     text = "".join(random.Random(frames).choices(LETTERS, k=frames * bands))
-    address = letters_as_bitmap(text, frames, bands)
-    assert (
-        engine("memory_explorer")("lettersAsBitmap(text, frames, bands)", text=text, frames=frames, bands=bands)
-        == address
-    )
+    expression = "lettersAsBitmap(text, frames, bands)"
+    address = engine("memory_explorer")(expression, text=text, frames=frames, bands=bands)
     data = base64.b64decode(address.partition(",")[2])
     size, _, start = struct.unpack_from("<3I", data, 2)
     assert (data[:2], size, start) == (b"BM", len(data), 54 + 4 * 33)
@@ -90,7 +85,7 @@ def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
 def test_who_reads_a_frame_changes_at_the_edges_of_the_fields() -> None:
     figure, who = MemoryExplorer(top=9, bottom=13), []
     for figure.back in range(FURTHEST + 1):
-        who.append(figure.read_by())
+        who.append(figure.read()["read_by"])
     assert who == ["top and bottom"] * 9 + ["bottom only"] * 4 + ["none"] * 6
 
 
@@ -123,11 +118,12 @@ def test_lines_over_the_past_put_the_present_at_the_right() -> None:
 @pytest.mark.skipif(not TABLE.exists(), reason="the measurements are not here")
 def test_the_books_figure_shows_the_measured_numbers() -> None:
     figure, table = MemoryExplorer(TABLE), json.loads(TABLE.read_text("utf8"))
-    for figure.source in NAMES:
+    for figure.source in SOURCES:
         for figure.back in range(FURTHEST + 1):
             at = table["back"].index(figure.back)
             mean = table["linear"][figure.source]["mean"][at]
-            assert abs(figure.error()[0] / 1000 - mean) <= 0.0005 + 1e-9
-            assert figure.readout_rows()[0][2] == f"{figure.error()[0] // 1000}.{figure.error()[0] % 1000:03}"
+            error = figure.read()["error"]
+            assert abs(error / 1000 - mean) <= 0.0005 + 1e-9
+            assert figure.draw()["readouts"][0]["text"] == f"{error // 1000}.{error % 1000:03}"
     assert len(json.dumps(figure.readings)) <= 150_000
     assert (figure.top, figure.bottom) == (table["field"]["top"], table["field"]["bottom"])

@@ -47,7 +47,7 @@ class StackExplorer(Explorer):
 
     Its :meth:`read` gives the paths that lead to one output: of ``each`` stack alone and of all ``together``, by age
     (``each[0][3]`` paths of the first stack start three frames ago); and what follows from them: ``past``, ``size``,
-    ``taps``, ``holes``, ``paths`` in all, those that start in the ``present`` frame, and the ``parameters``.
+    ``num_inputs``, ``holes``, ``paths`` in all, those that start in the ``present`` frame, and the ``parameters``.
 
     Example:
         >>> two = StackExplorer(stacks=2, dilation_2=3)

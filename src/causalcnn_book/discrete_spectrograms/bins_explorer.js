@@ -31,12 +31,14 @@ export const readState = (s) => ({
   frame_bits: MELS * s.bits, rate: MELS * s.bits * RATE, states: states(MELS * s.bits),
 });
 
-// --- what is drawn: one string of SVG. bins_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG.
 
 // A move of the frame redraws neither picture, and a bin's is drawn once.
-let kept = { indices: null, table: [], drawn: {} };
+let kept = { indices: null, frames: 0, table: [], drawn: {} };
 function drawn(s, bits) {
-  if (kept.indices !== s.indices) kept = { indices: s.indices, table: bytesOf(s.indices), drawn: {} };
+  if (kept.indices !== s.indices || kept.frames !== s.frames) {
+    kept = { indices: s.indices, frames: s.frames, table: bytesOf(s.indices), drawn: {} };
+  }
   return (kept.drawn[bits] ??= spectrogramBmp(kept.table, s.frames, bits));
 }
 
@@ -107,6 +109,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width) => (
+  { picture: drawPicture(s, width), height: HEIGHT, sentence: sentence(s), readouts: readouts(s) }
+);
+
 function render({ model, el }) {
   const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const stops = (first, length) => Array.from({ length }, (_, i) => first + i);
@@ -118,10 +124,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return {
-      picture: drawPicture(s, w), height: HEIGHT, sentence: sentence(s), range: [0, s.frame, s.frames - 1],
-      spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}`, readouts: readouts(s),
-    };
+    return { ...view(s, w), range: [0, s.frame, s.frames - 1], spoken: `frame ${s.frame}, ${duration(s.frame, RATE)}` };
   };
   const react = ({ stage, svg, keep }) => {
     if (model.get("controls").includes("sound") && model.get("sounds").length === MOST) {

@@ -35,13 +35,13 @@ export function coded(s, values) {
 }
 
 /** How many bins before the bang moved and how far at most, and how many after it moved. */
-export function moved(s) {
+export function readState(s) {
   const quiet = coded(s, s.values).indices, far = coded(s, heard(s)).indices.map((n, t) => Math.abs(n - quiet[t]));
   const before = far.slice(0, s.at), some = (list) => list.filter((d) => d > 0).length;
   return { before: some(before), furthest: Math.max(0, ...before), after: some(far.slice(s.at + LENGTH)) };
 }
 
-// --- what is drawn: one string of SVG. range_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG.
 
 export const HEIGHT = HEAD + VALUES + GAP + BINS + FOOT;
 
@@ -81,7 +81,7 @@ export function drawPicture(s, width, id) {
 // --- what is said
 
 export function sentence(s) {
-  const found = moved(s), bang = `${count(s.bang_db)} dB`;
+  const found = readState(s), bang = `${count(s.bang_db)} dB`;
   const who = { recording: "The recording's own range", fixed: "The fixed range", running: "The running range" }[s.way];
   if (found.before) return `${who} stretches to the bang of ${bang}: ${found.before} of ${s.at} bins before it move, by up to ${found.furthest}. They read the future.`;
   if (s.way === "fixed") return `${who} does not move: no bin before or after the bang does. ${s.bang_db > s.high_db ? `The bang itself is cut off at ${count(Math.round(s.high_db))} dB.` : "The bang fits into it."}`;
@@ -91,7 +91,7 @@ export function sentence(s) {
 }
 
 export function readouts(s) {
-  const found = moved(s);
+  const found = readState(s);
   return [
     { key: "before", label: "Moved before the bang", value: found.before, text: plural(found.before, "bin"), note: `of ${s.at}`, leak: found.before > 0 },
     { key: "distance", label: "By at most", value: found.furthest, text: plural(found.furthest, "bin"), note: "" },
@@ -108,6 +108,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => (
+  { picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s) }
+);
+
 function render({ model, el }) {
   const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const frames = model.get("values").length, stops = (first, last, step) => Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => first + i * step);
@@ -120,10 +124,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return {
-      picture: drawPicture(s, w, id), height: HEIGHT, sentence: sentence(s), range: [LENGTH, s.at, frames - LENGTH],
-      spoken: `bang at ${duration(s.at, RATE)}`, readouts: readouts(s),
-    };
+    return { ...view(s, w, id), range: [LENGTH, s.at, frames - LENGTH], spoken: `bang at ${duration(s.at, RATE)}` };
   };
   const react = ({ stage, svg, keep }) => {
     const go = (t) => keep({ at: Math.min(frames - LENGTH, Math.max(LENGTH, Math.round(t) || LENGTH)) });

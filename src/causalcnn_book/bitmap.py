@@ -10,9 +10,8 @@ from functools import cache
 
 from causalcnn_book.palette import energy
 
-__all__ = ["Colour", "colours", "encode_bmp", "shades", "spectrogram_bmp"]
+__all__ = ["Colour", "colours", "encode_bmp"]
 
-BANDS = 80
 Colour = tuple[int, int, int]
 
 
@@ -30,22 +29,3 @@ def encode_bmp(table: Sequence[Colour], width: int, height: int, at: Callable[[i
 def colours() -> tuple[Colour, ...]:
     """The energy map in the 33 colours that every figure carries."""
     return tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in energy(33))
-
-
-@cache
-def shades() -> tuple[Colour, ...]:
-    """The energy map in 256 colours, between those."""
-    out = []
-    for i in range(256):
-        at = i * 32 / 255
-        k = min(31, math.floor(at))
-        low, high = colours()[k], colours()[k + 1]
-        out.append(tuple(math.floor(a + (b - a) * (at - k) + 0.5) for a, b in zip(low, high, strict=True)))
-    return tuple(out)  # type: ignore[arg-type]
-
-
-def spectrogram_bmp(levels: bytes, frames: int, bits: int) -> str:
-    """8-bit levels, frame after frame, as the address of a bitmap that shows them in ``2**bits`` bins."""
-    shift = 8 - bits
-    centre = bytes((level >> shift << shift) + (1 << shift >> 1) for level in range(256))
-    return encode_bmp(shades(), frames, BANDS, lambda band, t: centre[levels[t * BANDS + band]])

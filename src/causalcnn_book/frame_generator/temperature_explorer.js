@@ -6,7 +6,7 @@ import { playerOf } from "../player.js";
 const LEFT = 58, MARGIN = 10, HEAD = 26, PANEL = 118, GAP = 36, FOOT = 44;
 const RATE = 100, MELS = 80;
 
-// --- what is computed. Proved equal to Python for every setting.
+// --- what is computed. Proved equal to torch for every setting.
 
 /** The place of the temperature that is nearest to the one asked for. */
 export function placeOf(s) {
@@ -44,12 +44,13 @@ export function frameStatistics(levels, before, stepDb) {
 }
 
 // Decoding is not done again for every move.
-let kept = { levels: null };
+let kept = { key: "" };
 export function known(s) {
-  if (kept.levels === s.levels) return kept;
+  const key = [s.prompt, s.step_db, s.temperatures.length, s.levels].join();
+  if (kept.key === key) return kept;
   const { prompt, next } = piecesOf(s);
   kept = {
-    levels: s.levels, frames: (prompt.length + next[0].length) / MELS,
+    key, frames: (prompt.length + next[0].length) / MELS,
     statistics: next.map((levels) => frameStatistics(levels, prompt, s.step_db)),
     drawn: next.map((levels) => spectrogramBmp([...prompt, ...levels], (prompt.length + levels.length) / MELS, 8)),
   };
@@ -61,7 +62,7 @@ export function readState(s) {
   return { temperature: s.temperatures[at] / 100, written: all.statistics[1 + at], speech: all.statistics[0] };
 }
 
-// --- what is drawn: one string of SVG. temperature_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG.
 
 export const HEIGHT = HEAD + PANEL + GAP + PANEL + FOOT;
 
@@ -107,21 +108,33 @@ export function readouts(s) {
 
 const KEYS = ["temperature", "temperatures", "levels", "prompt", "step_db"];
 
+/** A state that can be drawn, whatever an address or a notebook asks for. */
+export function settled(s) {
+  s.temperature = s.temperatures[placeOf(s)];
+  return s;
+}
+
+export const view = (s, width) => (
+  { picture: drawPicture(s, width), height: HEIGHT, sentence: sentence(s), readouts: readouts(s) }
+);
+
 function render({ model, el }) {
-  const state = () => Object.fromEntries(KEYS.map((k) => [k, model.get(k)]));
+  const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const controls = [
     { type: "slider", key: "temperature", label: "Temperature", stops: model.get("temperatures"), say: (t) => named(t) },
   ];
   const draw = (width) => {
-    const s = state(), at = placeOf(s);
+    const s = state();
     return {
-      picture: drawPicture(s, width), height: HEIGHT, sentence: sentence(s), range: [0, at, s.temperatures.length - 1],
-      spoken: `temperature ${named(s.temperatures[at])}`, readouts: readouts(s),
+      ...view(s, width), range: [0, placeOf(s), s.temperatures.length - 1], spoken: `temperature ${named(s.temperature)}`,
     };
   };
   const react = ({ stage, keep }) => {
     if (model.get("controls").includes("sound") && model.get("sounds").length === model.get("temperatures").length) {
-      const now = () => ({ title: `Given, then written at ${named(state().temperatures[placeOf(state())])}`, mp3: model.get("sounds")[placeOf(state())] });
+      const now = () => {
+        const s = state();
+        return { title: `Given, then written at ${named(s.temperature)}`, mp3: model.get("sounds")[placeOf(s)] };
+      };
       stage.parentNode.querySelector(".cc-controls").prepend(playerOf(model, "temperature", now));
     }
     stage.addEventListener("keydown", (event) => {

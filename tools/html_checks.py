@@ -30,9 +30,12 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.anchors: set[str] = set()
         self.unnamed: list[str] = []
+        self.undrawn: list[str] = []
         self.title = self.description = self.language = ""
         self._svg: list[dict[str, str]] = []
         self._in_title = self._in_style = False
+        self._depth = 0  # of <div>s, inside an explorer's still picture
+        self._drawn = False  # has it an <svg>
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -64,12 +67,21 @@ class Page(HTMLParser):
             if not self._svg and not hidden and not (named and a.get("role") == "img"):
                 self.unnamed.append(f'<svg class="{a.get("class", "")}"> has no role="img" with an aria-label')
             self._svg.append(a)
+            self._drawn = True
+        if tag == "div" and self._depth:
+            self._depth += 1
+        elif tag == "div" and "cc-static" in a.get("class", "").split():
+            self._depth, self._drawn = 1, False
 
     def handle_endtag(self, tag: str) -> None:
         """Leave an element."""
         self._in_title = self._in_style = False
         if tag == "svg" and self._svg:
             self._svg.pop()
+        if tag == "div" and self._depth:
+            self._depth -= 1
+            if not self._depth and not self._drawn:
+                self.undrawn.append("an explorer without a still picture; mini-racer draws it, and must be installed")
 
     def handle_data(self, data: str) -> None:
         """Read the title, and what a style sheet in the page loads."""
@@ -99,6 +111,7 @@ def page_problems(text: str) -> Iterator[str]:
         if third_party(address):
             yield f"third-party request: {address[:120]}"
     yield from page.unnamed
+    yield from page.undrawn
     if not page.title.strip():
         yield "no title"
     if not 20 <= len(page.description) <= 200:

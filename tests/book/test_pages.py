@@ -13,6 +13,9 @@ GOOD = """<!doctype html><html lang="en"><head><title>A page</title>
 <meta name="description" content="A page that has everything it needs."></head>
 <body><h1 id="top">A page</h1><a href="#top">up</a> <a href="b.html#there">on</a></body></html>"""
 
+ICON = '<svg aria-hidden="true"><path/></svg>'
+STILL = f'<div class="cc-static"><div class="cc-fig"><div class="cc-stage">{ICON}</div><div>x</div></div></div>'
+
 
 def site(folder: Path, extra: str = "") -> Path:
     (folder / "a.html").write_text(GOOD.replace("</body>", extra + "</body>"), "utf8")
@@ -21,7 +24,7 @@ def site(folder: Path, extra: str = "") -> Path:
 
 
 def test_good_site_has_no_problem(tmp_path: Path) -> None:
-    assert html_checks.site_problems(site(tmp_path)) == []
+    assert html_checks.site_problems(site(tmp_path, STILL)) == []
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,9 @@ def test_good_site_has_no_problem(tmp_path: Path) -> None:
         ("does not exist", '<a href="nowhere.html">x</a>'),
         ("no such anchor", '<a href="b.html#nowhere">x</a>'),
         ("no such anchor", '<a href="#nowhere">x</a>'),
+        ("without a still picture", '<div class="cc-static"><div class="cc-fig"><p>In words.</p></div></div>'),
+        ("without a still picture", STILL + '<div class="cc-static"></div>' + STILL),
+        ("without a still picture", '<div class="cc-static"></div>' + ICON),
     ],
 )
 def test_planted_fault_is_found(tmp_path: Path, message: str, extra: str) -> None:

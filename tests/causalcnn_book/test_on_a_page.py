@@ -213,6 +213,13 @@ def test_without_javascript_the_true_picture_stays(browser, tmp_path):
     context.close()
 
 
+def test_a_figure_without_a_still_picture_comes_alive(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(Explorer, "static", lambda self: "")
+    _open(page, _page(tmp_path, ConeExplorer(kernel_size=3, layers=3)))
+    assert page.locator(".cc-stage svg:visible").count() == 1
+    assert _read(page, "size") == 7
+
+
 def test_a_sound_follows_its_slider_while_it_plays_and_goes_on_from_where_it_was(page, tmp_path):
     pytest.importorskip("soundfile", reason="needs the extra 'speech'")
     from causalcnn.speech import UniformBins, player

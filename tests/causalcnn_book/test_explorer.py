@@ -1,0 +1,43 @@
+"""Without mini-racer a figure has no still picture: its alternative text stands there, and the widget is live."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytest.importorskip("anywidget")
+
+from causalcnn_book import explorer
+from causalcnn_book.causality import ConeExplorer
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if mini-racer were not installed."""
+    monkeypatch.setattr(explorer, "_engine", explorer._engine.__wrapped__)  # one that was started is not seen
+    monkeypatch.setitem(sys.modules, "py_mini_racer", None)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_without_mini_racer_the_alternative_text_stands_for_the_picture() -> None:
+    figure = ConeExplorer(alt="A cone of <inputs>.")
+    assert figure.static() == '<div class="cc-fig"><p class="cc-says">A cone of &lt;inputs&gt;.</p></div>'
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_without_mini_racer_the_widget_is_whole() -> None:
+    figure = ConeExplorer(layers=2)
+    data, _ = figure._repr_mimebundle_()
+    assert data[explorer.VIEW]["model_id"] == figure.model_id
+    assert figure.model_id in data["text/html"]
+    assert figure.alt in data["text/html"]
+    assert "<svg" not in data["text/html"]
+    assert figure.get_state()["_esm"] == explorer.module("causality/cone_explorer")
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("ask", [ConeExplorer.read, ConeExplorer.draw])
+def test_without_mini_racer_numbers_and_pictures_say_what_is_missing(ask) -> None:
+    with pytest.raises(ImportError, match=r"comes with the extra 'book'"):
+        ask(ConeExplorer())

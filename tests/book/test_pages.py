@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import build_book
+import draw_cone
 import html_checks
 
 GOOD = """<!doctype html><html lang="en"><head><title>A page</title>
@@ -80,6 +81,10 @@ def test_weight_counts_everything_that_a_page_loads(tmp_path: Path) -> None:
     assert html_checks.page_bytes(tmp_path, tmp_path / "a.html") == sum((tmp_path / f).stat().st_size for f in files)
     assert list(html_checks.weight_problems(tmp_path, limit=3000)) != []
     assert list(html_checks.weight_problems(tmp_path)) == []
+
+
+def test_the_readme_s_picture_is_the_one_that_the_explorer_draws() -> None:
+    assert draw_cone.TARGET.read_text("utf8") == draw_cone.drawing() + "\n"
 
 
 @pytest.mark.page

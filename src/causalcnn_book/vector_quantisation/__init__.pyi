@@ -1,4 +1,3 @@
 from .codebook_explorer import CodebookExplorer as CodebookExplorer
-from .codebook_learning import POINTS as POINTS
 from .collapse import frames_of_speech as frames_of_speech, learn as learn, score as score
 from .plots import channel_diagram as channel_diagram

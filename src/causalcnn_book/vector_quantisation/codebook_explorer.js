@@ -1,5 +1,5 @@
 // The codebook explorer: points on a plane, codewords with their cells, running means that move them.
-import { assemble, clamp, make, newId, plural, settle, tidy } from "../explorer.js";
+import { assemble, clamp, make, plural, settle, tidy } from "../explorer.js";
 
 const WIDTH = 10, HEIGHT = 7, EDGE = 10, TOP = 12, DECAYS = [20, 50, 80, 90, 95, 99], LAST = 100, MOST = 12;
 const BELOW = 0.1, SMALLEST = 1e-20, ROUNDS = 10; // of VectorQuantizer
@@ -129,7 +129,7 @@ export function voronoiCell(i, codewords) {
   return shape;
 }
 
-// --- what is drawn: one string of SVG. codebook_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 /** Pixels of one unit of the plane, and whether the bars stand beside it. */
 export function layout(width) {
@@ -233,6 +233,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width) => ({
+  picture: drawPicture(s, width), height: layout(width).height, sentence: sentence(s), readouts: readouts(s),
+});
+
 /** The changes that put what is chosen at `to` and go on from here: the present codebook becomes the start. */
 export function drop(s, to) {
   const f = readState(s), codebook = f.codebooks.at(-1), [x, y] = [clamp(to[0] * 1000, 0, WIDTH * 1000), clamp(to[1] * 1000, 0, HEIGHT * 1000)];
@@ -245,7 +249,7 @@ export function drop(s, to) {
 }
 
 function render({ model, el }) {
-  const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
+  const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
   let width = 720;
   const controls = [
@@ -258,10 +262,9 @@ function render({ model, el }) {
   ];
   const draw = (w) => {
     width = w;
-    const s = state();
+    const s = state(), shown = view(s, w);
     return {
-      picture: drawPicture(s, w, id) + handles(s), height: layout(w).height, sentence: sentence(s), spoken: chosen(s),
-      range: [1, s.chosen + 1, s.codes + DATA.length], readouts: readouts(s),
+      ...shown, picture: shown.picture + handles(s), spoken: chosen(s), range: [1, s.chosen + 1, s.codes + DATA.length],
     };
   };
   /** Discs that a finger can hold: the page does not scroll from there. */

@@ -1,4 +1,4 @@
-import { assemble, newId, settle, tidy } from "../explorer.js";
+import { assemble, settle, tidy } from "../explorer.js";
 
 // A histogram over 256 bins, and three distributions fitted to it: what does each pay for a value, and what can it not say?
 
@@ -125,7 +125,7 @@ export function readState(s) {
   return value;
 }
 
-// --- what is drawn: one string of SVG. distribution_explorer.py draws the same first picture.
+// --- what is drawn: one string of SVG
 
 const COLOURS = { gaussian: "speaker-b", mixture: "top", categorical: "speaker-a" };
 
@@ -208,6 +208,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width) => ({
+  picture: drawPicture(s, width), height: layout(width).height, sentence: sentence(s), readouts: readouts(s),
+});
+
 /** The bars as text, with the chosen one at another height. */
 export function redrawn(s, bar, height) {
   const heights = bars(s).slice();
@@ -216,7 +220,7 @@ export function redrawn(s, bar, height) {
 }
 
 function render({ model, el }) {
-  const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
+  const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
   const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i), given = model.get("contexts").length > 0;
   const controls = [
     { type: "choice", key: "shape", label: "Lumps", options: [["two", "two"], ["one", "one"], ["cut", "cut off"]] },
@@ -228,10 +232,10 @@ function render({ model, el }) {
   let width = 720;
   const draw = (w) => {
     width = w;
-    const s = state();
+    const s = state(), shown = view(s, w);
     return {
-      picture: drawPicture(s, w, id) + handle(), height: layout(w).height, sentence: sentence(s), spoken: `${chosen(s)} ${sentence(s)}`,
-      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS], readouts: readouts(s),
+      ...shown, picture: shown.picture + handle(), spoken: `${chosen(s)} ${shown.sentence}`,
+      range: given ? [1, s.before, CELLS] : [1, s.chosen + 1, BARS],
     };
   };
   /** Where a finger draws: the page does not scroll from there. */

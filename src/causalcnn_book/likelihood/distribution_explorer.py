@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any, ClassVar
 
-from causalcnn_book.explorer import Explorer, tidy, traitlets
-from causalcnn_book.likelihood import distribution_fits as fits
+from causalcnn_book.explorer import Explorer, traitlets
 
 __all__ = ["DistributionExplorer"]
 
-LEVELS, BARS, TALL, EDGE, HIGH, FOOT, CELLS = 256, 32, 20, 10, 190, 40, 8
-DRAWN = {
-    "two": "000000014aeeb6210000002bgkgb3100",
-    "one": "0000000000000137dikihd7310000000",
-    "cut": "kcb98765433221111000000000000000",
-}
-COLOURS = {"gaussian": "speaker-b", "mixture": "top", "categorical": "speaker-a"}
+LEVELS, BARS, CELLS = 256, 32, 8
 CONTROLS = {"shape": "choice", "before": "slider", "below": "slider", "components": "slider", "bits": "slider"}
 READOUTS = ("entropy", "gaussian", "mixture", "categorical")
 HAND = ["shape", "components", "bits"]
@@ -45,6 +36,10 @@ class DistributionExplorer(Explorer):
         caption: see :class:`Explorer`.
         alt: see :class:`Explorer`.
 
+    :meth:`read` gives the histogram ``h``; ``gaussian`` and ``mixture``: weight, mean and deviation of every component,
+    in bins; ``logs``: the log-probability of every bin under each distribution, None where it is nothing; ``bits`` that
+    each pays, and the ``entropy``; ``empty``: whether nothing is there.
+
     Example:
         >>> {name: round(bits, 2) for name, bits in DistributionExplorer(components=2).read()["bits"].items()}
         {'gaussian': 7.92, 'mixture': 6.71, 'categorical': 6.66, 'entropy': 6.66}
@@ -55,7 +50,7 @@ class DistributionExplorer(Explorer):
     _readouts: ClassVar[tuple[str, ...]] = READOUTS
 
     name = traitlets.Unicode("distributions").tag(sync=True)
-    shape = traitlets.Enum(tuple(DRAWN), "two").tag(sync=True)
+    shape = traitlets.Enum(("two", "one", "cut"), "two").tag(sync=True)
     bars = traitlets.Unicode("").tag(sync=True)
     components = traitlets.Int(2, min=1, max=6).tag(sync=True)
     bits = traitlets.Int(5, min=1, max=8).tag(sync=True)
@@ -80,117 +75,3 @@ class DistributionExplorer(Explorer):
         if contexts:
             state = {"controls": ["before", "below", "components", "bits"]} | state
         super().__init__(**state)
-
-    def heights(self) -> list[int]:
-        """Of the bars: counted, drawn by a reader, or those of the shape."""
-        if self.contexts:
-            return list(self.contexts[(self.before - 1) * CELLS + self.below - 1])
-        text = self.bars if re.fullmatch("[0-9a-k]{32}", self.bars) else DRAWN[self.shape]
-        return [int(letter, 36) for letter in text]
-
-    def histogram(self) -> list[float]:
-        """The probability of every bin: a bar spreads evenly; where there is nothing at all, all are alike."""
-        heights = self.heights()
-        each, total = LEVELS // len(heights), sum(heights)
-        return [heights[k // each] / total / each if total else 1 / LEVELS for k in range(LEVELS)]
-
-    def read(self) -> dict[str, Any]:
-        """What the figure shows.
-
-        Returns:
-            ``h`` the histogram; ``gaussian`` and ``mixture``: weight, mean and deviation of every component, in
-            levels; ``logs`` of every distribution and level; ``bits`` of each, and of the ``entropy``; ``empty``.
-        """
-        h = self.histogram()
-        gaussian = fits.gaussian_fit(h)
-        mixture = fits.mixture_fit(h, self.components, LEVELS // len(self.heights()))
-        logs = {
-            "gaussian": fits.mixture_log(gaussian),
-            "mixture": fits.mixture_log(mixture),
-            "categorical": fits.categorical_log(h, self.bits),
-        }
-        bits = {name: fits.price_bits(h, log) for name, log in logs.items()}
-        bits["entropy"] = fits.price_bits(h, fits.categorical_log(h, 8))
-        empty = not any(self.heights())
-        return {"h": h, "gaussian": gaussian, "mixture": mixture, "logs": logs, "bits": bits, "empty": empty}
-
-    # --------------------------------------------------------- the static picture, as distribution_explorer.js draws it
-    def _names(self) -> dict[str, str]:
-        mixture = "mixture of one" if self.components == 1 else f"mixture of {self.components}"
-        return {"gaussian": "one Gaussian", "mixture": mixture, "categorical": f"{2**self.bits} bins"}
-
-    def picture(self, width: int, unique: str) -> tuple[str, int]:
-        """See :meth:`Explorer.picture`."""
-        f, beside = self.read(), width >= 560
-        heights: list[int] = self.heights()
-        top = 34 if beside else 70
-        bottom, dx, each = top + HIGH, (width - 2 * EDGE) / LEVELS, LEVELS // len(heights)
-        highest = max(f["h"]) * 1.1
-        if not self.contexts and any(heights):
-            highest = TALL * 1.05 / sum(heights) * (BARS / LEVELS)
-
-        def x(level: float) -> str:
-            return tidy(EDGE + level * dx)
-
-        def y(p: float) -> str:
-            return tidy(bottom - min(1.04, p / highest) * HIGH)
-
-        data = "".join(
-            f"M{x(k)} {bottom}V{y(f['h'][k])}H{x(k + each)}V{bottom}z" for k in range(0, LEVELS, each) if f["h"][k] > 0
-        )
-        out = f'<path style="fill:var(--cc-future);opacity:.42" d="{data}"/>'
-        if not self.contexts:
-            out += (
-                f'<rect x="{x(self.chosen * each)}" y="{bottom}" width="{tidy(each * dx)}" height="5" '
-                'style="fill:var(--cc-accent)"/>'
-            )
-        for name, logs in f["logs"].items():
-            p = [math.exp(log) for log in logs]
-            if name == "categorical":
-                step = 2 ** (8 - self.bits)
-                line = "".join(f"{'V' if k else f'M{x(0)} '}{y(p[k])}H{x(k + step)}" for k in range(0, LEVELS, step))
-            else:
-                line = "".join(f"{'L' if k else 'M'}{x(k + 0.5)} {y(p[k])}" for k in range(LEVELS))
-            thick = "1.4" if name == "categorical" else "2.2"
-            out += f'<path style="fill:none;stroke:var(--cc-{COLOURS[name]});stroke-width:{thick}" d="{line}"/>'
-        out += (
-            f'<path style="fill:none;stroke:var(--cc-{COLOURS["gaussian"]});stroke-width:1.4;stroke-dasharray:5 4" '
-            f'd="M{x(f["gaussian"][0][1])} {top}V{bottom}"/>'
-            f'<path class="cc-tick" d="M{EDGE} {bottom}H{tidy(width - EDGE)}"/>'
-        )
-        for level in range(0, LEVELS + 1, 64):
-            anchor = "start" if level == 0 else "end" if level == LEVELS else "middle"
-            out += (
-                f'<text class="cc-digits cc-quiet" x="{x(level)}" y="{bottom + 20}" text-anchor="{anchor}">'
-                f"{min(level, 255)}</text>"
-            )
-        out += f'<text class="cc-quiet" x="{tidy(width / 2)}" y="{bottom + 36}" text-anchor="middle">bin</text>'
-        for i, (name, label) in enumerate(self._names().items()):
-            left, up = (EDGE + i * (width - 2 * EDGE) / 3, 14) if beside else (EDGE, 14 + 20 * i)
-            stroke = f"fill:none;stroke:var(--cc-{COLOURS[name]});stroke-width:3"
-            out += (
-                f'<path style="{stroke}" d="M{tidy(left)} {up - 4}h18"/>'
-                f'<text class="cc-digits" x="{tidy(left + 25)}" y="{up}">{label}: {f["bits"][name]:.2f} bits</text>'
-            )
-        return out, bottom + FOOT
-
-    def sentence(self) -> str:
-        """See :meth:`Explorer.sentence`."""
-        f = self.read()
-        if f["empty"]:
-            return "There is nothing here. All distributions say that all bins are alike, and pay 8 bits."
-        mean, bits = f["gaussian"][0][1], f["bits"]
-        none = ", where nothing lies" if f["h"][min(LEVELS - 1, math.floor(mean))] == 0 else ""
-        return (
-            f"No distribution can pay less than {bits['entropy']:.2f} bits. "
-            f"The Gaussian pays {max(0, bits['gaussian'] - bits['entropy']):.2f} more. The mean is {mean:.0f}{none}."
-        )
-
-    def readout_rows(self) -> list[tuple[str, str, str, str]]:
-        """See :meth:`Explorer.readout_rows`."""
-        bits, names = self.read()["bits"], self._names()
-        rows = [("entropy", "Entropy", f"{bits['entropy']:.2f} bits", "")]
-        for name, label in names.items():
-            more = f"{max(0, bits[name] - bits['entropy']):.2f} more"
-            rows.append((name, label[0].upper() + label[1:], f"{bits[name]:.2f} bits", more))
-        return rows

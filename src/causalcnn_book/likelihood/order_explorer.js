@@ -73,7 +73,7 @@ export function readState(s) {
   return { cell, number, allowed, seen, blind: allowed.filter((c) => !ever.has(c)), future: seen.filter((c) => Math.floor(c / BANDS) > t) };
 }
 
-// --- what is drawn: one string of SVG. order_explorer.py draws the same first picture, character for character.
+// --- what is drawn: one string of SVG
 
 export function layout(width) {
   const size = Math.min(46, Math.floor((width - GUTTER - 6) / FRAMES));
@@ -152,6 +152,10 @@ export function settled(s) {
   return s;
 }
 
+export const view = (s, width, id) => ({
+  picture: drawPicture(s, width, id), height: layout(width).height, sentence: sentence(s), readouts: readouts(s),
+});
+
 /** Frame and band of the value that comes next in the order; after the last, the first. */
 export function following(s) {
   const next = (rank(s.order, s.frame - 1, s.band - 1) + 1) % CELLS;
@@ -175,7 +179,7 @@ function render({ model, el }) {
   const draw = (w) => {
     width = w;
     const s = state();
-    return { picture: drawPicture(s, w, id), height: layout(w).height, sentence: sentence(s), range: [1, readState(s).number + 1, CELLS], readouts: readouts(s) };
+    return { ...view(s, w, id), range: [1, readState(s).number + 1, CELLS] };
   };
   const react = ({ stage, svg, keep }) => {
     const under = (event) => {

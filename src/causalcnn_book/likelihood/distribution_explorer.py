@@ -65,7 +65,7 @@ class DistributionExplorer(Explorer):
     ).tag(sync=True)
     alt = traitlets.Unicode(
         "A histogram over the bins, and three curves over it: one Gaussian, whose mean is marked, a mixture of "
-        "GaussianMixture, and the steps of a categorical distribution, each with its price in bits."
+        "Gaussians, and the steps of a categorical distribution, each with its price in bits."
     ).tag(sync=True)
 
     def __init__(self, **state: Any) -> None:

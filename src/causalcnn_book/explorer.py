@@ -14,6 +14,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,7 +65,9 @@ def module(name: str) -> str:
 @cache
 def _engine(name: str) -> Callable[[str], Any]:
     """Run a module in an embedded V8: a function from an expression to its value."""
-    v8 = require("py_mini_racer", extra="book").MiniRacer()
+    make = require("py_mini_racer", extra="book").MiniRacer
+    with ThreadPoolExecutor(1) as pool:  # where an event loop runs, an engine would live on it, and end with it
+        v8 = pool.submit(make).result()
     v8.eval(module(name).replace("export default", "var figure ="))
     return lambda expression: json.loads(v8.eval(f"JSON.stringify({expression})"))
 

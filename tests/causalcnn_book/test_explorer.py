@@ -1,7 +1,8 @@
-"""Without mini-racer a figure has no still picture: its alternative text stands there, and the widget is live."""
+"""The base of the figures: its engine outlives an event loop, and without one the figures are live all the same."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
@@ -10,6 +11,17 @@ pytest.importorskip("anywidget")
 
 from causalcnn_book import explorer
 from causalcnn_book.causality import ConeExplorer
+
+
+def test_an_engine_started_inside_an_event_loop_outlives_it() -> None:
+    pytest.importorskip("py_mini_racer")
+
+    async def start():
+        engine = explorer._engine.__wrapped__("causality/cone_explorer")
+        return engine, engine("HEIGHT")
+
+    engine, height = asyncio.run(start())
+    assert engine("HEIGHT") == height
 
 
 @pytest.fixture

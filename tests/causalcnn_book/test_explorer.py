@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import importlib
+import pkgutil
 import sys
 
 import pytest
 
 pytest.importorskip("anywidget")
 
-from causalcnn_book import explorer
+import causalcnn_book
+from causalcnn_book import Explorer, explorer
 from causalcnn_book.causality import ConeExplorer
+
+for found in pkgutil.walk_packages(causalcnn_book.__path__, "causalcnn_book."):
+    if found.name.endswith("_explorer"):
+        importlib.import_module(found.name)
+
+
+@pytest.mark.parametrize("figure_class", Explorer.__subclasses__(), ids=lambda c: c.__name__)
+def test_every_explorer_draws_says_and_counts_by_its_module(figure_class: type[Explorer]) -> None:
+    pytest.importorskip("py_mini_racer")
+    figure = figure_class()
+    view = figure.draw()
+    assert set(view) >= {"picture", "height", "sentence", "readouts"}
+    assert figure.read()
+    assert {row["key"].split("-")[0] for row in view["readouts"]} == set(figure._readouts)
+    assert set(explorer._engine(figure._module)("KEYS")) <= set(figure.trait_names())
+    still = figure.static()
+    assert still.count("<svg") >= 2
+    assert html.escape(figure.alt) in still
 
 
 def test_an_engine_started_inside_an_event_loop_outlives_it() -> None:

@@ -1,6 +1,7 @@
 """The causality chapter: why padding on the left is enough.
 
-The library's part of it is ``causalcnn.causality``.
+The library's part of it is ``causalcnn.nn.conv``, checked by ``causalcnn.causality.probes`` and
+``causalcnn.causality.contract``. The chapter on convolution has the response explorer that both use.
 """
 
 import lazy_loader

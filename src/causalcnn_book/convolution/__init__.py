@@ -1,6 +1,6 @@
 """The convolution chapter: kernel, stride, dilation and padding.
 
-The library's part of it is ``causalcnn.nn.conv``.
+The library's part of it is ``causalcnn.field``, and ``causalcnn.nn.conv`` for the causal kind.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
 """The discrete-spectrograms chapter: values as bins.
 
-The library's part of it is ``causalcnn.speech.uniform_bins``.
+The library's part of it is ``causalcnn.speech.uniform_bins``, ``causalcnn.speech.minmax_bins`` and
+``causalcnn.speech.running_bins``.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
 """The encoders chapter: stacks side by side, measured on phones.
 
-The library's part of it is ``causalcnn.nn.blocks``.
+The library's part of it is ``causalcnn.nn.blocks``. Its explorer, the stacks, stands in ``residual_blocks``.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
 """The leaks chapter: when an honest causal network stops being one.
 
-The library's part of it is ``causalcnn.causality.audit``.
+The library's part of it is ``causalcnn.causality.auditor`` and ``causalcnn.causality.leak_cases``.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
 """The receptive-fields chapter: the set that any network reads, beforehand and after training.
 
-The library's part of it is ``causalcnn.causality.receptive_field``.
+The library's part of it is ``causalcnn.field`` and ``causalcnn.causality.field_inference``. Its
+explorer, the cone, stands in ``causality``.
 """
 
 import lazy_loader

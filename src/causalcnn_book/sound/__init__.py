@@ -1,6 +1,6 @@
 """The sound chapter: what a microphone and a spectrogram give.
 
-The library's part of it is ``causalcnn.speech``.
+The library's part of it is ``causalcnn.speech.front_end``.
 """
 
 import lazy_loader

@@ -55,8 +55,8 @@ def module(name: str) -> str:
     parts = [*((path.parent / part).read_text("utf-8") for part in imported), own]
     text = re.sub(r"^import .*?;$", "", "\n".join(parts), flags=re.M)
     text = re.sub(r"^export (?!default)", "", text, flags=re.M)
-    for name, colours in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):
-        text = text.replace(f"/*{name}*/", json.dumps(colours)[1:-1])
+    for name, colors in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):
+        text = text.replace(f"/*{name}*/", json.dumps(colors)[1:-1])
     text = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", text, flags=re.M | re.S)
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"

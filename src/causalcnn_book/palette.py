@@ -80,8 +80,8 @@ def css() -> str:
     )
 
 
-def _declarations(colours: dict[str, str]) -> str:
-    return "".join(f"--cc-{name.replace('_', '-')}:{value};" for name, value in colours.items())
+def _declarations(colors: dict[str, str]) -> str:
+    return "".join(f"--cc-{name.replace('_', '-')}:{value};" for name, value in colors.items())
 
 
 def hatch(name: str) -> str:
@@ -129,13 +129,13 @@ def _even(at: Callable[[float], tuple[float, float, float]], steps: int) -> list
     walked = [0.0]
     for a, b in pairwise(fine):
         walked.append(walked[-1] + math.dist(a, b))
-    colours, at_index = [], 0
+    colors, at_index = [], 0
     for step in range(steps):
         goal = walked[-1] * step / max(1, steps - 1)
         while at_index < 1024 and walked[at_index] < goal - 1e-12:
             at_index += 1
-        colours.append(_hex(fine[at_index]))
-    return colours
+        colors.append(_hex(fine[at_index]))
+    return colors
 
 
 def _oklab(lightness: float, chroma: float, hue_degrees: float) -> tuple[float, float, float]:

@@ -144,9 +144,9 @@ def voice_activity(
         for i, (name, active) in enumerate(rows.items()):
             edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(int), [0]])))
             bars = [(a / rate_hz, (b - a) / rate_hz) for a, b in edges.reshape(-1, 2)]
-            colour = LIGHT[("speaker_a", "speaker_b")[i % 2]]
-            axes.broken_barh(bars, (-i - 0.36, 0.72), facecolors=colour)
-            axes.text(-0.01, -i, name, color=colour, transform=axes.get_yaxis_transform(), ha="right", va="center")
+            color = LIGHT[("speaker_a", "speaker_b")[i % 2]]
+            axes.broken_barh(bars, (-i - 0.36, 0.72), facecolors=color)
+            axes.text(-0.01, -i, name, color=color, transform=axes.get_yaxis_transform(), ha="right", va="center")
         axes.set(xlabel="seconds", yticks=[], xlim=(0, max(len(a) for a in rows.values()) / rate_hz))
         axes.spines["left"].set_visible(False)
 
@@ -225,7 +225,7 @@ def curves(
     y_label: str,
     log: bool = False,
     markers: bool = False,
-    colours: Sequence[str] = ("past", "top", "bottom", "present", "speaker_b"),
+    colors: Sequence[str] = ("past", "top", "bottom", "present", "speaker_b"),
     alt: str,
     caption: str = "",
     height: int = 280,
@@ -239,7 +239,7 @@ def curves(
         y_label: of the y axis, with its unit.
         log: logarithmic y axis, base 10.
         markers: a dot at each value, for few values.
-        colours: names of the palette, in the order of ``lines``.
+        colors: names of the palette, in the order of ``lines``.
         alt: see :func:`show`.
         caption: see :func:`show`.
         height: see :func:`show`.
@@ -249,21 +249,21 @@ def curves(
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
-            colour = LIGHT[colours[i % len(colours)]]
+            color = LIGHT[colors[i % len(colors)]]
             at = np.arange(len(values)) if x is None else as_array(x).ravel()
-            axes.plot(at, values, color=colour, marker="o" if markers else None, markersize=6, clip_on=False)
+            axes.plot(at, values, color=color, marker="o" if markers else None, markersize=6, clip_on=False)
             if width > 400:
                 axes.annotate(
                     name,
                     (at[-1], values[-1]),
                     (9, 0),
                     textcoords="offset points",
-                    color=colour,
+                    color=color,
                     va="center",
                     annotation_clip=False,
                 )
             else:
-                axes.plot([], [], color=colour, label=name)
+                axes.plot([], [], color=color, label=name)
         axes.set(xlabel=x_label)
         axes.set_title(y_label, fontweight="normal", color=LIGHT["muted"])
         axes.set_yscale("log" if log else "linear")
@@ -313,7 +313,7 @@ def confidence_intervals(
     *,
     x_label: str,
     points: Mapping[str, Iterable[float]] | None = None,
-    colours: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
     alt: str,
     caption: str = "",
     height: int | None = None,
@@ -324,7 +324,7 @@ def confidence_intervals(
         rows: name → mean and half of its interval.
         x_label: what is measured, with its unit.
         points: name → the single values.
-        colours: name → a name of the palette; default: ``"past"``.
+        colors: name → a name of the palette; default: ``"past"``.
         alt: see :func:`show`.
         caption: see :func:`show`.
         height: CSS pixels; default: enough for the rows.
@@ -333,13 +333,13 @@ def confidence_intervals(
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, (mean, half)) in enumerate(rows.items()):
-            colour = LIGHT[(colours or {}).get(name, "past")]
+            color = LIGHT[(colors or {}).get(name, "past")]
             runs = as_array(list((points or {}).get(name, ())))
-            axes.plot(runs, [-i] * len(runs), ".", color=colour, alpha=0.45, markersize=7)
-            axes.plot([mean - half, mean + half], [-i, -i], color=colour, linewidth=3, solid_capstyle="butt")
-            axes.plot([mean], [-i], "o", color=colour, markersize=8)
+            axes.plot(runs, [-i] * len(runs), ".", color=color, alpha=0.45, markersize=7)
+            axes.plot([mean - half, mean + half], [-i, -i], color=color, linewidth=3, solid_capstyle="butt")
+            axes.plot([mean], [-i], "o", color=color, markersize=8)
             if width <= 400:
-                axes.annotate(name, (0, -i + 0.34), xycoords=("axes fraction", "data"), color=colour, fontsize=12)
+                axes.annotate(name, (0, -i + 0.34), xycoords=("axes fraction", "data"), color=color, fontsize=12)
         names = list(rows) if width > 400 else [""] * len(rows)
         axes.set_yticks([-i for i in range(len(rows))], names)
         axes.set(xlabel=x_label, ylim=(-len(rows) + 0.4, 0.8))

@@ -19,8 +19,8 @@ EYES = {  # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
 }
 
 
-def _linear(colour):
-    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+def _linear(color):
+    channels = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
 
 
@@ -46,28 +46,28 @@ def _distance(one, other, eyes):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_every_meaning_can_be_read_as_text_and_every_mark_seen(theme):
-    colours = THEMES[theme]
+    colors = THEMES[theme]
     for name in (*MEANINGS, "ink", "muted", "accent"):
-        assert _contrast(colours[name], colours["paper"]) >= 4.5, name
-    assert _contrast(colours["muted"], colours["raised"]) >= 4.5
-    assert _contrast(colours["future"], colours["paper"]) >= 3
-    assert _contrast(colours["paper"], colours["accent"]) >= 4.5  # what is written on a chosen button
+        assert _contrast(colors[name], colors["paper"]) >= 4.5, name
+    assert _contrast(colors["muted"], colors["raised"]) >= 4.5
+    assert _contrast(colors["future"], colors["paper"]) >= 3
+    assert _contrast(colors["paper"], colors["accent"]) >= 4.5  # what is written on a chosen button
 
 
 @pytest.mark.parametrize("eyes", EYES)
 @pytest.mark.parametrize("theme", THEMES)
 def test_colours_that_meet_are_told_apart_by_all_eyes(theme, eyes):
-    colours = THEMES[theme]
+    colors = THEMES[theme]
     for group in TOGETHER:
         for one, other in itertools.combinations(group, 2):
-            assert _distance(colours[one], colours[other], eyes) > 7, (one, other)
+            assert _distance(colors[one], colors[other], eyes) > 7, (one, other)
     for one, other in itertools.combinations(MEANINGS, 2):
-        assert _distance(colours[one], colours[other], eyes) > 4, (one, other)
+        assert _distance(colors[one], colors[other], eyes) > 4, (one, other)
 
 
 @pytest.mark.parametrize("table", [palette.energy(17), palette.alarm(9)], ids=["energy", "alarm"])
 def test_maps_grow_lighter_in_even_steps(table):
-    labs = [_oklab(_linear(colour)) for colour in table]
+    labs = [_oklab(_linear(color)) for color in table]
     assert all(a[0] < b[0] for a, b in itertools.pairwise(labs))
     steps = [math.dist(a, b) for a, b in itertools.pairwise(labs)]
     assert max(steps) < 1.5 * min(steps)

@@ -69,7 +69,7 @@ def test_each_follows_the_theme(pictures):
         assert "var(--cc-" in html, name
         bare = re.sub(r"<style>.*?</style>|var\([^)]*\)|base64,[^\"]*", "", html, flags=re.S)
         own = {*palette.LIGHT.values()} - {"#ffffff"}
-        assert [colour for colour in own if colour in bare] == [], name
+        assert [color for color in own if color in bare] == [], name
         assert "DejaVu" not in html
 
 

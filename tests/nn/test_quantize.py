@@ -227,18 +227,18 @@ def test_loading_an_untrained_state_starts_again():
 
 # ---------------------------------------------------------------------- k-means start and restart
 def clusters(count, each=40, dim=3, dtype=torch.float32):
-    centres = noise(count, dim, dtype=dtype, seed=count) * 50
-    vectors = centres.repeat_interleave(each, 0) + 0.01 * noise(count * each, dim, dtype=dtype)
+    centers = noise(count, dim, dtype=dtype, seed=count) * 50
+    vectors = centers.repeat_interleave(each, 0) + 0.01 * noise(count * each, dim, dtype=dtype)
     order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(1))
-    return vectors[order].T[None], centres
+    return vectors[order].T[None], centers
 
 
 def test_k_means_finds_the_clusters_in_the_first_batch():
-    x, centres = clusters(6)
+    x, centers = clusters(6)
     quantizer = VectorQuantizer(24, 3)
     found = quantizer.quantize(x)
     assert found.commitment < 0.01
-    assert torch.cdist(centres, quantizer.codebook).amin(1).max() < 0.05
+    assert torch.cdist(centers, quantizer.codebook).amin(1).max() < 0.05
 
 
 def test_a_restarted_word_is_a_vector_of_the_batch_and_survives_the_next_call():

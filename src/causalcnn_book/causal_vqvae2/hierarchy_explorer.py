@@ -106,10 +106,10 @@ def _drawn() -> NDArray[np.float64]:
 
 def _png(picture: NDArray[np.float64]) -> str:
     """The spectrogram as a small PNG with the book's colours, high bands at the top, as an address."""
-    colours = palette.energy(64)
+    colors = palette.energy(64)
     level = np.clip((picture - picture.max() + 75) / 75, 0, 1)
     rows = np.rint(level * 63).astype(np.uint8)[::-1]
-    table = b"".join(bytes.fromhex(colour[1:]) for colour in colours)
+    table = b"".join(bytes.fromhex(color[1:]) for color in colors)
     size = struct.pack(">IIBBBBB", picture.shape[1], MELS, 8, 3, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 9)
     out = b"\x89PNG\r\n\x1a\n"

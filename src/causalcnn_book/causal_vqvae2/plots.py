@@ -79,8 +79,8 @@ def _draw_wiring(figure: Figure, width: int) -> None:
             bend = "angle,angleA=0,angleB=90,rad=4" if not wide else "angle,angleA=90,angleB=0,rad=4"
             arrow((a + up * across[0], b + up * across[1]), (c - along[0], d - along[1]), bend)
     _over(axes, places, wide, half_w, half_h)
-    for (x, y), (_, _, name, size, colour) in zip(places, PARTS, strict=True):
-        filled = colour in ("top", "bottom")
+    for (x, y), (_, _, name, size, color) in zip(places, PARTS, strict=True):
+        filled = color in ("top", "bottom")
         axes.add_patch(
             FancyBboxPatch(
                 (x - half_w, y - half_h),
@@ -88,8 +88,8 @@ def _draw_wiring(figure: Figure, width: int) -> None:
                 2 * half_h,
                 boxstyle="round,pad=0,rounding_size=0.08",
                 mutation_aspect=1.0,
-                facecolor=LIGHT[colour] if filled else LIGHT["raised"],
-                edgecolor=LIGHT[colour],
+                facecolor=LIGHT[color] if filled else LIGHT["raised"],
+                edgecolor=LIGHT[color],
                 linewidth=1.4,
             )
         )

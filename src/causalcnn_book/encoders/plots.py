@@ -68,12 +68,12 @@ def _strip(axes: Axes, labels: Sequence[str], right: Sequence[bool], quiet: str,
     start, pixels = 0, (width - 60) / len(labels)
     for (label, is_right), run in groupby(zip(labels, right, strict=True)):
         length = len(list(run))
-        colour, hatched = (LIGHT["past"], None) if is_right else (LIGHT["skipped"], "////")
+        color, hatched = (LIGHT["past"], None) if is_right else (LIGHT["skipped"], "////")
         if label != quiet or not is_right:
             bar: Any = axes.barh(
-                0, length, left=start - 0.5, height=1, facecolor="none" if hatched else colour, hatch=hatched
+                0, length, left=start - 0.5, height=1, facecolor="none" if hatched else color, hatch=hatched
             )
-            bar[0].set(edgecolor=colour if hatched else LIGHT["paper"], linewidth=0.8)
+            bar[0].set(edgecolor=color if hatched else LIGHT["paper"], linewidth=0.8)
         if label != quiet and len(label) * 9 <= length * pixels:
             ink = LIGHT["skipped"] if hatched else LIGHT["paper"]
             text = axes.text(start + length / 2 - 0.5, 0, label, color=ink, fontsize=11, ha="center", va="center")

@@ -51,7 +51,7 @@ def _draw_wiring(figure: Figure, width: int) -> None:
         for r in range(rows):
             axes.add_patch(Rectangle((c * cell, r * high), cell * 0.9, high * 0.94, color=LIGHT["past"],
                                      alpha=float(energy[c, r]), linewidth=0))  # fmt: skip
-    centres = [(r + 0.47) * high for r in range(rows)]
+    centers = [(r + 0.47) * high for r in range(rows)]
     axes.add_patch(
         FancyBboxPatch((box, middle - 0.62), box_wide, 1.24, boxstyle="round,pad=0,rounding_size=0.12",
                        facecolor=LIGHT["raised"], edgecolor=LIGHT["past"], linewidth=1.4)
@@ -59,25 +59,25 @@ def _draw_wiring(figure: Figure, width: int) -> None:
     axes.text(box + box_wide / 2, middle, "encoder", ha="center", va="center", fontsize=12, color=LIGHT["ink"])
     arrow((last + 0.02, middle), (box - 0.04, middle))
     radius = 0.36
-    arrow((box + box_wide / 2, middle - 0.64), (states - radius - 0.03, centres[0]),
+    arrow((box + box_wide / 2, middle - 0.64), (states - radius - 0.03, centers[0]),
           connectionstyle="angle,angleA=0,angleB=90,rad=6")  # fmt: skip
-    axes.text(box + box_wide / 2 + 0.12, centres[0] - 0.12, "initial state" if wide else "initial\nstate", ha="left",
+    axes.text(box + box_wide / 2 + 0.12, centers[0] - 0.12, "initial state" if wide else "initial\nstate", ha="left",
               va="top", fontsize=12, color=LIGHT["muted"])  # fmt: skip
-    for r, y in enumerate(centres):
+    for r, y in enumerate(centers):
         axes.add_patch(Circle((states, y), radius, facecolor=LIGHT["raised"], edgecolor=LIGHT["past"], linewidth=1.4))
         axes.add_patch(Rectangle((values, y - 0.36), 0.72, 0.72, facecolor=LIGHT["present"], linewidth=0))
         arrow((states + radius + 0.03, y), (values - 0.05, y))
         if r + 1 < rows:
-            arrow((states, y + radius + 0.02), (states, centres[r + 1] - radius - 0.03))
-            arrow((values + 0.05, y + 0.38), (states + radius * 0.75 + 0.02, centres[r + 1] - radius * 0.75 - 0.02))
-    arrow((last + 0.02, centres[-1]), (states - radius - 0.04, centres[-1]), linestyle="--")
-    axes.text(box + box_wide / 2, centres[-1] + 0.12, "glimpse", ha="center", va="bottom", fontsize=12,
+            arrow((states, y + radius + 0.02), (states, centers[r + 1] - radius - 0.03))
+            arrow((values + 0.05, y + 0.38), (states + radius * 0.75 + 0.02, centers[r + 1] - radius * 0.75 - 0.02))
+    arrow((last + 0.02, centers[-1]), (states - radius - 0.04, centers[-1]), linestyle="--")
+    axes.text(box + box_wide / 2, centers[-1] + 0.12, "glimpse", ha="center", va="bottom", fontsize=12,
               color=LIGHT["muted"])  # fmt: skip
     top = rows * high + 0.2
-    for x, text, colour in (
+    for x, text, color in (
         (last / 2, "frames before", "past"), (states, "RNN", "past"), (values + 0.36, "frame", "present"),
     ):  # fmt: skip
-        axes.text(x, top, text, ha="center", va="bottom", fontsize=12, color=LIGHT[colour])
+        axes.text(x, top, text, ha="center", va="bottom", fontsize=12, color=LIGHT[color])
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set(xlim=(-0.15, values + 1.05), ylim=(-0.5, top + 0.5))
@@ -88,7 +88,7 @@ def drift_curves(
     lags: Sequence[int],
     *,
     ranges: Mapping[str, ArrayLike] | None = None,
-    colours: Sequence[str] = ("muted", "past", "present", "speaker_b"),
+    colors: Sequence[str] = ("muted", "past", "present", "speaker_b"),
     y_label: str,
     alt: str,
     caption: str = "",
@@ -100,7 +100,7 @@ def drift_curves(
         lines: name → one value for each lag.
         lags: frames after the prompt.
         ranges: name → least and most ``(lags, 2)``, drawn as a band.
-        colours: names of the palette.
+        colors: names of the palette.
         y_label: what is measured, with its unit.
         alt: see :func:`show`.
         caption: see :func:`show`.
@@ -111,11 +111,11 @@ def drift_curves(
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
-            colour = LIGHT[colours[i % len(colours)]]
+            color = LIGHT[colors[i % len(colors)]]
             if name in (ranges or {}):
                 low, high = as_array((ranges or {})[name]).T
-                axes.fill_between(lags, low, high, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(lags, values, STYLES[i % len(STYLES)], color=colour, label=name, marker=".", markersize=8)
+                axes.fill_between(lags, low, high, color=color, alpha=0.2, linewidth=0)
+            axes.plot(lags, values, STYLES[i % len(STYLES)], color=color, label=name, marker=".", markersize=8)
         axes.set(xscale="log", xlabel="frames after the prompt", xticks=list(lags))
         kept = lags if width > 400 else lags[::2]
         axes.set_xticks(list(kept), [str(lag) for lag in kept])

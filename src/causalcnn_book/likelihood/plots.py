@@ -56,12 +56,12 @@ def bits_of_models(
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
-        for (key, called), colour, mark in zip(sets.items(), COLOURS, MARKS, strict=False):
+        for (key, called), color, mark in zip(sets.items(), COLOURS, MARKS, strict=False):
             axes.plot(
                 [mean[name][key] for name in order],
                 range(len(order)),
                 mark,
-                color=LIGHT[colour],
+                color=LIGHT[color],
                 markersize=6,
                 label=called,
             )

@@ -26,7 +26,7 @@ def curves_over_lag(
     lags: ArrayLike | None = None,
     half_widths: Mapping[str, ArrayLike] | None = None,
     edges: Mapping[str, int] | None = None,
-    colours: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
     y_label: str,
     x_label: str = "frames back from the present one",
     y_max: float | None = None,
@@ -41,7 +41,7 @@ def curves_over_lag(
         lags: how many frames back each value lies; default 0, 1, ….
         half_widths: name → half of the interval of each value, drawn as a band.
         edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
-        colours: name → a name of the palette; default: the order of ``curves``.
+        colors: name → a name of the palette; default: the order of ``curves``.
         y_label: of the y axis, with its unit.
         x_label: of the x axis, with its unit.
         y_max: the top of the y axis.
@@ -55,12 +55,12 @@ def curves_over_lag(
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
         for i, (name, values) in enumerate(data.items()):
-            colour = LIGHT[(colours or {}).get(name, rest[i % len(rest)])]
+            color = LIGHT[(colors or {}).get(name, rest[i % len(rest)])]
             at = -(np.arange(len(values)) if lags is None else as_array(lags).ravel()[: len(values)])
             if name in (half_widths or {}):
                 half = np.nan_to_num(as_array((half_widths or {})[name]).ravel())
-                axes.fill_between(at, values - half, values + half, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(at, values, STYLES[i % len(STYLES)], color=colour, label=name, marker=".", markersize=7)
+                axes.fill_between(at, values - half, values + half, color=color, alpha=0.18, linewidth=0)
+            axes.plot(at, values, STYLES[i % len(STYLES)], color=color, label=name, marker=".", markersize=7)
         for row, (level, frames) in enumerate((edges or {}).items()):
             axes.axvline(0.5 - frames, color=LIGHT[level], linewidth=1.4)
             axes.text(

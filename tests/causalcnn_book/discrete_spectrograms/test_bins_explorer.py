@@ -90,7 +90,7 @@ def test_the_bitmap_holds_the_centres_of_the_bins(engine: Any, frames: int, bits
 def test_the_bitmap_s_colours_lie_between_the_palettes(engine: Any) -> None:
     figure, _ = drawn()
     shades = opened(engine("bins_explorer")("spectrogramBmp(bytesOf(t), 7, 8)", t=figure.indices)).getpalette("RGB")
-    own = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in energy(33)])
+    own = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in energy(33)])
     places = np.arange(256) * 32 / 255
     between = np.stack([np.interp(places, np.arange(33), own[:, i]) for i in range(3)], axis=1)
     assert np.abs(np.reshape(shades, (256, 3)) - between).max() <= 0.5 + 1e-9

@@ -295,7 +295,7 @@ def batch_norm(call: Call) -> None:
     x = call.operand("input")
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
-    _normalised(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
+    _normalized(call, x.dep, [] if stored else over, trailing=x.value.dim() - 2)
     if x.dep is None or stored:
         return
     read = any_over(x.dep, [axis + 1 for axis in over])
@@ -309,7 +309,7 @@ def layer_norm(call: Call) -> None:
     """Every element reads the axes that are normalised together."""
     x = call.operand("input")
     first = x.value.dim() - len(call["normalized_shape"])
-    _normalised(call, x.dep, list(range(first, x.value.dim())))
+    _normalized(call, x.dep, list(range(first, x.value.dim())))
 
 
 @rule("native_group_norm", "group_norm")
@@ -324,10 +324,10 @@ def group_norm(call: Call) -> None:
             split = split.any(axis, keepdim=True)
         split = split.expand(*split.shape[:3], dep.shape[2] // groups, *dep.shape[3:])
         dep = split.flatten(2, 3)
-    _normalised(call, dep, [], trailing=x.value.dim() - 2)
+    _normalized(call, dep, [], trailing=x.value.dim() - 2)
 
 
-def _normalised(call: Call, dep: Tensor | None, axes: list[int], trailing: int = 0) -> None:
+def _normalized(call: Call, dep: Tensor | None, axes: list[int], trailing: int = 0) -> None:
     """The union over ``axes``; scale, shift and statistics may be computed too, ``trailing`` axes lie behind theirs."""
     own = dep
     if dep is not None:

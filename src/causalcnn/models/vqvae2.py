@@ -6,14 +6,15 @@
                             └─ encoder_top ─ quantize_top ─┬─ hint ──────┘                          │
                                                            └─ upsample_top ─────────────────────────┘
 
-Time is never strided: the codes of a frame are there when the frame is. Frequency is: a bottom code stands for 4 mel
-bands, a top code for 8. The top is computed first; decoded, it is a hint for the bottom, so a bottom code reads what
-its own encoder reads *and*, through the hint, what some top codes of now and before read: its field is the larger one.
+Time is never strided, so the causal model gives the codes of a frame as soon as the frame is there. Frequency is
+strided: a bottom code stands for 4 mel bands, a top code for 8.
+
+The top codes are computed first. A bottom code depends on the features of its own encoder and, through ``hint``, on
+neighbouring top codes; never on other bottom codes. What those top codes read, it reads too: its field is the larger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -24,7 +25,7 @@ from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
-from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream
+from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv2d
 from causalcnn.nn.quantize import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose2d
@@ -147,12 +148,8 @@ class _CenteredBlock(nn.Module):
         return x + self.body(x)
 
 
-Run = Callable[[Any, Tensor], Tensor]
-"""``run(part, x)`` is the output of a part of the model for ``x``: all of a recording, or its next frames."""
-
-
 def _whole(part: nn.Module, x: Tensor) -> Tensor:
-    """How a part is run on a whole recording."""
+    """The ``run`` of a whole recording; see :meth:`Composite.compose` for that of the next frames."""
     return part(x)
 
 
@@ -178,10 +175,11 @@ class VQVAE2(nn.Module):
     name: ClassVar[str] = "vqvae2-noncausal"
     Config: ClassVar[type] = VQVAE2Config
 
-    # The causal model has other layers here, and is else the same.
+    # The causal model has other layers here, and is else the same. Parts typed Any are plain modules of torch in this
+    # model; in the causal one they are CausalModules, as Run asks.
     _conv: ClassVar[type[nn.Module]] = _CenteredConv2d
     _block: ClassVar[type[nn.Module]] = _CenteredBlock
-    _sequential: ClassVar[type[nn.Module]] = nn.Sequential
+    _sequential: ClassVar[type[Any]] = nn.Sequential
 
     quantize_top: VectorQuantizer
     quantize_bottom: VectorQuantizer
@@ -198,6 +196,7 @@ class VQVAE2(nn.Module):
             blocks = [self._block(wide, c.kernel_size, hidden=c.residual_channels) for _ in range(c.residual_blocks)]
             return [*blocks, nn.ReLU()]
 
+        # A 1 × 1 convolution reads one frame, so causal and centered are the same: CausalConv2d serves both models.
         self.encoder_bottom = self._sequential(  # mels → mels/4 cells
             _halve(1, narrow), nn.ReLU(), _halve(narrow, wide), nn.ReLU(), conv(wide, wide), *stack()
         )
@@ -213,20 +212,20 @@ class VQVAE2(nn.Module):
             conv(2 * code_dim, wide), *stack(), self._double(wide, narrow), nn.ReLU(), self._double(narrow, 1)
         )
 
-    def _double(self, in_channels: int, out_channels: int) -> nn.Module:
+    def _double(self, in_channels: int, out_channels: int) -> Any:
         """Twice as many frequency cells, one frame for one frame."""
         return nn.ConvTranspose2d(in_channels, out_channels, (1, 4), stride=(1, 2), padding=(0, 1))
 
     # ------------------------------------------------------------------------------------ how the parts work together
-    def _encode_top(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
-        """What the bottom encoder finds, which both codebooks need, and the vectors that the top one is to quantize."""
+    def _run_encoders(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
+        """Check and normalize ``x`` and run both encoders: the bottom's features, and the vectors of the top codes."""
         self._check(x)
         x = (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
         features = run(self.encoder_bottom, x)  # (batch, channels, time, mels/4)
         return features, run(self.encoder_top, features)  # (batch, code_dim, time, mels/8)
 
-    def _encode_bottom(self, features: Tensor, top: Tensor, run: Run) -> Tensor:
-        """The vectors that the bottom codebook is to quantize, given the codewords of the top."""
+    def _add_hint(self, features: Tensor, top: Tensor, run: Run) -> Tensor:
+        """The vectors of the bottom codes, from the bottom encoder's features and the codewords of the top."""
         hint = run(self.hint, top)  # (batch, code_dim, time, mels/4)
         return run(self.project_bottom, torch.cat([features, hint], dim=1))  # (batch, code_dim, time, mels/4)
 
@@ -238,10 +237,11 @@ class VQVAE2(nn.Module):
 
     def _encode(self, x: Tensor, run: Run) -> Codes:
         """The codes; they never move a codebook, also in training."""
-        features, vectors = self._encode_top(x, run)
+        # Wired as in reconstruct(), but what counts here are indices, and encode() never moves a codebook.
+        features, vectors = self._run_encoders(x, run)
         top = self.quantize_top.encode(vectors)  # (batch, time, mels/8)
         codewords = self.quantize_top.decode(top).to(vectors.dtype)  # (batch, code_dim, time, mels/8)
-        bottom = self.quantize_bottom.encode(self._encode_bottom(features, codewords, run))  # (batch, time, mels/4)
+        bottom = self.quantize_bottom.encode(self._add_hint(features, codewords, run))  # (batch, time, mels/4)
         return Codes(top, bottom)
 
     # -------------------------------------------------------------------------------------------------- for users
@@ -256,12 +256,13 @@ class VQVAE2(nn.Module):
             x: ``(batch, 1, time, mels)`` in dB.
             mask: ``(batch, time)``, true for real frames.
         """
-        features, vectors = self._encode_top(x, _whole)
+        # quantize(), because a loss needs the commitment, and because padded frames must not move a codebook.
+        features, vectors = self._run_encoders(x, _whole)
         top = self.quantize_top.quantize(vectors, mask)
-        bottom = self.quantize_bottom.quantize(self._encode_bottom(features, top.values, _whole), mask)
+        bottom = self.quantize_bottom.quantize(self._add_hint(features, top.values, _whole), mask)
         return self._decode(top.values, bottom.values, _whole), top, bottom
 
-    @torch.no_grad()
+    @torch.no_grad()  # codes are integers and have no gradient; decode() keeps the gradients of the decoder's weights
     def encode(self, x: Tensor) -> Codes:
         """The codes of a spectrogram ``(batch, 1, time, mels)`` in dB."""
         return self._encode(x, _whole)
@@ -271,7 +272,8 @@ class VQVAE2(nn.Module):
 
         Args:
             codes: of as many frames from top and bottom.
-            only: ``"top"`` or ``"bottom"``: hear these codes alone; for each of the others stands the average codeword.
+            only: ``"top"`` or ``"bottom"``: hear these codes alone; each of the others is replaced by the mean of its
+                codebook, weighted by how often each codeword is used.
 
         Raises:
             ValueError: codes of another shape, or (on a CPU) that the codebook does not have.
@@ -285,10 +287,8 @@ class VQVAE2(nn.Module):
             The loss, and detached metrics: ``error`` (mean squared error in units of ``spread_db``²),
             ``commitment``, and the perplexity of both codebooks on this batch.
         """
-        x, mask = (
-            batch.features.transpose(1, 2).unsqueeze(1),
-            batch.mask,
-        )  # (batch, mels, time) → (batch, 1, time, mels)
+        x = batch.features.transpose(1, 2).unsqueeze(1)  # (batch, mels, time) → (batch, 1, time, mels)
+        mask = batch.mask  # (batch, time)
         y, top, bottom = self.reconstruct(x, mask)
         wrong = (y - x.clamp(min=self.config.floor_db)) / self.config.spread_db
         squared = wrong.square().mean(dim=(1, 3))  # (batch, time)
@@ -344,20 +344,25 @@ class VQVAE2(nn.Module):
         top = self.quantize_top.decode(codes.top).to(dtype)
         bottom = self.quantize_bottom.decode(codes.bottom).to(dtype)
         if only == "top":
-            bottom = _average_codeword(self.quantize_bottom, bottom)
+            bottom = _mean_of_codebook(self.quantize_bottom, bottom)
         elif only == "bottom":
-            top = _average_codeword(self.quantize_top, top)
+            top = _mean_of_codebook(self.quantize_top, top)
         return top, bottom
 
 
-def _average_codeword(quantizer: VectorQuantizer, like: Tensor) -> Tensor:
-    """The codeword that stands there on average, everywhere; shape and dtype are those of ``like``."""
+def _mean_of_codebook(quantizer: VectorQuantizer, like: Tensor) -> Tensor:
+    """The mean of the codewords, each weighted by its usage, at every cell; shape and dtype are those of ``like``."""
     share = quantizer.count / quantizer.count.sum()
     return (share @ quantizer.codebook).to(like)[:, None, None].expand_as(like)
 
 
 class CausalVQVAE2(VQVAE2, Composite):
     """The causal VQ-VAE-2: the same network of causal layers, so that it also runs live, a frame at a time.
+
+    ``step`` and ``initial_state`` come from :class:`Composite`, which makes them of :meth:`compose`, as does a stream.
+
+    State: a dict, the name of each part → that part's state. ``step`` returns a new dict and leaves the old one as it
+    was.
 
     Args:
         config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
@@ -394,7 +399,7 @@ class CausalVQVAE2(VQVAE2, Composite):
     upsample_top: CausalConvTranspose2d
     decoder: CausalSequential
 
-    def _double(self, in_channels: int, out_channels: int) -> nn.Module:
+    def _double(self, in_channels: int, out_channels: int) -> CausalConvTranspose2d:
         return CausalConvTranspose2d(in_channels, out_channels, (1, 4), stride=(1, 2), frequency_padding=1)
 
     # ---------------------------------------------------------------------------------------------- what it reads
@@ -417,10 +422,14 @@ class CausalVQVAE2(VQVAE2, Composite):
 
     # ----------------------------------------------------------------------------------------------- piece by piece
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """Through the codes and back, in dB: what :meth:`step` and a stream do with the next frames."""
-        features, vectors = self._encode_top(x, run)
+        """Through the codes and back, in dB: how :meth:`step` and a stream treat the next frames.
+
+        In ``train()`` ``step`` moves the codebooks, without a mask; a stream never does.
+        """
+        # Wired as in reconstruct(), but run() decides how the quantizers go on, as for every other part.
+        features, vectors = self._run_encoders(x, run)
         top = run(self.quantize_top, vectors)
-        bottom = run(self.quantize_bottom, self._encode_bottom(features, top, run))
+        bottom = run(self.quantize_bottom, self._add_hint(features, top, run))
         return self._decode(top, bottom, run)
 
     @torch.no_grad()
@@ -454,5 +463,7 @@ class VQVAE2Stream(CompositeStream):
     def decode(self, codes: Codes) -> Tensor:
         """The next frames, in dB."""
         codewords = self.module._codewords(codes)
+        # A stream makes its state from its first piece of input. A receiver has none, only codes: an empty spectrogram
+        # tells it the batch, the dtype and the device.
         self._check_piece(codewords[0].new_empty(codes.top.shape[0], 1, 0, self.module.config.mels))
         return self.module._decode(*codewords, self.run)

@@ -1,8 +1,9 @@
 """Models that predict a spectrogram value by value: earlier frames first, then this frame from low to high frequency.
 
-The joint distribution of all values is the product of each value given those before it, whatever the order; here
-the order is that of time, and inside a frame that of frequency. So a model has to give one thing only, the
-distribution of a value given the values before it: all earlier frames, and the lower frequencies of its own frame.
+The joint probability of all values is the product of the conditional probabilities of each value, given those before
+it, whatever the order; here the order is that of time, and inside a frame that of frequency. So a model has to give
+one thing only, the distribution of a value given the values before it: all earlier frames, and the lower frequencies
+of its own frame.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["AutoregressiveConfig", "AutoregressiveModel", "init_head", "ordered_field"]
 
 HEAD_SCALE = 8.0
-"""What a model's head is multiplied with. A spread of half a bin is far from where training begins, and Adam moves
-a weight by its rate in a step, whatever the gradient: without this factor the spreads take hundreds of steps."""
+"""What a model's head is multiplied with. The scales of a mixture must shrink far from where they start, and Adam's
+step does not grow with the gradient: eight times the head's output gets there sooner."""
 
 Condition = Any
 """What the time stack gives to the frequency stack, for each frame; each model has its own form."""
@@ -36,7 +37,7 @@ Condition = Any
 def init_head(head: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> None:
     """Make ``HEAD_SCALE`` times the output of a last layer begin near the distribution's initial bias."""
     with torch.no_grad():
-        head.weight.mul_(0.2 / HEAD_SCALE)
+        head.weight.mul_(0.2 / HEAD_SCALE)  # 0.2 keeps the first outputs near the bias
         head.bias.copy_(distribution.initial_bias() / HEAD_SCALE)  # type: ignore[union-attr]
 
 
@@ -49,8 +50,8 @@ class AutoregressiveConfig:
         mels: bands of a frame.
         low_db: lower end of the range of the 256 bins, in dB. ``UniformBins.fitted(corpus)`` learns the range.
         high_db: upper end of the range, in dB.
-        scheduled_sampling: in training, the share of the values read that are the model's own samples instead of the
-            truth (in parallel: Duckworth et al., arXiv 1906.04331). 0 is teacher forcing.
+        scheduled_sampling: in training, the share of the values read that are the model's own samples, all drawn in
+            parallel (Duckworth et al., arXiv 1906.04331). The others are the true values; 0 is teacher forcing.
 
     Raises:
         ValueError: a number that cannot be.
@@ -89,9 +90,10 @@ class AutoregressiveModel(CausalModule):
     A subclass gives :attr:`field`, :meth:`initial_time_state`, :meth:`time_stack` and :meth:`frequency_stack`, and a
     faster :class:`Sampler` where it can.
 
-    As a layer it reads the values that were there, as numbers from −1 to 1 ``(batch, 1, time, mels)``, and gives
+    As a layer it reads the true values (teacher forcing), as numbers from −1 to 1 ``(batch, 1, time, mels)``, and gives
     the parameters of the distribution of each, ``(batch, distribution.size, time, mels)``: those at ``(t, f)`` depend
-    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``.
+    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``. ``forward`` is a :meth:`step` from the
+    initial state (``CausalModule.forward``).
 
     Spectrograms are bins, integers 0 … 255, in the shape ``(batch, time, mels)``.
 
@@ -143,12 +145,20 @@ class AutoregressiveModel(CausalModule):
         return x.new_zeros(len(x), 1, 1, self.config.mels), self.initial_time_state(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The parameters of the values of the next frames, all of which are known."""
+        """The parameters of the values of the next frames, given their true values (teacher forcing).
+
+        Args:
+            x: the next frames, ``(batch, 1, time, mels)``, from −1 to 1; perhaps none.
+            state: the frame before them, ``(batch, 1, 1, mels)``, and the state of the time stack.
+
+        Returns:
+            ``(batch, distribution.size, time, mels)``, and the new state.
+        """
         self._check(x)
         if not x.shape[2]:
             return x.new_zeros(len(x), self.distribution.size, 0, self.config.mels), state
-        last, time_state = state
-        frames = torch.cat([last, x], dim=2)
+        previous, time_state = state
+        frames = torch.cat([previous, x], dim=2)
         condition, time_state = self.time_stack(frames[:, :, :-1], time_state)
         return self.frequency_stack(x, condition), (frames[:, :, -1:].clone(), time_state)
 
@@ -173,7 +183,7 @@ class AutoregressiveModel(CausalModule):
         return self.uniform_bins.encode(features).transpose(1, 2)
 
     def to_decibels(self, bins: Tensor) -> Tensor:
-        """Levels ``(batch, time, mels)`` → log-mel in dB ``(batch, mels, time)``: the centres of their bins."""
+        """Bins ``(batch, time, mels)`` → log-mel in dB ``(batch, mels, time)``: the centres of their bins."""
         return self.uniform_bins.decode(bins).transpose(1, 2)
 
     def to_input(self, bins: Tensor) -> Tensor:
@@ -208,9 +218,18 @@ class AutoregressiveModel(CausalModule):
 
     @torch.no_grad()
     def _with_own_samples(self, bins: Tensor, x: Tensor) -> Tensor:
-        parameters = self(x).movedim(1, -1)
+        """The input with a share of its values replaced by the model's own, each drawn given the true ones before it.
+
+        Args:
+            bins: ``(batch, time, mels)``.
+            x: the input made of them, ``(batch, 1, time, mels)``.
+
+        Returns:
+            ``(batch, 1, time, mels)``.
+        """
+        parameters = self(x).movedim(1, -1)  # (batch, time, mels, distribution.size)
         uniform = torch.rand(*bins.shape, self.distribution.num_uniforms, device=bins.device, dtype=torch.float32)
-        own = self.to_input(self.distribution.sample(parameters, uniform))
+        own = self.to_input(self.distribution.sample(parameters, uniform))  # (batch, 1, time, mels)
         return torch.where(torch.rand_like(x) < self.config.scheduled_sampling, own, x)
 
     # ---------------------------------------------------------------------------------------------- generation
@@ -223,8 +242,8 @@ class AutoregressiveModel(CausalModule):
         """
         return Sampler(self, rows) if reference else self._fast_sampler(rows)
 
-    def _fast_sampler(self, rows: int) -> Sampler:
-        return Sampler(self, rows)
+    def _fast_sampler(self, batch_size: int) -> Sampler:
+        return Sampler(self, batch_size)
 
     @torch.no_grad()
     def generate(
@@ -249,7 +268,7 @@ class AutoregressiveModel(CausalModule):
             reference: draw in the slow, obvious way.
 
         Returns:
-            Levels ``(rows, frames, mels)``, without the prompt.
+            Bins ``(rows, frames, mels)``, without the prompt.
 
         Raises:
             ValueError: a number or a prompt that cannot be.
@@ -279,4 +298,10 @@ def ordered_field(past: frozenset[int] | None, mels: int) -> Field:
     before = frozenset((t, f) for t in past or () for f in range(mels))
     cells = tuple(before | frozenset((0, lower) for lower in range(f)) for f in range(mels))
     history = (-1,) * mels if past is None else ()
-    return Field(("time", "frequency"), (1, mels), (1, 0), cells, history)
+    return Field(
+        axes=("time", "frequency"),
+        period=(1, mels),  # one phase per band
+        advance=(1, 0),  # the next frame reads one frame further; the bands in `cells` are absolute
+        cells=cells,
+        past_end=history,
+    )

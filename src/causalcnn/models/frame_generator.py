@@ -40,8 +40,8 @@ class FrameGeneratorConfig(AutoregressiveConfig):
         dilations: one stack of layers for each; several are added (1D only).
         hidden: size of the RNN's state.
         embedding_size: of the embedding of the band that the RNN is writing.
-        context_bands: bands of the last frame, around the one being written, that the RNN reads directly; odd, or 0:
-            it then has of the past what its initial state holds, as in the note.
+        context_bands: bands of the previous frame, around the one being written, that the RNN reads directly; odd,
+            or 0: the past reaches the RNN only through its initial state, as in the note.
     """
 
     encoder: Literal["1d", "2d"] = "1d"
@@ -83,7 +83,7 @@ class FrameGenerator(AutoregressiveModel):
     """Earlier frames → encoder → initial state of a GRU → the values of the next frame, from low to high frequency.
 
     The encoder is the time stack, the GRU the frequency stack. At each value the GRU reads the one below it, an
-    embedding of the band, and, with ``context_bands``, the last frame's bands around it; a linear layer makes the
+    embedding of the band, and, with ``context_bands``, the previous frame's bands around it; a linear layer makes the
     parameters of the distribution from what the GRU read and from its state.
 
     Args:
@@ -132,28 +132,35 @@ class FrameGenerator(AutoregressiveModel):
         return self.encoder.initial_state(self._to_encoder(x))
 
     def time_stack(self, earlier: Tensor, state: State) -> tuple[tuple[Tensor, Tensor], State]:
-        """The GRU's initial state for each frame, ``(batch, time, hidden)``, and the frame before it."""
-        h, state = self.encoder.step(self._to_encoder(earlier), state)
-        return (self.rnn_state(h), earlier), state
+        """What the GRU begins each frame with: an initial state, and the previous frame.
+
+        Shape: ``(batch, 1, time, mels)`` → ``(batch, time, hidden)`` and ``(batch, 1, time, mels)``
+        """
+        encoded, state = self.encoder.step(self._to_encoder(earlier), state)
+        return (self.rnn_state(encoded), earlier), state
 
     def frequency_stack(self, x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:
         """Frames are rows of a batch, frequency is the axis of the GRU."""
-        rnn_state, earlier = condition
+        initial_states, earlier = condition  # (batch, time, hidden), (batch, 1, time, mels)
         batch, _, time, mels = x.shape
-        below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)  # the value below each
+        # The value below each, (mels, batch · time, 1), and the previous frame, (mels, batch · time, context_bands).
+        below = F.pad(x[:, 0, :, :-1], (1, 0)).reshape(-1, mels).T.unsqueeze(2)
         context = [self.context(earlier).transpose(0, 1)] if self.config.context_bands else []
-        embedding = self.band_embedding[:, None].expand(-1, batch * time, -1)
-        read = torch.cat([below, *context, embedding], 2)  # (mels, batch · time, 1 + context_bands + embedding_size)
-        h, _ = self.rnn(read, rnn_state.reshape(1, batch * time, -1))  # (mels, batch · time, hidden)
-        y = HEAD_SCALE * self.head(torch.cat([h, read], 2))
-        return y.view(mels, batch, time, -1).permute(1, 3, 2, 0)
+        embedding = self.band_embedding[:, None].expand(-1, batch * time, -1)  # (mels, batch · time, embedding_size)
+        rnn_input = torch.cat([below, *context, embedding], 2)  # (mels, batch · time, input_size)
+        h, _ = self.rnn(rnn_input, initial_states.reshape(1, batch * time, -1))  # (mels, batch · time, hidden)
+        y = HEAD_SCALE * self.head(torch.cat([h, rnn_input], 2))  # (mels, batch · time, distribution.size)
+        return y.view(mels, batch, time, -1).permute(1, 3, 2, 0)  # (batch, distribution.size, time, mels)
 
     def rnn_state(self, encoded: Tensor) -> Tensor:
         """What the encoder gives, ``(batch, channels, time[, frequency])`` → ``(batch, time, hidden)``."""
         return self.to_rnn_state(encoded.transpose(1, 2))
 
     def context(self, earlier: Tensor) -> Tensor:
-        """The last frame around each band, ``(batch · time, mels, context_bands)``; zeros beyond its ends."""
+        """The previous frame around each band, ``(batch, 1, time, mels)`` → ``(batch · time, mels, context_bands)``.
+
+        Zeros stand beyond the ends of a frame.
+        """
         reach = self.config.context_bands // 2
         return F.pad(earlier.reshape(-1, self.config.mels), (reach, reach)).unfold(1, self.config.context_bands, 1)
 
@@ -161,8 +168,9 @@ class FrameGenerator(AutoregressiveModel):
         """Values ``(batch, 1, time, mels)`` as the encoder takes them: in 1D the bands are channels."""
         return x[:, 0].transpose(1, 2) if self.config.encoder == "1d" else x
 
-    def _fast_sampler(self, rows: int) -> Sampler:
-        return CompiledFrameSampler(self, rows) if CompiledFrameSampler.fits(self) else FrameSampler(self, rows)
+    def _fast_sampler(self, batch_size: int) -> Sampler:
+        sampler = CompiledFrameSampler if CompiledFrameSampler.fits(self) else FrameSampler
+        return sampler(self, batch_size)
 
 
 def _encoder_1d(c: FrameGeneratorConfig) -> CausalModule:
@@ -180,6 +188,8 @@ def _encoder_2d(c: FrameGeneratorConfig) -> CausalModule:
     layers: list[nn.Module] = [CausalConv2d(1, c.channels, wide, stride=(1, 2), dilation=dilation)]
     for _ in range(2):
         layers += [nn.ReLU(), CausalConv2d(c.channels, c.channels, wide, stride=(1, 2), dilation=dilation)]
+    # The 1D encoder has 2 · blocks + 2 convolutions over time, two of them in each block. Three stand here already, and
+    # a 2D block has one (its second is 1 × 1), so 2 · blocks − 1 blocks are left.
     for _ in range(2 * c.blocks - 1):
         layers.append(ResidualBlock2d(c.channels, (c.kernel_size, 3), dilation=dilation))
     return CausalSequential(*layers)

@@ -1,8 +1,8 @@
 """A small MelNet: recurrent layers along time, along the frequencies of earlier frames, and up this frame.
 
 The *time stack* (time-delayed in the paper) reads earlier frames only, because its input comes one frame late: in
-each layer a GRU runs over the frequencies of a frame in both directions, then another along time, for each frequency
-alike. Beside it the *central* GRU reads whole frames. The *frequency stack* (frequency-delayed) runs up the
+each layer a GRU runs over the frequencies of a frame in both directions, then another along time, its weights shared
+across bands. Beside it the *central* GRU reads whole frames. The *frequency stack* (frequency-delayed) runs up the
 frequencies of the present frame, whose values come one band late, and is conditioned on what the other two found.
 """
 
@@ -74,7 +74,8 @@ class TimeLayer(nn.Module):
 
         Args:
             h: ``(batch, time, mels, channels)``.
-            state: of the GRU along time, ``(batch, channels, 1, mels)``.
+            state: of the GRU along time, ``(batch, channels, 1, mels)``: laid out like one frame of the library's 2D
+                inputs, with the batch first, as ``reset_rows`` needs it.
 
         Returns:
             The same shapes.
@@ -82,10 +83,11 @@ class TimeLayer(nn.Module):
         batch, time, mels, channels = h.shape
         y, _ = self.along_frequency(h.flatten(0, 1))  # (batch · time, mels, 2 · channels)
         h = h + self.mix_frequency(y).view_as(h)
-        rows = h.transpose(1, 2).reshape(batch * mels, time, channels)  # a sequence for each band
-        y, last = self.along_time(rows, state.permute(2, 0, 3, 1).reshape(1, batch * mels, channels))
+        sequences = h.transpose(1, 2).reshape(batch * mels, time, channels)  # one for each band; all share the weights
+        # torch wants the state of a GRU as (1, sequences, channels).
+        y, h_n = self.along_time(sequences, state.permute(2, 0, 3, 1).reshape(1, batch * mels, channels))
         h = h + self.mix_time(y.view(batch, mels, time, channels).transpose(1, 2))
-        return h, last.view(batch, mels, 1, channels).permute(0, 3, 2, 1)
+        return h, h_n.view(batch, mels, 1, channels).permute(0, 3, 2, 1)
 
 
 class FrequencyLayer(nn.Module):
@@ -163,7 +165,7 @@ class MelNet(AutoregressiveModel):
     def time_stack(self, earlier: Tensor, state: State) -> tuple[list[Tensor], State]:
         """The condition of each layer of the frequency stack, ``(batch, time, mels, channels)``."""
         layer_states, central_state = state
-        y, last = self.central(earlier[:, 0], central_state[None])  # (batch, time, central)
+        y, h_n = self.central(earlier[:, 0], central_state[None])  # (batch, time, central)
         central = self.mix_central(y)[:, :, None]  # (batch, time, 1, channels)
         h = self.time_input(earlier.movedim(1, -1)) + self.band_embedding[0]  # (batch, time, mels, channels)
         conditions, new_states = [], []
@@ -171,7 +173,7 @@ class MelNet(AutoregressiveModel):
             h, new_state = layer(h, layer_state)
             conditions.append(h + central)
             new_states.append(new_state)
-        return conditions, (tuple(new_states), last[0])
+        return conditions, (tuple(new_states), h_n[0])
 
     def frequency_stack(self, x: Tensor, condition: list[Tensor]) -> Tensor:
         """Frames are rows of a batch, frequency is the axis of the GRUs."""
@@ -182,8 +184,8 @@ class MelNet(AutoregressiveModel):
             h = layer(h, c.flatten(0, 1))
         return (HEAD_SCALE * self.head(h)).view(batch, time, mels, self.distribution.size).permute(0, 3, 1, 2)
 
-    def _fast_sampler(self, rows: int) -> Sampler:
-        return MelNetSampler(self, rows)
+    def _fast_sampler(self, batch_size: int) -> Sampler:
+        return MelNetSampler(self, batch_size)
 
 
 class MelNetSampler(IncrementalSampler):

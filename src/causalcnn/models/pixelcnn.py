@@ -1,11 +1,11 @@
-"""PixelCNN over a spectrogram: a value given earlier frames, and given the values below it in its own, by convolutions.
+"""PixelCNN over a spectrogram: convolutions predict each value from earlier frames and the lower bands of its frame.
 
 There are two stacks, so that nothing that may be read is out of reach (one stack of masked kernels has a blind spot).
 The *time stack*, which is called vertical in the paper, convolves over (time, frequency) and reads earlier frames
 only, because its input comes one frame late. The *frequency stack*, the horizontal one, convolves along the
 frequencies of one frame, from low to high, and reads lower ones only, because its input comes one value late; each of
-its blocks is conditioned on what the time stack found at the same cell. Causal along frequency is what causal along
-time is, so the same layer does both.
+its blocks is conditioned on what the time stack found at the same cell. Causal along frequency means: lower bands
+only. The layer is the one that is causal over time, run along frequency.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class PixelCNN(AutoregressiveModel):
 
     Source:
         van den Oord et al., arXiv 1601.06759, and its two stacks, arXiv 1606.05328, §2.2; on a spectrogram, with
-        residual blocks whose kernels are dilated, and with an embedding of the band, because bands are not alike.
+        dilated residual ReLU blocks where the second paper has gated units, and with an embedding of the band, because
+        bands are not alike.
 
     Example:
         >>> model = PixelCNN(PixelCNNConfig.tiny())
@@ -167,8 +168,8 @@ class PixelCNN(AutoregressiveModel):
         y = HEAD_SCALE * self.head(h)  # (batch · time, distribution.size, mels)
         return y.view(batch, time, self.distribution.size, mels).transpose(1, 2)
 
-    def _fast_sampler(self, rows: int) -> Sampler:
-        return PixelCNNSampler(self, rows)
+    def _fast_sampler(self, batch_size: int) -> Sampler:
+        return PixelCNNSampler(self, batch_size)
 
 
 class PixelCNNSampler(IncrementalSampler):
@@ -199,23 +200,26 @@ class PixelCNNSampler(IncrementalSampler):
 
 
 class _ValueByValue:
-    """A causal convolution along a frame, one value at a time. Zeros stand below the first and are never written."""
+    """A causal convolution run along the bands of a frame, from low to high, one value at a time.
 
-    def __init__(self, layer: CausalConv1d, rows: int, mels: int) -> None:
+    The inputs of the frame are kept. Below the lowest band they are zeros, which are never overwritten.
+    """
+
+    def __init__(self, layer: CausalConv1d, batch_size: int, mels: int) -> None:
         self._dilation = layer.dilation[0]
         self._reach = (layer.kernel_size[0] - 1) * self._dilation
-        self._inputs = layer.weight.new_zeros(rows, self._reach + mels, layer.in_channels)
+        self._inputs = layer.weight.new_zeros(batch_size, self._reach + mels, layer.in_channels)
         self._matrix, self._bias = _matrix(layer)
 
     def __call__(self, f: int, x: Tensor) -> Tensor:
-        """``(rows, in_channels)`` → ``(rows, out_channels)``."""
+        """Band ``f``: ``(batch_size, in_channels)`` → ``(batch_size, out_channels)``."""
         self._inputs[:, self._reach + f] = x
         window = self._inputs[:, f : f + self._reach + 1 : self._dilation]
         return torch.addmm(self._bias, window.flatten(1), self._matrix)
 
 
 def _matrix(layer: CausalConv1d | nn.Conv1d) -> tuple[Tensor, Tensor]:
-    """The weight as ``(kernel_size · in_channels, out_channels)``, older taps first, and the bias."""
+    """The weight as ``(kernel_size · in_channels, out_channels)``, lowest bands first, and the bias."""
     assert layer.bias is not None
     weight = layer.weight.detach()
     return weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous(), layer.bias.detach()

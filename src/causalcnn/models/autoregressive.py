@@ -64,8 +64,7 @@ class AutoregressiveConfig:
     scheduled_sampling: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mels < 1:
-            raise ValueError(f"mels is {self.mels}; a frame has at least 1 band")
+        self._check_integers("mels")
         if not self.low_db < self.high_db:
             raise ValueError(f"the range goes from {self.low_db} to {self.high_db} dB; the first must be the smaller")
         if not 0 <= self.scheduled_sampling < 1:

@@ -49,7 +49,7 @@ def _of_speaker(corpus: FeatureCorpus) -> dict[str, list[int]]:
 def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, list[float]]:
     """Squared error of both levels and of each alone, as a share of the variance: one value a speaker.
 
-    Alone means that the other level says its mean of the codebook at every cell.
+    Alone means that in place of the other level the mean of its codebook stands at every cell.
     """
     floor_db = model.config.floor_db
     out: dict[str, list[float]] = {level: [] for level in LEVELS}

@@ -19,17 +19,9 @@ def files() -> dict[str, Path]:
     return found
 
 
-class _WithoutTypes(ast.NodeTransformer):
-    """Leave out what only a type checker imports."""
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
-
-
-def _imported(name: str, path: Path, known: dict[str, Path], types: bool) -> Iterator[str]:
+def _imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    tree = ast.parse(path.read_text("utf8"))
-    for node in ast.walk(tree if types else _WithoutTypes().visit(tree)):
+    for node in ast.walk(ast.parse(path.read_text("utf8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -39,17 +31,13 @@ def _imported(name: str, path: Path, known: dict[str, Path], types: bool) -> Ite
                 yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
 
 
-def graph(types: bool = True) -> dict[str, set[str]]:
-    """Return for each module those of ours that it imports. What a lazy package's stub lists, the package imports.
-
-    Args:
-        types: whether what only a type checker imports counts.
-    """
+def graph() -> dict[str, set[str]]:
+    """Return for each module those of ours that it imports. What a lazy package's stub lists, the package imports."""
     known = files()
     edges: dict[str, set[str]] = {}
     for name, path in known.items():
         sources = [file for file in (path, path.with_suffix(".pyi")) if file.exists()]
-        targets = {target for file in sources for target in _imported(name, file, known, types)}
+        targets = {target for file in sources for target in _imported(name, file, known)}
         edges[name] = targets & set(known) - {name}
     return edges
 

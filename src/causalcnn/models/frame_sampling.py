@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,21 +20,16 @@ from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.distributions import Categorical, Gaussian, GaussianMixture, LogisticMixture
 from causalcnn.models.sampling import Sampler
 
-if TYPE_CHECKING:
-    from causalcnn.models.frame_generator import FrameGenerator
-
 __all__ = ["CompiledFrameSampler", "FrameSampler"]
 
 
 class FrameSampler(Sampler):
     """The encoder as a stream, one frame at a time; then the RNN from its initial state, a plain loop over values.
 
-    It holds the weights as they are when it is made.
+    It holds the weights of a :class:`FrameGenerator` as they are when it is made.
     """
 
-    model: FrameGenerator
-
-    def __init__(self, model: FrameGenerator, rows: int) -> None:
+    def __init__(self, model: Any, rows: int) -> None:
         super().__init__(model, rows)
         c = model.config
         self._last, encoder_state = self.state
@@ -99,7 +94,7 @@ class FrameSampler(Sampler):
 class CompiledFrameSampler(FrameSampler):
     """The same, its loop over values compiled by numba (which librosa brings); on a CPU, a row at a time."""
 
-    def __init__(self, model: FrameGenerator, rows: int) -> None:
+    def __init__(self, model: Any, rows: int) -> None:
         super().__init__(model, rows)
         kind, distribution = _kind(model.distribution), model.distribution
         assert kind is not None
@@ -110,7 +105,7 @@ class CompiledFrameSampler(FrameSampler):
         self._inputs = distribution.to_input(torch.arange(256)).to(self._last)
 
     @staticmethod
-    def fits(model: FrameGenerator) -> bool:
+    def fits(model: Any) -> bool:
         """Whether this machine, this model and its output distribution can be served."""
         weight = model.band_embedding
         numbers = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)

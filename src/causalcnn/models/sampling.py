@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from causalcnn.models.distributions import NUM_BINS
 from causalcnn.nn.base import State
-
-if TYPE_CHECKING:
-    from causalcnn.models.autoregressive import AutoregressiveModel
 
 __all__ = ["IncrementalSampler", "Sampler"]
 
@@ -23,7 +20,7 @@ class Sampler:
     values. Faster ones override ``_read`` and ``_draw``; what they draw must be the same.
 
     Args:
-        model: in eval mode; its weights must not change while it generates.
+        model: an :class:`AutoregressiveModel` in eval mode; its weights must not change while it generates.
         rows: how many spectrograms, side by side.
 
     Raises:
@@ -31,7 +28,7 @@ class Sampler:
         ValueError: a weight is not finite.
     """
 
-    def __init__(self, model: AutoregressiveModel, rows: int) -> None:
+    def __init__(self, model: Any, rows: int) -> None:
         if model.training:
             raise RuntimeError("the model is in training mode; call model.eval() before it generates")
         for name, weight in model.named_parameters():

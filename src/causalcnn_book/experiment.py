@@ -8,13 +8,12 @@ import math
 import platform
 import re
 import shlex
-import shutil
 import statistics
 import sys
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -125,9 +124,8 @@ class Experiment(ABC):
         """
         out, seeds = Path(out), list(self.seeds if seeds is None else seeds)
         check_writable(out)
-        self.folder = Path(runs) if runs else out.with_suffix(".runs")
-        if runs:
-            check_writable(self.folder / "row.run.json")
+        self.folder = Path(runs) if runs else out.with_name(f"{out.name}.runs")
+        check_writable(self.folder / "row.run.json")
         plan = [(row, seed) for row in rows or self.rows for seed in self.seeds_of(row, seeds)]
         kept = [_Run(self, row, seed) for row, seed in plan]
         results: Results = {}
@@ -141,8 +139,11 @@ class Experiment(ABC):
         write_json(out, table)
         for suffix, more in beside.items():
             write_json(out.with_name(f"{out.stem}-{suffix}.json"), header | more)
-        if not runs:
-            shutil.rmtree(self.folder)
+        if not runs:  # what this table was made of goes; whatever else lies there is not ours to remove
+            for run in kept:
+                run.file.unlink()
+            with suppress(OSError):
+                self.folder.rmdir()
         return table
 
     @classmethod
@@ -221,7 +222,13 @@ class _Run:
         self.file = experiment.folder / f"{stem}-{seed}.run.json"
         of = {"experiment": experiment.name, "row": row, "seed": seed, **experiment.settings(row, seed)}
         self.of = json.loads(json.dumps(of, default=str))
-        self.kept: dict[str, Any] = json.loads(self.file.read_text("utf8")) if self.file.exists() else {}
+        self.kept: dict[str, Any] = {}
+        if self.file.exists():
+            try:
+                self.kept = json.loads(self.file.read_text("utf8"))
+                self.kept["of"], self.kept["result"]
+            except (ValueError, KeyError, TypeError) as problem:
+                raise ResumeError(f"{str(self.file)!r} is damaged ({problem}); remove it") from problem
         if self.kept and self.kept["of"] != self.of:
             there, here = self.kept["of"], self.of
             differences = "; ".join(

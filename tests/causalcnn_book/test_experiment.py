@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_to_the_same_file(tmp_path: Path, done: int) 
     with pytest.raises(KeyboardInterrupt):
         first.run(broken / "toy.json")
     assert not (broken / "toy.json").exists()
-    assert len(list((broken / "toy.runs").glob("*.run.json"))) == done
+    assert len(list((broken / "toy.json.runs").glob("*.run.json"))) == done
     second = Toy()
     second.run(broken / "toy.json")
     assert first.measured + second.measured == [(row, seed) for row in Toy.rows for seed in Toy.seeds]
@@ -100,7 +100,7 @@ def test_a_failure_while_the_table_is_written_leaves_the_old_table(tmp_path: Pat
     with pytest.raises(TypeError, match="not JSON serializable"):
         Toy().run(out)
     assert out.read_text() == "the old one"
-    assert {path.name for path in tmp_path.iterdir()} == {"toy.json", "toy.runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy.json", "toy.json.runs"}
     monkeypatch.undo()
     again = Toy()
     again.run(out)
@@ -295,3 +295,34 @@ def test_every_committed_command_exists_with_its_options(file: str, command: str
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
     with pytest.raises(Parsed):
         main(*arguments)
+
+
+def test_what_lies_beside_the_rows_is_not_removed(tmp_path: Path) -> None:
+    thesis = tmp_path / "toy.json.runs" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    Toy().run(tmp_path / "toy.json")
+    assert thesis.read_text() == "years of work"
+    assert {path.name for path in thesis.parent.iterdir()} == {"thesis.txt"}
+
+
+def test_rows_that_this_table_does_not_ask_for_stay(tmp_path: Path) -> None:
+    first = Toy()
+    first.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        first.run(tmp_path / "toy.json")
+    Toy().run(tmp_path / "toy.json", rows=Toy.rows[1:])
+    last = Toy()
+    last.run(tmp_path / "toy.json")
+    assert first.measured[0] not in last.measured
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    first = Toy()
+    first.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        first.run(tmp_path / "toy.json")
+    (file,) = (tmp_path / "toy.json.runs").glob("*.run.json")
+    file.write_text("")
+    with pytest.raises(ResumeError, match=r"run\.json' is damaged .*remove it"):
+        Toy().run(tmp_path / "toy.json")

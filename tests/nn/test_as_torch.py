@@ -76,6 +76,7 @@ def test_whole_steps_and_stream_agree_under_a_norm_and_after_its_weights_have_mo
             parameter.mul_(1.5).add_(0.1)
     assert_one_function(layer, x)
     check_contract(layer, x)
+    assert_one_function(layer, x)  # the layer itself is as it was
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -163,3 +164,18 @@ def test_transposes_with_dilation_and_groups_keep_the_contract(kernel, stride, d
         2, 4, (kernel, 4), (stride, 2), dilation=(dilation, 1), groups=groups, frequency_padding=1
     )
     check_contract(flat.double(), torch.randn(2, 2, 5, 3, dtype=torch.float64))
+
+
+def test_a_pruned_tap_belongs_to_the_field_all_the_same():
+    layer = prune.l1_unstructured(CausalConv1d(1, 1, 5), "weight", 0.6)
+    check_contract(layer, torch.randn(2, 1, 9))
+
+
+def test_sizes_in_torchs_form_are_taken():
+    layer = CausalConv1d(2, 2, (3,), stride=(2,), padding="valid", dilation=(2,))
+    assert (layer.kernel_size, layer.stride, layer.dilation) == ((3,), (2,), (2,))
+
+
+def test_along_frequency_a_layer_without_axes_reads_what_it_reads_along_time():
+    network = CausalSequential(nn.ReLU())
+    assert receptive_field(network, (1, 4, 10, 8), axis="frequency").inputs_of(0) == {0}

@@ -178,3 +178,21 @@ class Twice(Gated):
 def test_what_a_composite_cannot_run_is_named(fault, words):
     with pytest.raises(ValueError, match=words):
         fault(3).double().initial_state(example(1, 3, 4))
+
+
+def test_a_state_of_another_network_is_refused_and_no_layer_stepped_over():
+    model, x = CausalSequential(CausalConv1d(4, 4, 3), nn.ReLU(), CausalConv1d(4, 4, 3)), torch.randn(2, 4, 1)
+    state = model.initial_state(x)
+    for wrong in ({}, {key: state[key] for key in ("0", "1")}, {**state, "3": ()}, tuple(state.values())):
+        with pytest.raises(ValueError, match="part"):
+            model.stream(wrong)
+        with pytest.raises(ValueError, match="part"):
+            model.step(x, wrong)
+
+
+def test_a_hook_of_a_function_sees_no_empty_piece():
+    model, seen = CausalSequential(CausalConv1d(1, 1, 3), nn.ReLU()), []
+    model[1].function.register_forward_hook(lambda module, given, out: seen.append(float(out.max())))
+    model.stream()(torch.randn(1, 1, 1))
+    model.step(torch.randn(1, 1, 2), model.initial_state(torch.randn(1, 1, 2)))
+    assert len(seen) == 2

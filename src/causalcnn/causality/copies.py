@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.nn.utils.weight_norm import WeightNorm
@@ -35,11 +35,16 @@ def deepcopy_module(module: Module) -> Module:
         for value in pytree.tree_leaves(vars(part)):
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(module, memo)
+    copied = copy.deepcopy(module, memo)
+    for part in copied.modules():
+        if parametrize.is_parametrized(part):  # its class is made for one module, and both would share it
+            own = {k: v for k, v in vars(type(part)).items() if k not in ("__dict__", "__weakref__")}
+            part.__class__ = type(type(part).__name__, type(part).__bases__, own)
+    return copied
 
 
 def _average(pool: nn.MaxPool1d | nn.MaxPool2d) -> nn.Module:
-    if pool.dilation not in (1, (1, 1)):
+    if pool.dilation not in (1, (1,), (1, 1)):
         raise ValueError("a dilated max-pooling has no average of the same window; measure it by perturbation")
     average = nn.AvgPool1d if isinstance(pool, nn.MaxPool1d) else nn.AvgPool2d
     return average(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)  # type: ignore[arg-type]
@@ -142,6 +147,10 @@ def _merge_weight_norm(module: nn.Module) -> None:
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):
             nn.utils.remove_weight_norm(module, hook.name)
+        elif isinstance(
+            hook, prune.BasePruningMethod
+        ):  # what is read for any weights: a mask is a matter of these weights
+            prune.remove(module, hook._tensor_name)
     for name, steps in list(getattr(module, "parametrizations", {}).items()):
         if len(steps) == 1 and isinstance(steps[0], _WeightNorm):
             parametrize.remove_parametrizations(module, name)

@@ -56,6 +56,8 @@ def receptive_field(
     """
     declared = getattr(module, "field", None)
     if isinstance(declared, Field):
+        if axis and declared == Field.identity():  # of a layer that knows of no axes: the same along each
+            return Field.identity()
         return declared.axis(axis) if axis else declared
     x = example[:1].detach() if isinstance(example, Tensor) else make_example(module, _shape(module, example))
     found = _search(module, x, positive_axis(x, time_axis), max_frames)

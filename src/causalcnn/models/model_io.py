@@ -79,7 +79,7 @@ def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | Non
     except (TypeError, ValueError) as error:
         raise ValueError(f"the card of {name!r} cannot be written as JSON: {error}") from None
     for target, content in ((weights_file, data), (card_file, f"{text}\n".encode())):
-        with atomic_write(target, sole_writer=True) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_bytes(content)
     return weights_file
 

@@ -164,21 +164,32 @@ class Composite(CausalModule):
             if name in state:
                 raise ValueError(f"{name} of {own} is run twice, and has one state; run CausalSequential(self.{name})")
             state[name] = part.initial_state(piece)
-            return part.step(piece, state[name])[0]
+            # No function is called on no values: it may not be able to, and its hooks would count one call more.
+            return piece if isinstance(part, Pointwise) else part.step(piece, state[name])[0]
 
         self.compose(empty_piece(x), run)
         return state
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Continue from ``state``; see :meth:`CausalModule.step`."""
-        new = dict(state)
+        new = dict(self._check_state(state))
         return self.compose(x, self.run_into(new)), new
+
+    def _check_state(self, state: State) -> dict[str, State]:
+        """Refuse what cannot be a state of this model."""
+        names = self._names().values()
+        if not isinstance(state, dict) or not state.keys() <= set(names):
+            got = f"the parts {', '.join(map(str, state))}" if isinstance(state, dict) else f"a {type(state).__name__}"
+            raise ValueError(f"this state is {got}; {type(self).__name__} has the parts {', '.join(names)}")
+        return state
 
     def run_into(self, state: dict[str, State]) -> Run:
         """A ``run`` for :meth:`compose` that steps each part and writes its new state into ``state``."""
         names = self._names()
 
         def run(part: CausalModule, piece: Tensor) -> Tensor:
+            if names[part] not in state:
+                raise _no_state(names[part])
             y, state[names[part]] = part.step(piece, state[names[part]])
             return y
 
@@ -190,6 +201,10 @@ class Composite(CausalModule):
 
     def _names(self) -> dict[CausalModule, str]:
         return dict(_named_parts(self, ""))
+
+
+def _no_state(name: str) -> ValueError:
+    return ValueError(f"the state does not hold the part {name}; take one of initial_state(x), step or a stream")
 
 
 def _named_parts(module: nn.Module, prefix: str) -> Iterator[tuple[CausalModule, str]]:
@@ -208,8 +223,9 @@ class CompositeStream(Stream[Composite]):
         self._streams: dict[str, Stream] = {}
         self._pieces: dict[CausalModule, Callable[[Tensor], Tensor]] = {}
         self._frames: dict[CausalModule, Callable[[Tensor], Tensor]] = {}
+        state = self.module._check_state(state)
         for part, name in _named_parts(self.module, ""):
-            if name in state:
+            if name in state:  # a model need not run all of its parts
                 self._streams[name] = stream = part.stream(state[name])
                 self._pieces[part], self._frames[part] = stream._advance, stream._frame
         self.takes_frames = self.module.takes_frames and all(stream.takes_frames for stream in self._streams.values())
@@ -219,6 +235,8 @@ class CompositeStream(Stream[Composite]):
 
     def run(self, part: CausalModule, piece: Tensor) -> Tensor:
         """The ``run`` of :meth:`Composite.compose`: the next outputs of a part's stream."""
+        if part not in self._pieces:
+            raise _no_state(self.module._names()[part])
         return self._pieces[part](piece)
 
     def _advance(self, x: Tensor) -> Tensor:
@@ -231,6 +249,12 @@ class CompositeStream(Stream[Composite]):
 
 class SequentialStream(CompositeStream):
     """What :meth:`CausalSequential.compose` does to a frame, without asking each time which layers there are."""
+
+    def _load(self, state: State) -> None:
+        super()._load(state)
+        for name in self.module._names().values():  # or a layer would be stepped over
+            if name not in self._streams:
+                raise _no_state(name)
 
     def _frame(self, x: Tensor) -> Tensor:
         for next_frame in self._frames.values():

@@ -30,6 +30,11 @@ def check_sizes(in_channels: int, out_channels: int, groups: int, **sizes: int |
         )
 
 
+def _one(size: int | tuple[int]) -> int:
+    """A size along time, also in torch's form of it: ``(3,)``."""
+    return size[0] if isinstance(size, tuple) and len(size) == 1 else size
+
+
 def refuse_padding(padding: int | Pair | str, mode: str, reach: int) -> None:
     """Time is padded by the layer itself, and with zeros only: any other padding is a leak, or invents a past.
 
@@ -38,7 +43,7 @@ def refuse_padding(padding: int | Pair | str, mode: str, reach: int) -> None:
         mode: as torch takes it.
         reach: frames that are padded on the left, ``(kernel_size−1)·dilation``.
     """
-    if padding not in (0, (0,), (0, 0)):
+    if padding not in (0, (0,), (0, 0), "valid"):
         raise ValueError(
             f"padding is {padding!r}, which torch puts on both sides: the layer would read the future. It pads itself "
             "on the left, see left_padding; frequency is padded by frequency_padding. Leave padding at 0."
@@ -210,6 +215,7 @@ class CausalConv1d(_CausalConv, nn.Conv1d):
         *,
         convention: str | Convention = "strict",
     ) -> None:
+        kernel_size, stride, dilation = _one(kernel_size), _one(stride), _one(dilation)
         check_sizes(in_channels, out_channels, groups, kernel_size=kernel_size, stride=stride, dilation=dilation)
         refuse_padding(padding, padding_mode, (kernel_size - 1) * dilation)
         super().__init__(

@@ -109,6 +109,8 @@ def test_a_folder_of_recordings_is_a_corpus(tmp_path: Path, capsys: pytest.Captu
         (["--budget", "500"], "'500' is no budget: it has no unit"),
         (["--set", "colour=3"], "'colour=3' changes nothing; write NAME=VALUE"),
         (["--set", "channels=7"], "channels is 7; it must be even"),
+        (["--set", "decay=a"], "decay=a: '<=' not supported"),
+        (["--out", "."], "'.' names no file; write FOLDER/NAME"),
         (["--preset", "huge"], "no preset 'huge'; try tiny or base"),
         (["--corpus", "nowhere"], "'nowhere'; it is embedded, fsdd, or a folder"),
         (["--corpus", "."], "--speakers and --seconds-of-speech are for --corpus embedded"),
@@ -123,6 +125,17 @@ def test_what_cannot_be_is_said_in_one_line(words: list[str], message: str, caps
     assert message in errors
     assert "Traceback" not in errors
     assert not Path("made/first.safetensors").exists()
+
+
+@pytest.mark.parametrize("taken", ["first.json", "first.resume.safetensors"])
+def test_every_file_that_will_be_written_is_tried_before_the_work(
+    taken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("made", taken).mkdir(parents=True)
+    assert train() == 2
+    said = capsys.readouterr()
+    assert "it is a folder; name a file in it" in said.err
+    assert "corpus" not in said.out
 
 
 def test_an_unknown_model_lists_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,9 @@ def _run(options: argparse.Namespace) -> None:
     budget = Budget.parse(options.budget)
     model_class, config = _configure(options)
     weights_file, card_file = model_files(options.out)
-    check_writable(weights_file)
+    checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
+    for file in (weights_file, card_file, checkpoint):
+        check_writable(file)
     runtime = Runtime(options.device, options.precision)
     if options.rows < runtime.world_size or options.rows % runtime.world_size:
         raise ValueError(
@@ -126,7 +128,6 @@ def _run(options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
         model = model_class(config)
     _log_settings(log, options, model, data, budget, runtime)
-    checkpoint = weights_file.with_name(weights_file.stem + ".resume.safetensors")
     history = train(
         model,
         _batches(options, data.training),
@@ -180,7 +181,13 @@ def _configure(options: argparse.Namespace) -> tuple[Any, Any]:
             changes[name] = json.loads(value)
         except ValueError:
             changes[name] = value
-    return model_class, dataclasses.replace(config, **changes)
+    try:
+        config = dataclasses.replace(config, **changes)
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model_class(config)  # before the corpus is made, which may take longer than the reader's patience
+    except (TypeError, AttributeError) as problem:
+        raise ValueError(f"--set {' '.join(options.changes)}: {problem}") from problem
+    return model_class, config
 
 
 def _with_range_of(corpus: Any, config: Any, options: argparse.Namespace) -> Any:

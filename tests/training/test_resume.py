@@ -275,6 +275,9 @@ def test_damage_is_told_from_a_checkpoint(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match=r"holds tensors, but is no .* load_model\(path\)"):
         training(path, 3, resume=True)
+    save_file({"weight": torch.zeros(1)}, path, {"causalcnn": '{"format": "causalcnn training checkpoint 1"}'})
+    with pytest.raises(CheckpointError, match=r"written by another version.* train anew"):
+        training(path, 3, resume=True)
 
 
 def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(tmp_path: Path) -> None:

@@ -31,9 +31,15 @@ OLD_NAMES = (
 
 
 def model_files(path: str | Path) -> tuple[Path, Path]:
-    """Where the weights and the card of a model are: ``path`` with the endings ``.safetensors`` and ``.json``."""
+    """Where the weights and the card of a model are: ``path`` with the endings ``.safetensors`` and ``.json``.
+
+    Raises:
+        ValueError: ``path`` names a folder only, and no file in it.
+    """
     path = Path(path).expanduser()
     stem = path.name.removesuffix(".safetensors").removesuffix(".json")
+    if not stem:
+        raise ValueError(f"{str(path)!r} names no file; write FOLDER/NAME, without an ending")
     return path.with_name(stem + ".safetensors"), path.with_name(stem + ".json")
 
 

@@ -56,6 +56,11 @@ class Checkpoint:
             if header["format"] != FORMAT:
                 raise KeyError
         except (KeyError, TypeError, ValueError):
+            if "causalcnn" in metadata and "checkpoint" in metadata["causalcnn"]:
+                raise CheckpointError(
+                    f"{str(path)!r} was written by another version, and cannot be gone on from here; remove it and "
+                    "train anew, or finish the training with the version that began it"
+                ) from None
             raise CheckpointError(
                 f"{str(path)!r} holds tensors, but is no {FORMAT!r}; a finished model is read by load_model(path)"
             ) from None

@@ -192,7 +192,7 @@ def test_a_state_of_another_network_is_refused_and_no_layer_stepped_over():
 
 def test_a_hook_of_a_function_sees_no_empty_piece():
     model, seen = CausalSequential(CausalConv1d(1, 1, 3), nn.ReLU()), []
-    model[1].function.register_forward_hook(lambda module, given, out: seen.append(float(out.max())))
+    model[1].function.register_forward_hook(lambda module, given, out: seen.append(float(out.detach().max())))
     model.stream()(torch.randn(1, 1, 1))
     model.step(torch.randn(1, 1, 2), model.initial_state(torch.randn(1, 1, 2)))
     assert len(seen) == 2

@@ -12,6 +12,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils import _pytree as pytree
+from typing_extensions import override
 
 from causalcnn.field import Field
 
@@ -22,11 +23,19 @@ State = Any
 
 
 class Convention(enum.Enum):
-    """Up to which input frame an output of a strided layer reads. Both are called "causal" in the literature.
+    """Up to which input frame an output of a strided layer reads.
 
-    ``STRICT``: output ``u`` reads inputs up to ``u·stride`` (Keras, WaveNet, TCN).
-    ``BLOCK``: output ``u`` reads its whole block, up to ``(u+1)·stride − 1`` (EnCodec, Moshi, every STFT
-    front end): it is known only when the block is complete. At stride 1 the two are the same.
+    The literature calls both of them "causal". At stride 1 they are the same.
+
+    Attributes:
+        STRICT: output ``u`` reads inputs up to frame ``u·stride`` (Keras, WaveNet, TCN).
+        BLOCK: output ``u`` reads its whole block, up to frame ``(u+1)·stride − 1``, so that it is known only when
+            the block is complete (EnCodec, Moshi, every STFT front end).
+
+    Example:
+        >>> from causalcnn.nn import Convention
+        >>> Convention.BLOCK.lookahead(stride=4), Convention.STRICT.lookahead(stride=4)
+        (3, 0)
     """
 
     STRICT = "strict"
@@ -34,14 +43,31 @@ class Convention(enum.Enum):
 
     @classmethod
     def of(cls, name: str | Convention) -> Convention:
-        """The convention called ``name``, or an error that lists them."""
+        """Find the convention with this name.
+
+        Args:
+            name: ``"strict"``, ``"block"``, or a convention, which is returned as it is.
+
+        Returns:
+            The convention.
+
+        Raises:
+            ValueError: there is none with this name.
+        """
         try:
             return cls(name)
         except ValueError:
             raise ValueError(f"convention is {name!r}; it must be 'strict' or 'block'") from None
 
     def lookahead(self, stride: int) -> int:
-        """Input frames beyond ``u·stride`` that output ``u`` may read."""
+        """Count the input frames beyond ``u·stride`` that output ``u`` may read.
+
+        Args:
+            stride: input frames per output frame, ≥ 1.
+
+        Returns:
+            Input frames: 0 for ``STRICT``, ``stride − 1`` for ``BLOCK``.
+        """
         return stride - 1 if self is Convention.BLOCK else 0
 
 
@@ -62,66 +88,125 @@ def renew_weight(layer: nn.Module) -> None:
 
 
 class CausalModule(nn.Module, abc.ABC):
-    """A network over time (axis 2) that runs on a whole sequence, on pieces of it, and as a stream.
+    """Base class of all networks that run over time and never read the future.
 
-    A subclass gives :attr:`field`, :meth:`initial_state` and :meth:`step`; the rest follows. A layer that remembers
-    nothing is easier as a :class:`Stateless`, a model made of several layers as a :class:`Composite`.
-    :func:`causalcnn.check_contract` verifies the contract.
+    Axis 2 of every input and output is time. The same network runs on a whole sequence (:meth:`forward`), on one
+    piece after the other (:meth:`step`), and as a stream (:meth:`stream`); all three give the same outputs.
+
+    A subclass defines :attr:`field`, :meth:`initial_state` and :meth:`step`; the rest follows. For a layer that
+    remembers nothing, :class:`Stateless` is easier; for a model made of several layers, :class:`Composite`.
+    :func:`causalcnn.check_contract` verifies that a module keeps this contract.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalModule
+        >>> from causalcnn import Field, check_contract
+        >>> class Difference(CausalModule):  # each frame minus the one before it
+        ...     @property
+        ...     def field(self):
+        ...         return Field.conv(kernel_size=2)
+        ...
+        ...     def initial_state(self, x):
+        ...         return x.new_zeros(x.shape[0], x.shape[1], 1)
+        ...
+        ...     def step(self, x, state):
+        ...         frames = torch.cat([state, x], dim=2)
+        ...         return frames[:, :, 1:] - frames[:, :, :-1], frames[:, :, -1:].clone()
+        >>> check_contract(Difference(), torch.randn(2, 3, 10)).largest_difference
+        0.0
     """
 
     @property
     @abc.abstractmethod
     def field(self) -> Field:
-        """Which inputs an output reads, for any weights, known before any data is seen."""
+        """Which inputs each output reads. It holds for any weights and is known before any data is seen."""
 
     @property
     def convention(self) -> Convention:
-        """Block where the field looks ahead within a block of inputs, else strict."""
+        """``BLOCK`` where an output reads ahead inside its block of inputs, else ``STRICT``."""
         block = self.field.lookahead > 0 and self.field.advance[0] > 1
         return Convention.BLOCK if block else Convention.STRICT
 
     @abc.abstractmethod
     def initial_state(self, x: Tensor) -> State:
-        """The state before the first frame: a history of zeros.
+        """Make the state before the first frame, as if only zeros had been read so far.
 
         Args:
-            x: a piece of the input, perhaps without frames. Only its batch, channels, frequency, dtype and device
-                are read.
+            x: a piece of the input, ``(batch, channels, time[, frequency])``; no frames are needed. Only its batch
+                size, channels, frequencies, dtype and device are used, not its values.
+
+        Returns:
+            The state that :meth:`step` begins with: a tensor, or tuples, lists and dicts of tensors.
+
+        Raises:
+            ValueError: ``x`` is no input of this module.
         """
 
     @abc.abstractmethod
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Continue from ``state`` with any number of frames, also none. Pure: ``state`` is left as it was.
+        """Continue from ``state`` with the next frames.
+
+        There may be any number of frames, also none; however a sequence is cut into pieces, the outputs are those
+        of the whole sequence. ``state`` itself is not changed, so that it can be kept and used again.
+
+        Args:
+            x: the next frames, ``(batch, channels, time[, frequency])``.
+            state: as :meth:`initial_state` or the previous ``step`` returned it.
 
         Returns:
-            The outputs that these frames complete (perhaps none), and the new state.
+            The outputs that these frames complete, perhaps none, ``(batch, out_channels, out_time[, frequency])``;
+            and the new state.
+
+        Raises:
+            ValueError: ``x`` is no input of this module, or ``state`` no state of it for such an input.
         """
 
     def forward(self, x: Tensor) -> Tensor:
-        """A whole sequence: one step from the initial state."""
+        """Run the module on a whole sequence.
+
+        Args:
+            x: the sequence, ``(batch, channels, time[, frequency])``.
+
+        Returns:
+            The output of the whole sequence, ``(batch, out_channels, out_time[, frequency])``; the same as that of
+            one :meth:`step` from the initial state.
+
+        Raises:
+            ValueError: ``x`` is no input of this module.
+        """
         return self.step(x, self.initial_state(x))[0]
 
     def stream(self, state: State | None = None) -> Stream:
-        """The fast form of :meth:`step` for inference. It makes its state from the first piece.
+        """Begin a stream: the fast form of :meth:`step`, for inference.
 
         Args:
-            state: where to go on, as :attr:`Stream.state` or :meth:`step` returned it.
+            state: the state to go on from, as :attr:`Stream.state` or :meth:`step` returned it. By default the stream
+                begins with the initial state.
+
+        Returns:
+            The stream. It holds its own state; the one given is not changed.
+
+        Raises:
+            ValueError: ``state`` is no state of this module.
         """
         return Stream(self, state)
 
     def reset_rows(self, state: State, rows: Tensor | list[int], x: Tensor) -> State:
-        """A new state in which the given rows start afresh (a new speaker takes over a row of the batch).
+        """Let some rows of a state start afresh, as when a new speaker takes over a row of the batch.
 
-        Rows share the phase of a strided layer, so a row can only be reset at a block boundary, that is
-        when a multiple of the stride has been read.
+        All rows share the phase of a strided layer. So rows can be reset at a block boundary only, that is, when a
+        multiple of the stride has been read.
 
         Args:
-            state: as :meth:`step` returned it.
-            rows: indices into the batch.
-            x: a piece of the input, perhaps without frames, as for :meth:`initial_state`.
+            state: as :meth:`step` returned it. It is not changed.
+            rows: the rows to reset, as indices into the batch, ``(rows,)``.
+            x: a piece of the input, ``(batch, channels, time[, frequency])``, as for :meth:`initial_state`.
+
+        Returns:
+            A new state: the initial state in these rows, ``state`` in the others.
 
         Raises:
-            ValueError: the stream is in the middle of a block.
+            ValueError: the state is in the middle of a block.
         """
         leaves, spec = pytree.tree_flatten(state)
         out = []
@@ -141,17 +226,30 @@ ModuleT = TypeVar("ModuleT", bound=CausalModule)
 
 
 class Stream(Generic[ModuleT]):
-    """A running inference: call it with the next frames, get the outputs that they complete.
+    """A running inference: call it with the next frames, and it returns the outputs that they complete.
 
-    Holds its own state, computes without gradients, and equals :meth:`CausalModule.step`.
+    A stream holds its own state and computes without gradients. Its outputs are those of :meth:`CausalModule.step`.
+    Make one with :meth:`CausalModule.stream`.
+
+    Args:
+        module: the module to run.
+        state: the state to go on from; by default the initial state.
+
+    Attributes:
+        takes_frames: whether the stream has a faster way for a single frame, ``(batch, channels)``. Calls with one
+            frame take it by themselves.
 
     Example:
-        >>> stream = layer.stream()                          # doctest: +SKIP
-        >>> for frame in microphone: codes = stream(frame)   # doctest: +SKIP
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv1d
+        >>> layer, x = CausalConv1d(4, 8, kernel_size=3), torch.randn(1, 4, 10)
+        >>> stream = layer.stream()
+        >>> pieces = [stream(x[:, :, :7]), stream(x[:, :, 7:])]
+        >>> torch.allclose(torch.cat(pieces, dim=2), layer(x), atol=1e-6)
+        True
     """
 
     takes_frames = False
-    """Whether :meth:`_frame`, a shorter way for a single frame ``(batch, channels)``, is there."""
 
     def __init__(self, module: ModuleT, state: State | None = None) -> None:
         self.module = module
@@ -162,11 +260,18 @@ class Stream(Generic[ModuleT]):
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """The next frames in, the outputs that they complete out.
+        """Read the next frames.
+
+        Args:
+            x: any number of frames, ``(batch, channels, time[, frequency])``.
+
+        Returns:
+            The outputs that these frames complete, perhaps none,
+            ``(batch, out_channels, out_time[, frequency])``.
 
         Raises:
-            RuntimeError: ``x`` asks for gradients; a stream cannot give them, ``step`` can.
-            ValueError: ``x`` has another batch than the pieces before.
+            RuntimeError: ``x`` requires gradients. A stream cannot give them; :meth:`CausalModule.step` can.
+            ValueError: ``x`` is no input of the module, or has another batch size than the pieces before.
         """
         if x.requires_grad:
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
@@ -176,7 +281,7 @@ class Stream(Generic[ModuleT]):
         return self._advance(x)
 
     def _check_piece(self, x: Tensor) -> None:
-        """The first piece says how large the state is, of which type and where; the others must fit."""
+        """Make the state from the first piece, which says how large it is, its type and device; check the others."""
         if self._like is None:
             if not self._started:
                 self._load(self.module.initial_state(x))
@@ -187,18 +292,23 @@ class Stream(Generic[ModuleT]):
 
     @property
     def state(self) -> State | None:
-        """A copy of the state as :meth:`CausalModule.step` would hold it: save it, resume from it later.
+        """A copy of the state, as :meth:`CausalModule.step` would return it; None before the first piece.
 
-        None before the first piece.
+        Save it, and go on from it later with ``module.stream(state)``.
         """
         return pytree.tree_map(lambda leaf: leaf.clone(), self._save()) if self._started else None
 
     @torch.no_grad()
     def reset_rows(self, rows: Tensor | list[int]) -> None:
-        """Let the given rows start afresh, at a block boundary; see :meth:`CausalModule.reset_rows`.
+        """Let some rows of the batch start afresh, at a block boundary; see :meth:`CausalModule.reset_rows`.
+
+        Args:
+            rows: the rows to reset, as indices into the batch, ``(rows,)``.
 
         Raises:
-            RuntimeError: a resumed stream that has not been given a piece yet cannot know what to begin with.
+            ValueError: the stream is in the middle of a block.
+            RuntimeError: the stream was resumed from a state and has not read a piece yet, so that it does not know
+                what the rows would begin with.
         """
         if self._like is not None:
             self._load(self.module.reset_rows(self._save(), rows, self._like))
@@ -224,35 +334,46 @@ class Stream(Generic[ModuleT]):
 
 
 class Stateless(CausalModule):
-    """A layer that looks at each frame alone, so that there is nothing to remember. A subclass gives ``forward``.
+    """Base class of layers that look at each frame alone, so that there is nothing to remember.
 
-    Its output frame ``u`` reads input frame ``u``, and, on ``(time, frequency)``, the same frequency only; a layer
-    that mixes the frequencies of a frame says so in a :attr:`field` of its own.
+    A subclass defines ``forward``. Output frame ``u`` then reads input frame ``u``, and where there is an axis of
+    frequency, the same frequency only. A layer that mixes the frequencies of a frame overrides :attr:`field`.
+
+    Attributes:
+        takes_frames: whether ``forward`` also accepts a single frame, ``(batch, channels)``, without an axis of time.
+            Streams that get one frame at a time are then faster.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn import Stateless, check_contract
+        >>> class Double(Stateless):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        >>> check_contract(Double(), torch.randn(2, 3, 10)).largest_difference
+        0.0
     """
 
     takes_frames: bool = False
-    """Whether ``forward`` also works on single frames ``(batch, channels)``, without an axis of time. Streams of one
-    frame at a time are then faster."""
 
     @property
+    @override
     def field(self) -> Field:
-        """Output ``u`` reads input ``u``."""
         return Field.identity()
 
+    @override
     def initial_state(self, x: Tensor) -> State:
-        """Nothing to remember."""
         return ()
 
     @abc.abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """The layer, on any number of frames."""
+    @override
+    def forward(self, x: Tensor) -> Tensor: ...
 
+    @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The layer on these frames, whatever came before."""
         return self(x), ()
 
+    @override
     def stream(self, state: State | None = None) -> Stream:
-        """A stream that has nothing to remember."""
         return StatelessStream(self, state)
 
 

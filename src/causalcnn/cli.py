@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
-from causalcnn.cli_train import add_train
+from causalcnn import __version__
 
 __all__ = ["main"]
 
@@ -43,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; ``run`` of what it parses carries the subcommand out."""
     parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
+    parser.add_argument("--version", action="version", version=f"causalcnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     _add_audit(commands)
-    add_train(commands)
+    _add_train(commands)
     _add_experiment(commands)
     return parser
 
@@ -111,6 +113,82 @@ def _load(place: str) -> Any:
     if not isinstance(found, nn.Module):
         raise _UsageError(f"{place!r} is a {type(found).__name__}, not a torch.nn.Module or something that makes one")
     return found
+
+
+# ---------------------------------------------------------------------- train
+TRAIN_EXAMPLE = """\
+example, a few minutes on a laptop:
+  causalcnn train vqvae2 --budget "5 min" --seconds-of-speech 600 --out my-first
+  then in Python:
+  from causalcnn.models import load_model
+  model, card = load_model("my-first")
+
+Stopped by Ctrl-C, a power cut or a cluster? Give the same line again, with --resume.
+Several GPUs or processes: torchrun --nproc_per_node 2 -m causalcnn train vqvae2 …
+Exit code 0: trained. 2: not possible, the message says why. 130: interrupted; resume it.
+"""
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a model of the book",
+        description="Train a model of the book on speech, and keep it with a card that says how it was made.",
+        epilog=TRAIN_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="its name, such as vqvae2 (any other word lists what there is)")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="writes PATH.safetensors and PATH.json")
+    parser.add_argument(
+        "--budget", default="20 min", help='how long: "500 steps", "90 s", "20 min", "1.5 h" (default: 20 min)'
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--corpus",
+        default="embedded",
+        help="embedded: speech made on this machine, nothing is downloaded (default); fsdd: spoken digits; "
+        "or a folder of recordings",
+    )
+    data.add_argument(
+        "--seconds-of-speech", type=float, metavar="S", help="how much embedded speech (default: 3600, an hour)"
+    )
+    data.add_argument("--speakers", type=int, metavar="N", help="how many embedded speakers (default: 40)")
+    data.add_argument("--vary", action="store_true", help="vary gain, colour and noise of the speech at random")
+    data.add_argument(
+        "--rows", type=int, default=16, help="pieces of speech in a step, over all processes (default: 16)"
+    )
+    data.add_argument("--frames", type=int, default=128, help="frames of 10 ms in a piece (default: 128)")
+    how = parser.add_argument_group("model and training")
+    how.add_argument("--preset", default="tiny", help="the size of the model: tiny for a CPU (default), base for a GPU")
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="NAME=VALUE",
+        help="change one value of the preset; may be repeated",
+    )
+    how.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="the highest (default: 0.001)")
+    how.add_argument("--seed", type=int, default=0, help="draws weights and pieces (default: 0)")
+    how.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto takes a GPU if any")
+    how.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto: bf16 on a GPU that has it, else fp32",
+    )
+    again = parser.add_argument_group("going on")
+    again.add_argument("--resume", action="store_true", help="go on where an interrupted training stopped, if one did")
+    again.add_argument(
+        "--checkpoint-every", default="1 min", metavar="TIME", help="how much an interruption may cost (default: 1 min)"
+    )
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from causalcnn.cli_train import run_train
+
+    return run_train(options)
 
 
 # ---------------------------------------------------------------- experiment

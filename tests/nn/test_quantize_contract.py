@@ -76,6 +76,19 @@ def test_a_network_round_trips_through_its_state():
     assert not any("stream" in name for name in network.state_dict())
 
 
+def test_a_compiled_training_may_begin_with_the_start_of_the_codebook():
+    """K-means decides in Python: the compiler steps out of the graph for it, and comes back."""
+    torch._dynamo.reset()
+    eager = VectorQuantizer(8, 4, decay=0.8)
+    compiled_layer = copy.deepcopy(eager)
+    compiled = torch.compile(compiled_layer, backend="eager")
+    for batch in [torch.randn(2, 4, 25) for _ in range(3)]:
+        torch.testing.assert_close(compiled(batch), eager(batch))
+        torch.testing.assert_close(compiled_layer.codebook, eager.codebook)
+    assert torch._dynamo.utils.counters["graph_break"], "the test is about leaving the graph"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"], "something was compiled"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_equals_eager():

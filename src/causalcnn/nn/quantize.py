@@ -24,6 +24,16 @@ SMALLEST = 1e-20
 """A code that is never used stops fading here, so that its sum and its count keep their ratio for ever."""
 
 
+def _eager(method: Callable[..., None]) -> Callable[..., None]:
+    """``torch.compiler.disable``, asked for when something is compiled: merely to name it imports all of dynamo."""
+
+    @functools.wraps(method)
+    def run(*arguments: Any) -> None:
+        (torch.compiler.disable(method) if torch.compiler.is_compiling() else method)(*arguments)
+
+    return run
+
+
 @dataclass(frozen=True, eq=False)
 class Quantized:
     """What one call of a quantiser found.
@@ -251,7 +261,7 @@ class VectorQuantizer(Stateless):
         self.count.copy_(count)
         self.sum.copy_(sum_)
 
-    @torch.compiler.disable
+    @_eager
     @torch.no_grad()
     def _start(self, x: Tensor, real: Tensor | None) -> None:
         """Start the codebook at the first batch that has a real vector: k-means, or only the scale of the counts."""

@@ -39,11 +39,14 @@ class ResumeError(ValueError):
 
 
 def option(default: Any, help: str) -> Any:
-    """A field of an experiment that becomes an option of its command, and a setting of its table.
+    """Declare a field of an experiment that becomes an option of its command, and a setting of its table.
 
     Args:
         default: its value where none is given; its type is the option's. ``False`` makes a switch.
         help: what ``--help`` says.
+
+    Returns:
+        A field for the body of a dataclass.
     """
     return field(default=default, metadata={"help": help})
 
@@ -53,9 +56,9 @@ class Experiment(ABC):
     """A table of the book: how each row is measured with each seed, and what is written of it.
 
     A subclass is a dataclass whose fields are made by :func:`option`. Its method :meth:`main` is registered in
-    ``pyproject.toml`` under the entry point ``causalcnn.experiments``; ``causalcnn experiment NAME`` runs it. Its
-    docstring is the command's description. Corpora and models are cached properties, so that a command with a wrong
-    option does not make them.
+    ``pyproject.toml`` under the entry point ``causalcnn.experiments``; ``causalcnn experiment NAME`` runs it. The first
+    line of its docstring is the command's description. Corpora and models are cached properties, so that a command with
+    a wrong option does not make them.
 
     Attributes:
         name: of the command.
@@ -64,6 +67,27 @@ class Experiment(ABC):
         seeds: with which each row is measured.
         prerequisite: a command whose result this one reads, if any; it becomes a part of ``command``.
         folder: while it runs, where the finished rows are kept; what is put there beside them is kept with them.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from tempfile import TemporaryDirectory
+        >>> from causalcnn_book.experiment import Experiment, option
+        >>> @dataclass
+        ... class Powers(Experiment):
+        ...     name, spread, rows, seeds = "powers", "each seed's value", ("two", "three"), (0, 1)
+        ...     exponent: int = option(2, "of the row's number")
+        ...     def measure(self, row, seed):
+        ...         return {"two": 2, "three": 3}[row] ** self.exponent + seed
+        ...     def table(self, results):
+        ...         return {"values": {row: list(found.values()) for row, found in results.items()}}
+        >>> with TemporaryDirectory() as folder:
+        ...     table = Powers(exponent=3).run(f"{folder}/powers.json")
+        [1/4] powers: two, seed 0 8
+        [2/4] powers: two, seed 1 9
+        [3/4] powers: three, seed 0 27
+        [4/4] powers: three, seed 1 28
+        >>> table["values"]
+        {'two': [8, 9], 'three': [27, 28]}
     """
 
     name: ClassVar[str]
@@ -75,22 +99,60 @@ class Experiment(ABC):
 
     @abstractmethod
     def measure(self, row: str, seed: int) -> Any:
-        """One row with one seed, as something that goes into JSON. It may not depend on what was measured before."""
+        """Measure one row with one seed. The result may not depend on what was measured before.
+
+        Args:
+            row: one of :attr:`rows`.
+            seed: of everything that is drawn at random.
+
+        Returns:
+            The result, made of what goes into JSON. A subclass says what is in it.
+        """
 
     @abstractmethod
     def table(self, results: Results) -> dict[str, Any]:
-        """What is written, beside ``command``, ``device``, ``seeds`` and ``spread``."""
+        """Arrange all results as what is written.
+
+        Args:
+            results: row → seed → what :meth:`measure` returned, as it comes back from JSON.
+
+        Returns:
+            What is written beside ``command``, ``device``, ``seeds`` and ``spread``; it goes into JSON.
+        """
 
     def tables_beside(self, results: Results) -> dict[str, dict[str, Any]]:
-        """More files, by what is added to the name of the first one."""
+        """Arrange what is written into further files beside the table; by default there are none.
+
+        Args:
+            results: row → seed → what :meth:`measure` returned, as it comes back from JSON.
+
+        Returns:
+            What is added to the name of the table's file → what is written there, as for :meth:`table`.
+        """
         return {}
 
     def seeds_of(self, row: str, seeds: Sequence[int]) -> Sequence[int]:
-        """Which of the seeds that were asked for a row is measured with."""
+        """Choose with which seeds a row is measured; by default with all that were asked for.
+
+        Args:
+            row: one of :attr:`rows`.
+            seeds: those that were asked for.
+
+        Returns:
+            Some of them, or others in their place.
+        """
         return seeds
 
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """What must be the same where a measured row is used again: the options, unless there is more."""
+        """List what must be the same where a measured row is used again: the options, unless there is more.
+
+        Args:
+            row: one of :attr:`rows`.
+            seed: with which it is measured.
+
+        Returns:
+            Name → value, kept beside the row's result.
+        """
         return {each.name: getattr(self, each.name) for each in _options(self)}
 
     def run(
@@ -120,7 +182,7 @@ class Experiment(ABC):
 
         Raises:
             OSError: ``out`` cannot be written; nothing was measured.
-            ResumeError: the folder holds rows of other settings; nothing was measured.
+            ResumeError: the folder holds rows of other settings, or a damaged one; nothing was measured.
         """
         out, seeds = Path(out), list(self.seeds if seeds is None else seeds)
         check_writable(out)
@@ -148,7 +210,7 @@ class Experiment(ABC):
 
     @classmethod
     def parser(cls) -> argparse.ArgumentParser:
-        """The parser of the command's options."""
+        """Make the parser of the command's options: those of every experiment, and one for each :func:`option`."""
         parser = argparse.ArgumentParser(
             prog=f"causalcnn experiment {cls.name}",
             description=(cls.__doc__ or "").split("\n")[0],
@@ -178,12 +240,32 @@ class Experiment(ABC):
 
     @classmethod
     def from_options(cls, given: argparse.Namespace) -> Self:
-        """The experiment of a parsed command line."""
+        """Make the experiment of a parsed command line.
+
+        Args:
+            given: what :meth:`parser` has parsed.
+
+        Returns:
+            The experiment, which has measured nothing yet.
+
+        Raises:
+            ValueError: a value that a subclass refuses.
+        """
         return cls(**{each.name: getattr(given, each.name) for each in _options(cls)})
 
     @classmethod
     def main(cls, arguments: Sequence[str]) -> int:
-        """The command; returns its exit code."""
+        """Run the command.
+
+        Args:
+            arguments: of the command line, after ``causalcnn experiment NAME``.
+
+        Returns:
+            The exit code: 0; 2 where a file cannot be written or kept rows have other settings; 130 after an interrupt.
+
+        Raises:
+            SystemExit: an option that the parser refuses, or ``--help``.
+        """
         parser = cls.parser()
         given = parser.parse_args(arguments)
         command = shlex.join(["causalcnn", "experiment", cls.name, *arguments])
@@ -210,11 +292,7 @@ def _options(experiment: Experiment | type[Experiment]) -> list[Field[Any]]:
 
 
 class _Run:
-    """One row with one seed, in a file of its own.
-
-    Raises:
-        ResumeError: the file holds a measurement with other settings.
-    """
+    """One row with one seed, in a file of its own."""
 
     def __init__(self, experiment: Experiment, row: str, seed: int) -> None:
         self.experiment, self.row, self.seed = experiment, row, seed
@@ -261,7 +339,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def device() -> str:
-    """What a table says about the machine that it was measured on."""
+    """Describe the machine that a table was measured on: processor, threads, version of torch."""
     threads = torch.get_num_threads()
     return f"CPU ({platform.machine()}), {threads} thread{'s' * (threads > 1)}, torch {torch.__version__.split('+')[0]}"
 
@@ -272,7 +350,22 @@ def _words(numbers: Iterable[int]) -> str:
 
 # ------------------------------------------------------------------------------------------- what many need
 def half_interval(values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of the mean by Student's t; none for one value."""
+    """Compute half of the 95 % interval of the mean by Student's t.
+
+    Args:
+        values: independent measurements of the same thing, one a seed for example.
+
+    Returns:
+        In the unit of the values; None for fewer than two.
+
+    Raises:
+        ImportError: scipy is not installed.
+
+    Example:
+        >>> from causalcnn_book.experiment import half_interval
+        >>> round(half_interval([1.0, 2.0, 3.0]), 3)
+        2.484
+    """
     if len(values) < 2:
         return None
     quantile = float(require("scipy.stats", extra="book").t.ppf(0.975, len(values) - 1))
@@ -280,10 +373,23 @@ def half_interval(values: Sequence[float]) -> float | None:
 
 
 def summary(values: Sequence[float], digits: int = 4, *, by: str = "seed") -> dict[str, Any]:
-    """Mean, half of the 95 % interval of the mean, and the values themselves, rounded to ``digits``.
+    """Sum up measurements: their mean, half of the 95 % interval of the mean, and the values themselves.
 
     Args:
+        values: one or more measurements of the same thing.
+        digits: to which everything is rounded.
         by: what there is one value of: ``"seed"``, ``"speaker"``.
+
+    Returns:
+        ``mean``, ``half_interval`` (None for one value) and ``by_seed`` (or ``by_speaker``).
+
+    Raises:
+        ImportError: scipy is not installed.
+
+    Example:
+        >>> from causalcnn_book.experiment import summary
+        >>> summary([1.0, 2.0, 3.0])
+        {'mean': 2.0, 'half_interval': 2.4841, 'by_seed': [1.0, 2.0, 3.0]}
     """
     half = half_interval(values)
     return {
@@ -294,11 +400,27 @@ def summary(values: Sequence[float], digits: int = 4, *, by: str = "seed") -> di
 
 
 def refuse_shared(train: EmbeddedSpeech | FeatureCorpus, test: EmbeddedSpeech | FeatureCorpus) -> None:
-    """Raise ValueError if a speaker is in both corpora."""
+    """Refuse two corpora that have a speaker in common.
+
+    Args:
+        train: what is learned from.
+        test: what is tested on.
+
+    Raises:
+        ValueError: a speaker is in both.
+    """
     if shared := set(train.speaker_names) & set(test.speaker_names):
         raise ValueError(f"the speakers {sorted(shared)} are in both corpora; a test needs voices that are new")
 
 
 def by_seed(results: Mapping[int, Any], key: str) -> list[Any]:
-    """One number of a row, for every seed."""
+    """Pick one number of a row's results, for every seed.
+
+    Args:
+        results: seed → result.
+        key: the name of the number.
+
+    Returns:
+        The numbers, in the order of the seeds.
+    """
     return [result[key] for result in results.values()]

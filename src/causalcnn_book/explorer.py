@@ -41,13 +41,19 @@ _serial = itertools.count(1)
 
 @cache
 def module(name: str) -> str:
-    """The ES module of an explorer: ``<name>.js`` and what it imports, ``explorer.js`` for example, as one text.
+    """Join the ES module of an explorer and what it imports, ``explorer.js`` for example, to one text.
 
     One text, because the page loads it from a Blob, where a relative import has nothing to be relative to.
     Comments and indentation are left out: the text travels with every figure.
 
     Args:
         name: the module's path below this package without its suffix, ``"causality/cone_explorer"`` for example.
+
+    Returns:
+        The text, without imports and without exports but the default one.
+
+    Raises:
+        FileNotFoundError: there is no such module.
     """
     path = HERE / f"{name}.js"
     own = path.read_text("utf-8")
@@ -74,24 +80,44 @@ def _engine(name: str) -> Callable[[str], Any]:
 
 @cache
 def style_sheet() -> str:
-    """The palette and the figures' own rules, as CSS."""
+    """Give the palette and the figures' own rules, as CSS."""
     return palette.css() + (HERE / "explorer.css").read_text("utf-8")
 
 
 class Explorer(anywidget.AnyWidget):
     """An interactive figure: a subclass names its module and gives the traits.
 
+    The reader moves its controls, in a notebook and on the static page alike, and the picture, the sentence below it
+    and the numbers follow. What a figure draws, says and counts is written in JavaScript alone; :meth:`read` and
+    :meth:`draw` run that very module in Python, so that its numbers can be compared with those of the library.
+
     The module exports ``KEYS`` (the traits that are its state), ``settled(s)`` (a state inside its limits),
     ``readState(s)`` (the numbers) and ``view(s, width, id)`` (what :meth:`draw` returns).
 
     Args:
+        **state: the figure's first state: any trait by its name, those of the subclass and those listed here.
+
+    Attributes:
         name: what the figure is called in the page's address: ``#cone:kernel_size=3,layers=4``.
         caption: one sentence below the figure.
         alt: what the figure shows, for readers who do not see it; each figure has a default.
         controls: names of the controls on display, of those that the figure has; the others keep their value.
-        readouts: names of the numbers on display.
+        readouts: names of the numbers on display, of those that the figure has.
+        url_keys: names of the traits that the page's address keeps.
 
-    Every other trait is a keyword too, and is the figure's first state.
+    Raises:
+        TypeError: a keyword is not the name of a trait.
+        ValueError: ``controls`` or ``readouts`` names one that the figure does not have.
+        traitlets.TraitError: a value is of another type than its trait, or outside its limits.
+
+    Example:
+        >>> from causalcnn_book.causality import ConeExplorer
+        >>> figure = ConeExplorer(kernel_size=5, layers=2, controls=("kernel_size", "layers"))
+        >>> figure.read()["size"], figure.draw()["sentence"]
+        (9, 'The chosen output reads 9 inputs, back to 8 frames (80 ms) ago, and none from the future.')
+        >>> ConeExplorer(speed=2)
+        Traceback (most recent call last):
+        TypeError: ConeExplorer has no 'speed'; it has alt, at, caption, channels, ...
     """
 
     _module: ClassVar[str]
@@ -129,7 +155,10 @@ class Explorer(anywidget.AnyWidget):
         return engine(f"((s) => {expression})(settled({given}))")
 
     def read(self) -> dict[str, Any]:
-        """The numbers of the present state, as the module counts them.
+        """Count the numbers of the present state, as the module does.
+
+        Returns:
+            The numbers by name, which the subclass explains.
 
         Raises:
             ImportError: mini-racer, which runs the module, is not installed.
@@ -137,7 +166,7 @@ class Explorer(anywidget.AnyWidget):
         return self._evaluate("readState(s)")
 
     def draw(self, width: int = WIDE, unique: str = "cc") -> dict[str, Any]:
-        """What the module draws and says of the present state.
+        """Draw the present state, and say in words what it shows, as the module does.
 
         Args:
             width: pixels; 700 is a page's column of text, 330 a phone.
@@ -153,9 +182,13 @@ class Explorer(anywidget.AnyWidget):
         return self._evaluate(f"view(s, {width}, {json.dumps(unique)})")
 
     def static(self) -> str:
-        """The figure as it first appears, without controls, as HTML: for print and readers without JavaScript.
+        """Write the figure as it first appears, without controls, as HTML: for print and readers without JavaScript.
 
         Where mini-racer is not installed it is the alternative text alone.
+
+        Returns:
+            HTML with two pictures, for a page's column of text and for a phone, the sentence, the numbers on display
+            and the caption.
         """
         try:
             views = {width: self.draw(width, f"ccs{next(_serial)}") for width in (WIDE, NARROW)}

@@ -66,7 +66,7 @@ class Convention(enum.Enum):
             stride: input frames per output frame, ≥ 1.
 
         Returns:
-            Input frames: 0 for ``STRICT``, ``stride − 1`` for ``BLOCK``.
+            Input frames, which are 0 for ``STRICT`` and ``stride − 1`` for ``BLOCK``.
         """
         return stride - 1 if self is Convention.BLOCK else 0
 
@@ -136,7 +136,7 @@ class CausalModule(nn.Module, abc.ABC):
                 size, channels, frequencies, dtype and device are used, not its values.
 
         Returns:
-            The state that :meth:`step` begins with: a tensor, or tuples, lists and dicts of tensors.
+            The state that :meth:`step` begins with, a tensor or any nesting of tuples, lists and dicts of tensors.
 
         Raises:
             ValueError: ``x`` is no input of this module.
@@ -168,8 +168,8 @@ class CausalModule(nn.Module, abc.ABC):
             x: the sequence, ``(batch, channels, time[, frequency])``.
 
         Returns:
-            The output of the whole sequence, ``(batch, out_channels, out_time[, frequency])``; the same as that of
-            one :meth:`step` from the initial state.
+            The output for the whole sequence, ``(batch, out_channels, out_time[, frequency])``. One ``step`` from the
+            initial state gives the same.
 
         Raises:
             ValueError: ``x`` is no input of this module.
@@ -203,7 +203,7 @@ class CausalModule(nn.Module, abc.ABC):
             x: a piece of the input, ``(batch, channels, time[, frequency])``, as for :meth:`initial_state`.
 
         Returns:
-            A new state: the initial state in these rows, ``state`` in the others.
+            A new state, with the initial state in these rows and ``state`` in the others.
 
         Raises:
             ValueError: the state is in the middle of a block.

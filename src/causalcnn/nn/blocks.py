@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
@@ -17,17 +18,29 @@ __all__ = ["Encoder", "MultiStackEncoder", "ResidualBlock1d", "ResidualBlock2d",
 
 
 class ResidualBlock1d(Residual):
-    """Two causal convolutions around a skip: ``x + conv(relu(conv(relu(x))))``.
+    """Two causal convolutions over time with a skip around them, ``x + conv(relu(conv(relu(x))))``.
 
     Args:
-        channels: features of a frame, in and out.
-        kernel_size: taps of both convolutions.
-        dilations: of the first and of the second.
-        hidden: features between them; default: ``channels``.
+        channels: channels of the input and of the output.
+        kernel_size: taps of both convolutions, ≥ 1.
+        dilations: frames from one tap to the next, for the first convolution and for the second, ≥ 1.
+        hidden: channels between the two convolutions; default ``channels``.
 
-    Shape: ``(batch, channels, time)``, unchanged.
+    Shape:
+        ``(batch, channels, time)``, unchanged.
 
-    Source: He et al., arXiv 1512.03385, in the order of arXiv 1603.05027, made causal.
+    Raises:
+        ValueError: a size is below 1.
+
+    Source:
+        He et al., arXiv 1512.03385, in the order of arXiv 1603.05027, made causal.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import ResidualBlock1d
+        >>> block = ResidualBlock1d(16, kernel_size=3, dilations=(1, 3))
+        >>> block(torch.randn(8, 16, 100)).shape, block.field.past
+        (torch.Size([8, 16, 100]), 8)
     """
 
     def __init__(
@@ -43,17 +56,31 @@ class ResidualBlock1d(Residual):
 
 
 class ResidualBlock2d(Residual):
-    """The same over (time, frequency): causal along time, centred along frequency.
+    """Two causal convolutions over (time, frequency) with a skip around them, ``x + conv(relu(conv(relu(x))))``.
+
+    The convolutions are causal along time and centred along frequency. The second one is 1 × 1, as in VQ-VAE-2.
 
     Args:
-        channels: features of a cell, in and out.
-        kernel_size: of the first convolution, ``(time, frequency)``; the second is 1 × 1, as in VQ-VAE-2.
-        dilation: of the first convolution, ``(time, frequency)``.
-        hidden: features between the two; default: ``channels``.
+        channels: channels of the input and of the output.
+        kernel_size: size of the first kernel, an int for both axes or ``(time, frequency)``, ≥ 1.
+        dilation: cells from one tap of the first kernel to the next, an int for both axes or ``(time, frequency)``,
+            ≥ 1.
+        hidden: channels between the two convolutions; default ``channels``.
 
-    Shape: ``(batch, channels, time, frequency)``, unchanged.
+    Shape:
+        ``(batch, channels, time, frequency)``, unchanged.
 
-    Source: Razavi et al., VQ-VAE-2, arXiv 1906.00446, appendix, made causal.
+    Raises:
+        ValueError: a size is below 1 or no pair.
+
+    Source:
+        Razavi et al., VQ-VAE-2, arXiv 1906.00446, appendix, made causal.
+
+    Example:
+        >>> from causalcnn.nn import ResidualBlock2d
+        >>> field = ResidualBlock2d(16, kernel_size=3).field
+        >>> sorted(field.axis("time").inputs_of(0)), sorted(field.axis("frequency").inputs_of(0))
+        ([-2, -1, 0], [-1, 0, 1])
     """
 
     def __init__(
@@ -69,16 +96,25 @@ class ResidualBlock2d(Residual):
 
 
 class ResidualStack(CausalSequential):
-    """Residual blocks one after the other.
+    """Equal residual blocks one after the other; see :class:`ResidualBlock1d`.
 
     Args:
-        channels: features of a frame, in and out.
-        kernel_size: taps of all convolutions.
-        blocks: how many, ≥ 1.
-        dilations: of the first and of the second convolution of each block.
-        hidden: features between these two; default: ``channels``.
+        channels: channels of the input and of the output.
+        kernel_size: taps of every convolution, ≥ 1.
+        blocks: number of residual blocks, ≥ 1.
+        dilations: frames from one tap to the next, for the first convolution of each block and for the second, ≥ 1.
+        hidden: channels between the two convolutions of a block; default ``channels``.
 
-    Shape: ``(batch, channels, time)``, unchanged.
+    Shape:
+        ``(batch, channels, time)``, unchanged.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    Example:
+        >>> from causalcnn.nn import ResidualStack
+        >>> [ResidualStack(16, blocks=n).field.past for n in (1, 2, 3)]
+        [4, 8, 12]
     """
 
     def __init__(
@@ -97,17 +133,28 @@ class ResidualStack(CausalSequential):
 
 
 class Encoder(CausalSequential):
-    """Pre-layer, residual blocks, output layer: one stack, one kernel size, one dilation.
+    """A convolution, residual blocks, and a last convolution, all with one kernel size and one dilation.
 
     Args:
-        in_channels: features of an input frame.
-        channels: features inside.
-        out_channels: features of an output frame.
-        kernel_size: taps of every convolution.
-        dilation: of every convolution.
-        blocks: residual blocks of two convolutions each.
+        in_channels: channels of the input.
+        channels: channels inside.
+        out_channels: channels of the output.
+        kernel_size: taps of every convolution, ≥ 1.
+        dilation: frames from one tap of every kernel to the next, ≥ 1.
+        blocks: number of residual blocks, each with two convolutions; see :class:`ResidualBlock1d`.
 
-    Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
+    Shape:
+        ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
+
+    Raises:
+        ValueError: a size is below 1.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import Encoder
+        >>> encoder = Encoder(80, 32, 16, kernel_size=3, dilation=3, blocks=1)
+        >>> encoder(torch.randn(8, 80, 100)).shape, encoder.field.size, encoder.field.num_inputs
+        (torch.Size([8, 16, 100]), 25, 9)
     """
 
     def __init__(
@@ -129,20 +176,34 @@ class Encoder(CausalSequential):
 
 
 class MultiStackEncoder(Composite):
-    """Several encoders side by side, one for each pair of kernel size and dilation.
+    """Several encoders side by side, one for each pair of a kernel size and a dilation.
 
     Args:
-        in_channels: features of an input frame.
-        channels: features inside a stack.
-        out_channels: features of an output frame.
-        kernel_sizes: with ``dilations``: there is a stack for each pair of a kernel size and a dilation.
-        dilations: see ``kernel_sizes``.
-        blocks: residual blocks in each stack.
-        combine: ``"add"`` sums the stacks' outputs; ``"concat"`` puts them side by side and mixes them with a
-            1 × 1 convolution; ``"every_layer"`` sums after each layer, so that every layer of a stack reads
-            what all stacks found.
+        in_channels: channels of the input.
+        channels: channels inside each encoder.
+        out_channels: channels of the output.
+        kernel_sizes: kernel sizes, ≥ 1; each is paired with each of ``dilations``.
+        dilations: dilations in frames, ≥ 1.
+        blocks: number of residual blocks in each encoder.
+        combine: ``"add"`` sums the outputs of the encoders; ``"concat"`` puts their channels one after the other
+            and mixes them with a convolution of kernel size 1; ``"every_layer"`` sums after each layer, so that each
+            layer reads what all encoders have found up to it.
 
-    Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
+    Attributes:
+        takes_frames: True; see :class:`Composite`.
+
+    Shape:
+        ``(batch, in_channels, time)`` → ``(batch, out_channels, time)``
+
+    Raises:
+        ValueError: a size is below 1, there is no kernel size or no dilation, or ``combine`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import MultiStackEncoder
+        >>> encoder = MultiStackEncoder(80, 32, 16, kernel_sizes=(3, 5), dilations=(1, 3))
+        >>> encoder.stacks, encoder(torch.randn(8, 80, 100)).shape
+        (((3, 1), (3, 3), (5, 1), (5, 3)), torch.Size([8, 16, 100]))
     """
 
     takes_frames = True
@@ -180,10 +241,10 @@ class MultiStackEncoder(Composite):
             self.network = Parallel(*encoders)
 
     @property
+    @override
     def field(self) -> Field:
-        """The union of what the stacks read."""
         return self.network.field
 
+    @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """The stacks side by side, then what mixes them."""
         return run(self.network, x)

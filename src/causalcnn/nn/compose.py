@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, State, Stateless, StatelessStream, Stream, empty_piece
@@ -35,10 +36,16 @@ OVER_TIME = {
 
 
 def as_causal(module: nn.Module) -> CausalModule:
-    """``module`` as a layer that keeps the contract: itself, or a pointwise module wrapped.
+    """Make a layer that keeps the contract from a module.
+
+    Args:
+        module: a causal module, or a module of torch that acts on each value alone.
+
+    Returns:
+        The causal module as it is; the other in a :class:`Pointwise`.
 
     Raises:
-        TypeError: it may read the future, and why; or it is not known.
+        TypeError: the module may read the future, writes into its input, or is not known; the message says why.
     """
     if isinstance(module, CausalModule):
         return module
@@ -69,29 +76,39 @@ def _as_parts(modules: Iterable[nn.Module]) -> list[CausalModule]:
 
 
 class Pointwise(Stateless):
-    """Any function of one value, as a layer that keeps the contract.
+    """A function of one value, such as an activation, as a causal layer.
+
+    :class:`CausalSequential` and the other composites wrap the activations of torch by themselves; for a function of
+    your own, wrap it in this class.
 
     Args:
-        function: a module that acts on every value alone, such as ``nn.ReLU()``.
+        function: a module that acts on each value alone, such as ``nn.ReLU()``.
 
-    Shape: unchanged.
+    Shape:
+        any, unchanged.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import Pointwise
+        >>> Pointwise(torch.nn.ReLU())(torch.tensor([[[-1.0, 2.0]]]))
+        tensor([[[0., 2.]]])
     """
 
     def __init__(self, function: nn.Module) -> None:
         super().__init__()
         self.function = function
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """The function of ``x``."""
         return self.function(x)
 
+    @override
     def stream(self, state: State | None = None) -> Stream:
-        """A stream that has nothing to remember."""
         return PointwiseStream(self, state)
 
 
 class PointwiseStream(StatelessStream):
-    """Calls the function, on pieces and on frames: in deep networks every call that lies between counts."""
+    """Calls the function directly, on pieces and on frames: in a deep network, every call between them costs time."""
 
     module: Pointwise
 
@@ -106,14 +123,19 @@ Run = Callable[[CausalModule, Tensor], Tensor]
 
 
 class Composite(CausalModule):
-    """A model made of several causal modules, its *parts*.
+    """Base class of models that are made of several causal modules, their *parts*.
 
-    A subclass assigns the parts to attributes (lists of them to an ``nn.ModuleList``) and gives :attr:`field` and
-    :meth:`compose`: how the parts work together, written once. Whole sequences, steps, states and streams follow.
-    The state is a dict: the name of each part, and its state.
+    A subclass assigns the parts to attributes (lists of them to an ``nn.ModuleList``), and defines :attr:`field` and
+    :meth:`compose`, which says once how the parts work together. ``forward``, ``step`` and ``stream`` follow from it.
+    The state is a dict from the name of each part to its state.
+
+    Attributes:
+        takes_frames: whether :meth:`compose` also accepts a single frame, ``(batch, channels)``, without an axis of
+            time. Streams that get one frame at a time are then faster.
 
     Example:
-        >>> from causalcnn import CausalConv1d
+        >>> import torch
+        >>> from causalcnn import CausalConv1d, Composite
         >>> class Gated(Composite):
         ...     def __init__(self, channels):
         ...         super().__init__()
@@ -131,28 +153,41 @@ class Composite(CausalModule):
     """
 
     takes_frames: bool = False
-    """Whether :meth:`compose` also works on single frames ``(batch, channels)``, without an axis of time. Streams
-    of one frame at a time are then faster."""
 
     @abc.abstractmethod
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """How the parts work together.
+        """Compute the output from the input with the help of the parts.
 
         Args:
-            x: the input, any number of frames.
-            run: ``run(part, piece)`` gives the output of a part; each part is run once. Never call a part itself.
+            x: the input, with any number of frames, ``(batch, channels, time[, frequency])``; where
+                :attr:`takes_frames` is True, also a single frame, ``(batch, channels)``.
+            run: a function that runs a part; ``run(part, piece)`` returns its output. Run each part once, and always
+                with ``run``; do not call a part directly.
+
+        Returns:
+            The output, ``(batch, out_channels, out_time[, frequency])``; for a single frame ``(batch, out_channels)``.
         """
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """A whole sequence, every part on the whole of it: a step without the states that nobody asked for."""
         return self.compose(x, lambda part, piece: part(piece))
 
     @torch.no_grad()
     def initial_state(self, x: Tensor) -> State:
-        """The initial state of each part: an empty piece passes through the model, so that each sees its shape.
+        """Make the state before the first frame from the initial states of the parts.
+
+        A piece without frames passes through the model, so that each part sees what its input looks like.
+
+        Args:
+            x: a piece of the input, ``(batch, channels, time[, frequency])``; no frames are needed. Only its batch
+                size, channels, frequencies, dtype and device are used, not its values.
+
+        Returns:
+            A dict from the name of each part that :meth:`compose` runs to its initial state.
 
         Raises:
-            ValueError: :meth:`compose` runs what is no part of the model, or one part twice.
+            ValueError: ``x`` is no input of this model; or :meth:`compose` runs a module that is no part of it, or
+                one part twice.
         """
         state: dict[str, State] = {}
         names = self._names()
@@ -170,8 +205,8 @@ class Composite(CausalModule):
         self.compose(empty_piece(x), run)
         return state
 
+    @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Continue from ``state``; see :meth:`CausalModule.step`."""
         new = dict(self._check_state(state))
         return self.compose(x, self.run_into(new)), new
 
@@ -184,7 +219,14 @@ class Composite(CausalModule):
         return state
 
     def run_into(self, state: dict[str, State]) -> Run:
-        """A ``run`` for :meth:`compose` that steps each part and writes its new state into ``state``."""
+        """Make a ``run`` for :meth:`compose` that steps each part and writes its new state into ``state``.
+
+        Args:
+            state: the state of each part by its name; it is changed.
+
+        Returns:
+            The function ``run(part, piece)``. It raises a ValueError for a part of which ``state`` holds no state.
+        """
         names = self._names()
 
         def run(part: CausalModule, piece: Tensor) -> Tensor:
@@ -195,8 +237,8 @@ class Composite(CausalModule):
 
         return run
 
+    @override
     def stream(self, state: State | None = None) -> Stream:
-        """A stream made of the fast streams of the parts."""
         return CompositeStream(self, state)
 
     def _names(self) -> dict[CausalModule, str]:
@@ -234,7 +276,7 @@ class CompositeStream(Stream[Composite]):
         return {name: stream._save() for name, stream in self._streams.items()}
 
     def run(self, part: CausalModule, piece: Tensor) -> Tensor:
-        """The ``run`` of :meth:`Composite.compose`: the next outputs of a part's stream."""
+        """The ``run`` of :meth:`Composite.compose`, which gives the next outputs of a part's stream."""
         if part not in self._pieces:
             raise _no_state(self.module._names()[part])
         return self._pieces[part](piece)
@@ -248,7 +290,7 @@ class CompositeStream(Stream[Composite]):
 
 
 class SequentialStream(CompositeStream):
-    """What :meth:`CausalSequential.compose` does to a frame, without asking each time which layers there are."""
+    """Runs a frame through the layers without looking them up each time, as :meth:`CausalSequential.compose` does."""
 
     def _load(self, state: State) -> None:
         super()._load(state)
@@ -264,18 +306,32 @@ class SequentialStream(CompositeStream):
 
 @functools.lru_cache(maxsize=512)
 def _series(fields: tuple[Field, ...], rates: tuple[float | None, ...]) -> Field:
-    """The fields in series; remembered, because a deep network asks for it often (rates: equal fields may differ)."""
+    """The fields in series, cached, because a deep network asks for it often (equal fields may differ in ``rates``)."""
     return functools.reduce(Field.then, fields, Field.identity())
 
 
 class CausalSequential(Composite):
-    """Layers one after the other.
+    """Layers one after the other, the causal form of :class:`torch.nn.Sequential`.
 
     Args:
-        layers: causal layers, and pointwise modules of torch such as ``nn.ReLU()``.
+        *layers: causal layers, and modules of torch that act on each value alone, such as ``nn.ReLU()``.
+
+    Attributes:
+        takes_frames: True; see :class:`Composite`.
+
+    Shape:
+        ``(batch, channels, time[, frequency])`` of the first layer → ``(batch, out_channels, out_time[, frequency])``
+        of the last one.
 
     Raises:
-        TypeError: a module that reads the future or that is not known to be safe; the error says why.
+        TypeError: a layer reads the future or is not known to be safe; the message says why.
+
+    Example:
+        >>> from torch import nn
+        >>> from causalcnn.nn import CausalConv1d, CausalSequential
+        >>> net = CausalSequential(CausalConv1d(1, 8, 3), nn.ReLU(), CausalConv1d(8, 8, 3, dilation=3))
+        >>> len(net), net.field.size, net.field.lookahead
+        (3, 9, 0)
     """
 
     takes_frames = True
@@ -287,23 +343,23 @@ class CausalSequential(Composite):
 
     @property
     def parts(self) -> tuple[CausalModule, ...]:
-        """The layers."""
+        """The layers, in order."""
         return tuple(self._modules.values())  # type: ignore[arg-type]
 
     @property
+    @override
     def field(self) -> Field:
-        """The fields of the layers in series."""
         fields = tuple(part.field for part in self.parts)
         return _series(fields, tuple(field.rate_hz for field in fields))
 
+    @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """Each layer reads what the one before it wrote."""
         for part in self.parts:
             x = run(part, x)
         return x
 
+    @override
     def stream(self, state: State | None = None) -> Stream:
-        """A stream made of the fast streams of the layers."""
         plain = type(self).compose is CausalSequential.compose
         return SequentialStream(self, state) if plain else CompositeStream(self, state)
 
@@ -315,12 +371,32 @@ class CausalSequential(Composite):
 
 
 class Residual(Composite):
-    """``x + body(x)``: the skip connection of He et al., arXiv 1512.03385.
+    """A skip connection around a body of layers, ``x + body(x)``.
 
-    Its field is the body's and the present frame: a skip adds a path, it never takes one away.
+    It reads what the body reads, and the present frame.
+
+    Args:
+        *body: the layers of the body, as for :class:`CausalSequential`, with as many channels out as in.
+
+    Attributes:
+        takes_frames: True; see :class:`Composite`.
+
+    Shape:
+        ``(batch, channels, time[, frequency])``, unchanged.
 
     Raises:
-        ValueError: the body changes the rate, also within, or reads ahead, so that its output would not fit the skip.
+        TypeError: a layer reads the future or is not known to be safe; the message says why.
+        ValueError: the body looks ahead, has a stride, or changes the rate and back inside, so that its output would
+            not fit the skip.
+
+    Source:
+        He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, §3.
+
+    Example:
+        >>> from causalcnn.nn import CausalConv1d, Residual
+        >>> block = Residual(CausalConv1d(4, 4, kernel_size=2, dilation=8))
+        >>> sorted(block.field.inputs_of(0))
+        [-8, 0]
     """
 
     takes_frames = True
@@ -341,23 +417,41 @@ class Residual(Composite):
         self.body = inner
 
     @property
+    @override
     def field(self) -> Field:
-        """The body's field and the present."""
         return self.body.field | Field.identity()
 
+    @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """The input and what the body made of it."""
         return x + run(self.body, x)
 
 
 class Parallel(Composite):
-    """Branches that read the same input, their outputs added or concatenated over channels.
+    """Branches that read the same input; their outputs are added or concatenated.
 
     Args:
-        branches: causal modules with the same stride and the same look-ahead.
-        combine: ``"add"`` or ``"concat"``.
+        *branches: causal modules, and modules of torch that act on each value alone, with the same stride and
+            convention.
+        combine: ``"add"`` sums the outputs; ``"concat"`` puts their channels one after the other.
+
+    Attributes:
+        takes_frames: True; see :class:`Composite`.
+
+    Shape:
+        ``(batch, channels, time[, frequency])`` → ``(batch, out_channels, out_time[, frequency])`` as of each branch;
+        with ``"concat"`` the ``out_channels`` of all branches together.
+
     Raises:
-        ValueError: branches whose outputs do not come at the same time, or an unknown ``combine``.
+        TypeError: a branch reads the future or is not known to be safe; the message says why.
+        ValueError: there is no branch, their outputs do not come at the same time, or ``combine`` is neither
+            ``"add"`` nor ``"concat"``.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv1d, Parallel
+        >>> both = Parallel(CausalConv1d(1, 4, 3), CausalConv1d(1, 4, 3, dilation=4), combine="concat")
+        >>> both(torch.zeros(2, 1, 10)).shape, sorted(both.field.inputs_of(0))
+        (torch.Size([2, 8, 10]), [-8, -4, -2, -1, 0])
     """
 
     takes_frames = True
@@ -381,12 +475,12 @@ class Parallel(Composite):
         self.combine = combine
 
     @property
+    @override
     def field(self) -> Field:
-        """The union of the branches' fields."""
         fields: list[Field] = [branch.field for branch in self.branches]  # type: ignore[misc]
         return functools.reduce(operator.or_, fields)
 
+    @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """The outputs of all branches, added or side by side."""
         outputs = [run(branch, x) for branch in self.branches]  # type: ignore[arg-type]
         return torch.cat(outputs, 1) if self.combine == "concat" else torch.stack(outputs).sum(0)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
@@ -20,7 +21,7 @@ Pair = tuple[int, int]
 
 
 def check_sizes(in_channels: int, out_channels: int, groups: int, **sizes: int | tuple[int, ...]) -> None:
-    """Refuse channels, groups and sizes below 1, and groups that do not divide the channels."""
+    """Refuse channels, groups and sizes below 1, and groups that do not divide the channels (ValueError)."""
     for name, value in {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, **sizes}.items():
         for number in value if isinstance(value, tuple) else (value,):
             at_least(name, number)
@@ -36,12 +37,15 @@ def _one(size: int | tuple[int]) -> int:
 
 
 def refuse_padding(padding: int | Pair | str, mode: str, reach: int) -> None:
-    """Time is padded by the layer itself, and with zeros only: any other padding is a leak, or invents a past.
+    """Refuse padding of time, which the layer pads itself, with zeros: any other is a leak or invents a past.
 
     Args:
         padding: as torch takes it.
         mode: as torch takes it.
         reach: frames that are padded on the left, ``(kernel_size−1)·dilation``.
+
+    Raises:
+        ValueError: ``padding`` is not 0, or ``mode`` not ``"zeros"``; the message names the frames that would leak.
     """
     if padding not in (0, (0,), (0, 0), "valid"):
         raise ValueError(
@@ -67,8 +71,8 @@ class _CausalConv(CausalModule, _ConvNd):
     """What the two convolutions share: everything along time.
 
     Attributes:
-        left_padding: zeros that stand before the first frame; below 0, that many of the first frames are read by
-            no output. ``F.pad(x, (left_padding, 0))`` and torch's convolution give the same as this layer.
+        left_padding: frames of zeros that stand before the first frame; below 0, that many of the first frames are
+            read by no output. ``F.pad(x, (left_padding, 0))`` and torch's convolution give the same as this layer.
     """
 
     left_padding: int
@@ -85,14 +89,14 @@ class _CausalConv(CausalModule, _ConvNd):
         self.left_padding = self._extent - 1 - lookahead
 
     def reset_parameters(self) -> None:
-        """Draw weights and bias as ``torch.nn.Conv1d`` does: uniform within 1/√fan-in."""
+        """Draw weights and bias anew, as torch does: uniform within ±1/√fan-in."""
         bound = self.weight[0].numel() ** -0.5
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
+    @override
     def initial_state(self, x: Tensor) -> Tensor:
-        """Zeros ``(batch, in_channels, history[, frequency])``."""
         self._check(x)
         return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
@@ -116,13 +120,13 @@ class _CausalConv(CausalModule, _ConvNd):
                 "Start from layer.initial_state(x) and pass on what step returns."
             )
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """A whole sequence. The same as a step from the initial state, without the state that nobody asked for."""
         self._check(x)
         return self._outputs(F.pad(x, (0, 0) * (x.dim() - 3) + (self._history, 0)))
 
+    @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Continue with ``x`` from ``state``, the last frames of history; see :meth:`CausalModule.step`."""
         self._check(x)
         self._check_state(state, x)
         renew_weight(self)
@@ -149,15 +153,25 @@ class _CausalConv(CausalModule, _ConvNd):
         raise NotImplementedError
 
     def stream(self, state: Tensor | None = None) -> ConvStream | RingStream:
-        """A :class:`Stream` that writes into its own buffer and copies nothing that grows with the window.
+        """Begin a stream: the fast form of :meth:`step`, for inference.
 
-        It holds the weights as they are when it is made.
+        It writes into a buffer of its own, so that a frame costs no copy of the window.
+
+        Args:
+            state: the state to go on from, ``(batch, in_channels, frames[, frequency])``, as :attr:`Stream.state` or
+                :meth:`step` returned it. By default the stream begins with zeros.
+
+        Returns:
+            The stream. Weights that are changed later need not reach it: make a new one.
+
+        Raises:
+            ValueError: ``state`` is no state of this layer.
         """
         plain = len(self.kernel_size) == 1 and self.stride == (1,) and self.groups == 1
         return RingStream(self, state) if plain else ConvStream(self, state)
 
     def extra_repr(self) -> str:
-        """The arguments, as in the constructor."""
+        """The arguments, as ``print`` shows them."""
         one = len(self.kernel_size) == 1
         show = [f"{self.in_channels}, {self.out_channels}"]
         for name in ("kernel_size", "stride", "dilation"):
@@ -170,33 +184,46 @@ class _CausalConv(CausalModule, _ConvNd):
 
 
 class CausalConv1d(_CausalConv, nn.Conv1d):
-    """Convolution over time that never reads the future. It takes the place of :class:`torch.nn.Conv1d`.
+    """A 1D convolution over time that never reads the future.
 
-    Output ``u`` reads inputs ``u·stride − (kernel_size−1)·dilation … u·stride`` (convention ``"strict"``),
-    or the same window shifted to the end of its block, ``(u+1)·stride − 1`` (``"block"``).
+    It takes the place of :class:`torch.nn.Conv1d`, with the same weights. Along time, output frame ``u`` reads
+    ``kernel_size`` input frames, ``dilation`` frames apart, of which the last is ``u·stride``; with the convention
+    ``"block"`` the last is ``(u+1)·stride − 1``, the end of its block. Frames before the first one count as zeros:
+    the layer pads them itself, on the left, and its attribute ``left_padding`` says how many.
 
     Args:
-        in_channels: features of an input frame.
-        out_channels: features of an output frame.
-        kernel_size: taps, ≥ 1.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: how many input frames an output reads, ≥ 1.
         stride: input frames per output frame, ≥ 1.
-        padding: only 0, and there to say why: the layer pads on the left, by ``left_padding`` zeros.
-        dilation: frames from one tap to the next, ≥ 1.
-        groups: blocks of channels that do not mix.
-        bias: whether a constant is added.
-        padding_mode: only ``"zeros"``; there to say why the others are refused.
-        device: of the weights.
-        dtype: of the weights.
+        padding: only 0; it is there so that the error can say why others are refused.
+        dilation: frames from one tap of the kernel to the next, ≥ 1.
+        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        bias: whether a learned constant is added to each output channel.
+        padding_mode: only ``"zeros"``; it is there so that the error can say why others are refused.
+        device: of the weights, as in torch.
+        dtype: of the weights, as in torch.
         convention: ``"strict"`` or ``"block"``; see :class:`Convention`.
 
     Shape:
-        ``(batch, in_channels, time)`` → ``(batch, out_channels, ceil(time / stride))``, with ``floor`` for ``"block"``.
+        ``(batch, in_channels, time)`` → ``(batch, out_channels, ceil(time / stride))``; with the convention
+        ``"block"``, ``floor`` instead of ``ceil``.
 
     Raises:
-        ValueError: a size below 1, channels that ``groups`` does not divide, a padding that reads the future.
+        ValueError: a size is below 1, ``groups`` does not divide the channels, the convention is unknown, or the
+            padding would read the future.
 
     Source:
         van den Oord et al., WaveNet, arXiv 1609.03499, §2.1.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv1d
+        >>> layer = CausalConv1d(16, 32, kernel_size=3, dilation=2)
+        >>> layer(torch.randn(8, 16, 100)).shape
+        torch.Size([8, 32, 100])
+        >>> sorted(layer.field.inputs_of(10)), layer.left_padding
+        ([6, 8, 10], 4)
     """
 
     def __init__(
@@ -224,8 +251,8 @@ class CausalConv1d(_CausalConv, nn.Conv1d):
         self._align(convention)
 
     @property
+    @override
     def field(self) -> Field:
-        """Which input frames an output frame reads."""
         return self._time_field()
 
     def _check(self, x: Tensor) -> None:
@@ -236,37 +263,50 @@ class CausalConv1d(_CausalConv, nn.Conv1d):
 
 
 class CausalConv2d(_CausalConv, nn.Conv2d):
-    """Convolution over (time, frequency): causal along time, free along frequency.
+    """A 2D convolution over (time, frequency) that never reads the future.
 
-    Along time as :class:`CausalConv1d`; along frequency an ordinary convolution, padded as you like,
-    because all frequencies of a frame are known at once. It takes the place of :class:`torch.nn.Conv2d`.
+    It takes the place of :class:`torch.nn.Conv2d`, with the same weights. Along time it works as
+    :class:`CausalConv1d`. Along frequency it is an ordinary convolution, padded as you like, because all frequencies
+    of a frame are known at once.
 
     Args:
-        in_channels: features of an input cell.
-        out_channels: features of an output cell.
-        kernel_size: taps, an int for both axes, or ``(time, frequency)``.
-        stride: likewise, input cells per output cell.
-        padding: only 0, and there to say why: time is padded on the left, by ``left_padding`` zeros.
-        dilation: likewise, cells from one tap to the next.
-        groups: blocks of channels that do not mix.
-        bias: whether a constant is added.
-        padding_mode: only ``"zeros"``; there to say why the others are refused.
-        device: of the weights.
-        dtype: of the weights.
-        frequency_padding: zeros below and above: ``"same"`` keeps ``ceil(frequency / stride)`` cells; an int for
-            both sides; or ``(below, above)``.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: size of the kernel, an int for both axes or ``(time, frequency)``, ≥ 1.
+        stride: input cells per output cell, an int for both axes or ``(time, frequency)``, ≥ 1.
+        padding: only 0; it is there so that the error can say why others are refused.
+        dilation: cells from one tap of the kernel to the next, an int for both axes or ``(time, frequency)``, ≥ 1.
+        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        bias: whether a learned constant is added to each output channel.
+        padding_mode: only ``"zeros"``; it is there so that the error can say why others are refused.
+        device: of the weights, as in torch.
+        dtype: of the weights, as in torch.
+        frequency_padding: cells of zeros below and above the frequency axis, ≥ 0, an int for both or
+            ``(below, above)``; ``"same"`` pads so that ``ceil(frequency / stride)`` cells come out.
         convention: ``"strict"`` or ``"block"``, along time; see :class:`Convention`.
 
     Shape:
-        ``(batch, in_channels, time, frequency)`` → ``(batch, out_channels, time', frequency')``: ``time'`` as for
-        :class:`CausalConv1d`, ``frequency' = floor((frequency + below + above − (k−1)·d − 1) / stride) + 1``.
+        ``(batch, in_channels, time, frequency)`` → ``(batch, out_channels, out_time, out_frequency)``, ``out_time``
+        as for :class:`CausalConv1d`, and with kernel, dilation and stride along frequency
+        ``out_frequency = floor((frequency + below + above − (kernel − 1) · dilation − 1) / stride) + 1``.
 
     Raises:
-        ValueError: as :class:`CausalConv1d`; also a frequency axis that is shorter than the kernel.
+        ValueError: a size is below 1 or no pair, ``groups`` does not divide the channels, the convention is unknown,
+            the padding would read the future, or ``frequency_padding`` is negative. From ``forward`` and ``step``:
+            the padded frequency axis is shorter than the kernel.
 
     Source:
-        time as in WaveNet, arXiv 1609.03499, §2.1; a spectrogram as an image with one causal axis as in the
-        masked convolutions of PixelCNN, arXiv 1601.06759, §3.
+        Time as in WaveNet, arXiv 1609.03499, §2.1; a spectrogram as an image with one causal axis as in the masked
+        convolutions of PixelCNN, arXiv 1601.06759, §3.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv2d
+        >>> layer = CausalConv2d(1, 32, kernel_size=(3, 5), stride=(1, 2))
+        >>> layer(torch.randn(8, 1, 100, 80)).shape
+        torch.Size([8, 32, 100, 40])
+        >>> layer.field.axis("time").lookahead, layer.field.axis("frequency").lookahead
+        (0, 2)
     """
 
     def __init__(
@@ -306,8 +346,8 @@ class CausalConv2d(_CausalConv, nn.Conv2d):
         self._align(convention)
 
     @property
+    @override
     def field(self) -> Field:
-        """Which input cells ``(time, frequency)`` an output cell reads."""
         frequency = Field.conv(
             self.kernel_size[1],
             dilation=self.dilation[1],

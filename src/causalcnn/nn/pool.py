@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
@@ -24,17 +25,17 @@ class _CausalPool(CausalModule):
         self._window = max(self.kernel_size, self.stride)
 
     @property
+    @override
     def field(self) -> Field:
-        """The window: every frame of it, whichever of them a maximum takes."""
         return Field.conv(self.kernel_size, stride=self.stride, padding=self.left_padding)
 
+    @override
     def initial_state(self, x: Tensor) -> Tensor:
-        """Zeros ``(batch, channels, history)``."""
         self._check(x)
         return x.new_zeros(*x.shape[:2], self.left_padding + self._window - self.kernel_size)
 
+    @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Continue from ``state``; history is zeros, as for a convolution."""
         self._check(x)
         frames = torch.cat([state, x], dim=2)
         count = max(0, (frames.shape[2] - self._window) // self.stride + 1)
@@ -52,14 +53,28 @@ class _CausalPool(CausalModule):
 
 
 class CausalMaxPool1d(_CausalPool):
-    """The largest of the last ``kernel_size`` frames, per channel. History counts as zeros.
+    """The largest value of a window that never reads the future, for each channel apart.
+
+    Output frame ``u`` reads ``kernel_size`` frames, the last of them as in :class:`CausalConv1d`. Frames before the
+    first one count as zeros, not as −∞ as in :class:`torch.nn.MaxPool1d`.
 
     Args:
-        kernel_size: frames in the window.
-        stride: input frames per output; default: ``kernel_size``.
+        kernel_size: frames in the window, ≥ 1.
+        stride: input frames per output frame, ≥ 1; default ``kernel_size``.
         convention: ``"strict"`` or ``"block"``; see :class:`Convention`.
 
-    Shape: ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``, ``floor`` for ``"block"``
+    Shape:
+        ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``; with the convention ``"block"``,
+        ``floor`` instead of ``ceil``.
+
+    Raises:
+        ValueError: a size is below 1, or the convention is unknown.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalMaxPool1d
+        >>> CausalMaxPool1d(2, convention="block")(torch.tensor([[[1.0, 5.0, 2.0, 3.0]]]))
+        tensor([[[5., 3.]]])
     """
 
     def _pool(self, frames: Tensor) -> Tensor:
@@ -67,9 +82,28 @@ class CausalMaxPool1d(_CausalPool):
 
 
 class CausalAvgPool1d(_CausalPool):
-    """The mean of the last ``kernel_size`` frames, per channel. History counts as zeros.
+    """The mean of a window that never reads the future, for each channel apart.
 
-    Args and shape as for :class:`CausalMaxPool1d`.
+    Output frame ``u`` reads ``kernel_size`` frames, the last of them as in :class:`CausalConv1d`. Frames before the
+    first one count as zeros.
+
+    Args:
+        kernel_size: frames in the window, ≥ 1.
+        stride: input frames per output frame, ≥ 1; default ``kernel_size``.
+        convention: ``"strict"`` or ``"block"``; see :class:`Convention`.
+
+    Shape:
+        ``(batch, channels, time)`` → ``(batch, channels, ceil(time / stride))``; with the convention ``"block"``,
+        ``floor`` instead of ``ceil``.
+
+    Raises:
+        ValueError: a size is below 1, or the convention is unknown.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalAvgPool1d
+        >>> CausalAvgPool1d(2, stride=1)(torch.tensor([[[1.0, 5.0, 2.0, 3.0]]]))
+        tensor([[[0.5000, 3.0000, 3.5000, 2.5000]]])
     """
 
     def _pool(self, frames: Tensor) -> Tensor:
@@ -77,15 +111,33 @@ class CausalAvgPool1d(_CausalPool):
 
 
 class FrameNorm(Stateless):
-    """Layer normalisation over the channels of one frame (of one cell): it never mixes frames.
+    """Layer normalization over the channels of each frame, so that frames never mix.
+
+    Each frame (with an axis of frequency, each cell) gets mean 0 and variance 1 over its channels; then each channel
+    is multiplied by a learned weight, and a learned bias is added.
 
     Args:
-        channels: features of a frame.
-        eps: added to the variance.
+        channels: channels of the input, ≥ 1.
+        eps: added to the variance, so that a constant frame is not divided by 0.
 
-    Shape: ``(batch, channels, time[, frequency])``, unchanged.
+    Attributes:
+        takes_frames: True; see :class:`Stateless`.
 
-    Source: Ba, Kiros and Hinton, arXiv 1607.06450, with time left out of the statistics.
+    Shape:
+        ``(batch, channels, time[, frequency])``, unchanged.
+
+    Raises:
+        ValueError: ``channels`` is below 1.
+
+    Source:
+        Ba, Kiros and Hinton, Layer Normalization, arXiv 1607.06450, with time left out of the statistics.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import FrameNorm
+        >>> FrameNorm(2)(torch.tensor([[[3.0, 0.0], [1.0, 4.0]]])).detach().round()
+        tensor([[[ 1., -1.],
+                 [-1.,  1.]]])
     """
 
     takes_frames = True
@@ -98,8 +150,8 @@ class FrameNorm(Stateless):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """The frames with mean 0 and variance 1 over their channels, then weighted and shifted."""
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).square().mean(1, keepdim=True)
         shape = (-1, *(1,) * (x.dim() - 2))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose1d, conv_transpose2d
 from torch.nn.modules.conv import _ConvNd
+from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, renew_weight
@@ -23,7 +24,10 @@ class _CausalTranspose(CausalModule, _ConvNd):
         return (self.kernel_size[0] - 1) * self.dilation[0] // self.stride[0]
 
     def reset_parameters(self) -> None:
-        """Uniform within 1/√fan-in, where an output meets ``kernel / stride`` taps of each channel of its group."""
+        """Draw weights and bias anew, uniform within ±1/√fan-in.
+
+        An output meets ``kernel_size / stride`` taps of each input channel of its group.
+        """
         taps = self.weight[:, 0].numel() // self.groups
         for step in self.stride:
             taps = max(1, taps // step)
@@ -31,21 +35,21 @@ class _CausalTranspose(CausalModule, _ConvNd):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(taps**-0.5), taps**-0.5)
 
+    @override
     def initial_state(self, x: Tensor) -> Tensor:
-        """Zeros ``(batch, in_channels, (kernel_size−1)·dilation // stride[, frequency])``."""
         self._check(x)
         return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
     def _time_field(self) -> Field:
         return Field.transposed(self.kernel_size[0], stride=self.stride[0], dilation=self.dilation[0])
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """A whole sequence. The same as a step from the initial state: zeros in front of it would add nothing."""
         self._check(x)
         return self._completed(x, 0)
 
+    @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Each input frame completes ``stride`` output frames; see :meth:`CausalModule.step`."""
         self._check(x)
         wanted = (*x.shape[:2], self._history, *x.shape[3:])
         if state.shape != wanted:
@@ -84,33 +88,47 @@ class _CausalTranspose(CausalModule, _ConvNd):
 
 
 class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: ignore[misc]  # no output_size
-    """Transposed convolution over time, trimmed on the right, so that it never reads the future.
+    """A 1D transposed convolution over time that never reads the future.
 
-    Output ``t`` reads the inputs ``i`` with ``stride·i + j·dilation = t`` for a tap ``j``: the window depends on the
-    phase ``t mod stride``. With a window shorter than the stride some phases hold the bias only; unless
-    ``kernel_size`` is a multiple of ``stride``, phases meet unequal numbers of taps (a checkerboard). It takes the
-    place of :class:`torch.nn.ConvTranspose1d`.
+    It takes the place of :class:`torch.nn.ConvTranspose1d`, with the same weights. Each input frame completes
+    ``stride`` output frames; what torch would add after the last of them is cut off.
+
+    Output frame ``t`` reads each input ``i`` for which a tap ``j`` has ``stride·i + j·dilation = t``, so that its
+    window depends on the phase ``t mod stride``. Unless ``kernel_size`` is a multiple of ``stride``, some phases meet
+    more taps than others (a checkerboard pattern); where the kernel is shorter than the stride, some hold the bias
+    only.
 
     Args:
-        in_channels: features of an input frame.
-        out_channels: features of an output frame.
-        kernel_size: taps, ≥ 1.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: size of the kernel in output frames, ≥ 1.
         stride: output frames per input frame, ≥ 1.
-        padding: only 0: nothing is cut off at the start.
-        output_padding: only 0: an input frame completes ``stride`` output frames.
-        groups: blocks of channels that do not mix.
-        bias: whether a constant is added.
-        dilation: output frames from one tap to the next, ≥ 1.
-        padding_mode: only ``"zeros"``.
-        device: of the weights.
-        dtype: of the weights.
+        padding: only 0; nothing is cut off at the start.
+        output_padding: only 0; an input frame completes ``stride`` output frames, no more.
+        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        bias: whether a learned constant is added to each output channel.
+        dilation: output frames from one tap of the kernel to the next, ≥ 1.
+        padding_mode: only ``"zeros"``, as in torch.
+        device: of the weights, as in torch.
+        dtype: of the weights, as in torch.
 
-    Shape: ``(batch, in_channels, time)`` → ``(batch, out_channels, time · stride)``
+    Shape:
+        ``(batch, in_channels, time)`` → ``(batch, out_channels, time · stride)``
 
     Raises:
-        ValueError: a size below 1, channels that ``groups`` does not divide, an input or state of another shape.
+        ValueError: a size is below 1, ``groups`` does not divide the channels, or the padding is not as above.
 
-    Source: the transpose of WaveNet's causal convolution, arXiv 1609.03499, §2.1.
+    Source:
+        The transpose of WaveNet's causal convolution, arXiv 1609.03499, §2.1.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConvTranspose1d
+        >>> layer = CausalConvTranspose1d(32, 16, kernel_size=4, stride=2)
+        >>> layer(torch.randn(8, 32, 100)).shape
+        torch.Size([8, 16, 200])
+        >>> [sorted(layer.field.inputs_of(t)) for t in (10, 11)]
+        [[4, 5], [4, 5]]
     """
 
     def __init__(
@@ -136,37 +154,51 @@ class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: igno
         )
 
     @property
+    @override
     def field(self) -> Field:
-        """Which input frames an output frame reads, for every phase."""
         return self._time_field()
 
 
 class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: ignore[misc]  # no output_size
-    """Transposed convolution over (time, frequency): causal along time, free along frequency.
+    """A 2D transposed convolution over (time, frequency) that never reads the future.
 
-    Along time as :class:`CausalConvTranspose1d`. It takes the place of :class:`torch.nn.ConvTranspose2d`.
+    It takes the place of :class:`torch.nn.ConvTranspose2d`, with the same weights. Along time it works as
+    :class:`CausalConvTranspose1d`; along frequency it is an ordinary transposed convolution.
 
     Args:
-        in_channels: features of an input cell.
-        out_channels: features of an output cell.
-        kernel_size: taps, an int for both axes, or ``(time, frequency)``.
-        stride: likewise, output cells per input cell.
-        padding: only 0: nothing is cut off at the start.
-        output_padding: only 0: an input frame completes ``stride`` output frames.
-        groups: blocks of channels that do not mix.
-        bias: whether a constant is added.
-        dilation: likewise, output cells from one tap to the next.
-        padding_mode: only ``"zeros"``.
-        device: of the weights.
-        dtype: of the weights.
-        frequency_padding: cells trimmed from both ends of the frequency axis, as ``padding`` in torch.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: size of the kernel in output cells, an int for both axes or ``(time, frequency)``, ≥ 1.
+        stride: output cells per input cell, an int for both axes or ``(time, frequency)``, ≥ 1.
+        padding: only 0; nothing is cut off at the start.
+        output_padding: only 0; an input frame completes ``stride`` output frames, no more.
+        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        bias: whether a learned constant is added to each output channel.
+        dilation: output cells from one tap of the kernel to the next, an int for both axes or ``(time, frequency)``,
+            ≥ 1.
+        padding_mode: only ``"zeros"``, as in torch.
+        device: of the weights, as in torch.
+        dtype: of the weights, as in torch.
+        frequency_padding: cells that are cut off at each end of the frequency axis, ≥ 0, as ``padding`` in torch.
 
     Shape:
-        ``(batch, in_channels, time, frequency)`` → ``(batch, out_channels, time · stride, frequency')`` with
-        ``frequency' = (frequency − 1) · stride − 2 · frequency_padding + (kernel − 1) · dilation + 1``.
+        ``(batch, in_channels, time, frequency)`` → ``(batch, out_channels, time · stride, out_frequency)``, with
+        kernel, dilation and stride along frequency
+        ``out_frequency = (frequency − 1) · stride − 2 · frequency_padding + (kernel − 1) · dilation + 1``.
 
     Raises:
-        ValueError: as :class:`CausalConvTranspose1d`.
+        ValueError: a size is below 1 or no pair, ``groups`` does not divide the channels, the padding is not as
+            above, or ``frequency_padding`` is negative.
+
+    Source:
+        Time as the transpose of WaveNet's causal convolution, arXiv 1609.03499, §2.1.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConvTranspose2d
+        >>> layer = CausalConvTranspose2d(32, 1, kernel_size=(2, 4), stride=(1, 2), frequency_padding=1)
+        >>> layer(torch.randn(8, 32, 100, 40)).shape
+        torch.Size([8, 1, 100, 80])
     """
 
     def __init__(
@@ -201,8 +233,8 @@ class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: igno
         self.frequency_padding = frequency_padding
 
     @property
+    @override
     def field(self) -> Field:
-        """Which input cells an output cell reads, for every phase of time and frequency."""
         frequency = Field.transposed(
             self.kernel_size[1],
             stride=self.stride[1],
@@ -218,7 +250,7 @@ class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: igno
 
 
 def refuse_output_padding(output_padding: int | Pair) -> None:
-    """An output frame that only a later input frame completes would come too early."""
+    """Refuse output frames that only a later input frame would complete (ValueError)."""
     if output_padding not in (0, (0,), (0, 0)):
         raise ValueError(
             f"output_padding is {output_padding!r}; an input frame completes stride output frames, no more. "

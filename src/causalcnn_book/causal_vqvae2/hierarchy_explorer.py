@@ -26,30 +26,45 @@ READOUTS = ("past", "bands", "cells", "only", "ahead", "half")
 class HierarchyExplorer(Explorer):
     """A spectrogram, and on it the values that one code of a :class:`~causalcnn.models.CausalVQVAE2` reads.
 
+    The reader chooses a code by its frame and band, and the size of the model. A frame inside the patch shows what the
+    code reads by itself; the rest it reads through the codes above it. A switch shows what trained weights do read.
+
+    :meth:`read` gives what the code reads by itself (``direct``, None for a top code) and ``through`` the tops: frames
+    ``back``, first and last of the ``bands``. ``tops`` and ``bottoms`` are the codes of the present frame on the way,
+    first and last; ``past``, ``size`` (both in frames), ``bands`` and ``cells`` the extent of all together; ``only``
+    the cells that only the tops reach. Tests compare them with the fields of the model and with its gradients.
+
     Args:
         mel: ``(80, frames)`` in dB, at most 100 frames; default: a drawn one.
+        **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
+
+    Attributes:
+        name: of the figure in the page's address.
         level: what reads: ``"top"``, ``"bottom"`` (a code) or ``"output"`` (a band of the reconstruction).
         band: 0 … 79; the code is the one that lies over it.
-        frame: of the code.
+        frame: of the code, from 0.
         blocks: residual blocks of each stack, 1 … 3.
-        kernel: 3 or 5.
-        weights: show what the trained weights do read, where ``influence`` says so.
-        influence: what :func:`causalcnn_book.causal_vqvae2.levels.influence` found.
+        kernel: taps of every convolution, 3 or 5.
+        weights: whether what the trained weights do read is shown, where ``influence`` says so.
+        frames: columns of the spectrogram, 1 … 100; ``mel`` sets it.
+        image: the spectrogram as the address of a PNG; ``mel`` sets it.
+        influence: what :func:`~causalcnn_book.causal_vqvae2.influence` found.
         trained: blocks and kernel of the model that it was found on.
-        controls: any of ``level, band, frame, blocks, kernel, weights``; default: all.
-        readouts: any of ``past, bands, cells, only, ahead, half``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        controls: controls on display, any of ``level, band, frame, blocks, kernel, weights``; default: all.
+        readouts: numbers on display, any of ``past, bands, cells, only, ahead, half``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
-    Its :meth:`read` gives what the code reads by itself (``direct``, None for a top code) and ``through`` the tops:
-    frames ``back``, first and last of the ``bands``. ``tops`` and ``bottoms`` are the codes of the present frame on the
-    way, first and last; ``past``, ``size``, ``bands`` and ``cells`` the extent of all together; ``only`` the cells that
-    only the tops reach.
+    Raises:
+        TypeError: a keyword is not the name of a trait.
+        ValueError: ``mel`` has another shape; ``controls`` or ``readouts`` names one that the figure does not have.
 
     Example:
-        >>> HierarchyExplorer(level="top").read()["past"], HierarchyExplorer(level="bottom").read()["past"]
-        (8, 12)
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> from causalcnn_book.causal_vqvae2 import HierarchyExplorer
+        >>> model = CausalVQVAE2(VQVAE2Config.tiny())
+        >>> HierarchyExplorer(level="bottom").read()["past"], int(model.bottom_field.axis("time").past)
+        (12, 12)
     """
 
     _module: ClassVar[str] = "causal_vqvae2/hierarchy_explorer"

@@ -15,33 +15,44 @@ READOUTS = ("size", "num_inputs", "holes", "lookahead", "stride", "parameters")
 
 
 class ConeExplorer(Explorer):
-    """A stack of convolutions over time: what an output reads, what an input reaches.
+    """A stack of convolutions over time: which inputs an output reads, and which outputs an input reaches.
 
-    Args:
+    The reader chooses an output and sees it joined by lines to every input that it reads, layer by layer; or an input,
+    and every output that it reaches. Sliders change the stack. What would be read of the future has the alarm colour.
+
+    :meth:`read` gives ``rows``, for the input and then for each layer the places that the present output reads, in
+    frames of that layer's input from the present one on; and what follows from the first of them, all in input frames:
+    ``past``, ``lookahead``, ``size``, ``num_inputs`` (how many are read) and ``holes`` (skipped); ``stride``, the
+    frames from one output to the next; and the number of ``parameters``. Tests compare them with :attr:`field` and with
+    the impulse response of the same stack in torch.
+
+    Attributes:
+        name: of the figure in the page's address.
         kernel_size: taps of each layer, 1 … 7.
         dilation: frames between the taps of the first layer, 1 … 4.
         doubling: whether each further layer doubles the dilation.
-        layers: 1 … 6.
-        stride: of each layer, 1 … 3.
+        layers: how many, 1 … 6.
+        stride: frames from one output of a layer to the next, in each layer, 1 … 3.
         convention: ``"strict"`` (causal), ``"block"`` or ``"regular"``. Regular pads both sides; where the
             number of zeros is odd, the spare one goes to the right, as in torch's ``padding="same"``.
         conventions: which of them the reader can choose.
-        rate_hz: input frames a second, for the milliseconds.
-        channels: of every layer, for the number of parameters.
-        pick: ``"output"`` or ``"input"``: what is chosen.
-        at: its index; 0 is the present frame.
-        controls: which controls to show, any of ``kernel_size, dilation, layers, stride, rate_hz,
-            convention, doubling, play``; default: all.
-        readouts: which numbers to show, any of ``size, num_inputs, holes, lookahead, stride, parameters``;
-            default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        rate_hz: input frames a second (Hz), for the milliseconds; above 0.
+        channels: features of every layer, for the number of parameters; at least 1.
+        pick: what is chosen: an ``"output"`` or an ``"input"``.
+        at: its index in frames; 0 is the present one.
+        controls: controls on display, any of ``kernel_size, dilation, layers, stride, rate_hz, convention, doubling,
+            play``; default: all.
+        readouts: numbers on display, any of ``size, num_inputs, holes, lookahead, stride, parameters``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> figure = ConeExplorer(kernel_size=3, layers=4, doubling=True, controls=("kernel_size", "layers"))
-        >>> figure.field.size
-        31
+        >>> from causalcnn_book.causality import ConeExplorer
+        >>> figure = ConeExplorer(kernel_size=3, layers=4, doubling=True)
+        >>> figure.read()["size"], int(figure.field.size)
+        (31, 31)
+        >>> ConeExplorer(kernel_size=5, convention="regular").read()["lookahead"]
+        6
     """
 
     _module: ClassVar[str] = "causality/cone_explorer"
@@ -69,7 +80,14 @@ class ConeExplorer(Explorer):
     ).tag(sync=True)
 
     def layer_field(self, layer: int) -> Field:
-        """The field of one layer; 0 is the one that reads the input."""
+        """Compute the field of one layer, in the present state.
+
+        Args:
+            layer: which one; 0 is the layer that reads the input.
+
+        Returns:
+            The field, in frames of what the layer reads.
+        """
         dilation = self.dilation * (2**layer if self.doubling else 1)
         reach = (self.kernel_size - 1) * dilation
         left = {"strict": reach, "block": reach - (self.stride - 1), "regular": reach // 2}[self.convention]
@@ -77,7 +95,7 @@ class ConeExplorer(Explorer):
 
     @property
     def field(self) -> Field:
-        """The field of the whole stack, in the present state."""
+        """The field of the whole stack, in the present state, in input frames."""
         total = Field.identity()
         for layer in range(self.layers):
             total = total.then(self.layer_field(layer))

@@ -18,37 +18,44 @@ READOUTS = ("reached", "leaked", "largest")
 class ResponseExplorer(Explorer):
     """An impulse goes into a stack of all-ones convolutions: what comes out, and when?
 
-    What comes out before the impulse went in has the alarm colour. The gradient view asks the other way
-    round: on which inputs does one output step depend?
+    The reader sees the impulse, and below it what comes out of a regular and of a causal stack. What comes out before
+    the impulse went in has the alarm colour. The gradient view asks the other way round: on which inputs does one
+    output step depend?
 
-    Args:
+    :meth:`read` gives for each convention on display how many columns are ``reached``, how many of these ``leaked``,
+    and the ``largest`` value, which counts the paths that lead there. Tests compare them, and the pictures, with
+    :meth:`stack`, which torch runs.
+
+    Attributes:
+        name: of the figure in the page's address.
         dims: 1 convolves over time and sums the features, 2 convolves over time and frequency.
         convention: ``"regular"``, ``"strict"`` (causal), ``"block"``, or ``"both"``: regular above causal.
         conventions: which of them the reader can choose.
-        impulse: ``"frame"``: one in all features; ``"cell"``: in the middle one.
-        layers: 1 … 6.
-        kernel_size: 1 … 7.
-        dilation: 1 … 4.
-        stride: 1 … 3; of every layer, along time.
-        nonzero: draw every value but 0 as 1.
+        impulse: what goes in: a ``"frame"`` (one in all features) or a ``"cell"`` (one in the middle feature).
+        layers: how many, 1 … 6.
+        kernel_size: taps of every layer, 1 … 7.
+        dilation: frames between the taps of every layer, 1 … 4.
+        stride: of every layer, along time, 1 … 3.
+        nonzero: whether every value but 0 is drawn as 1.
         view: ``"response"`` or ``"gradient"``.
-        step: the frame of the impulse, or of the output that is asked.
-        steps: frames of the input.
-        features: rows of the input.
-        rate_hz: frames a second.
-        controls: which controls to show, any of ``view, convention, dims, impulse, layers, kernel_size,
-            dilation, stride, step, nonzero, play``; default: all.
-        readouts: which numbers to show, any of ``reached, leaked, largest``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
-
-    Its :meth:`read` gives for each convention on display how many columns are ``reached``, how many of these
-    ``leaked``, and the ``largest`` value.
+        step: the frame of the impulse, or of the output that is asked; from 0.
+        steps: frames of the input, 1 … 200.
+        features: rows of the input, 1 … 80.
+        rate_hz: frames a second (Hz), above 0.
+        controls: controls on display, any of ``view, convention, dims, impulse, layers, kernel_size, dilation, stride,
+            step, nonzero, play``; default: all.
+        readouts: numbers on display, any of ``reached, leaked, largest``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> ResponseExplorer(convention="regular", layers=2).read()
+        >>> from causalcnn_book.convolution import ResponseExplorer
+        >>> figure = ResponseExplorer(convention="regular", layers=2)
+        >>> figure.read()
         {'regular': {'reached': 5, 'leaked': 2, 'largest': 675}}
+        >>> response = figure.stack("regular").response(figure.step)
+        >>> int((response > 0).any(0).sum()), int(response.max())
+        (5, 675)
     """
 
     _module: ClassVar[str] = "convolution/response_explorer"
@@ -79,6 +86,16 @@ class ResponseExplorer(Explorer):
     ).tag(sync=True)
 
     def stack(self, convention: str) -> AllOnes:
-        """The stack of all-ones convolutions in the present state, as torch runs it."""
+        """Build the stack of all-ones convolutions in the present state, as torch runs it.
+
+        Args:
+            convention: ``"regular"``, ``"strict"`` or ``"block"``, whichever is on display.
+
+        Returns:
+            The stack.
+
+        Raises:
+            ValueError: another convention.
+        """
         shape = (self.layers, self.kernel_size, self.dilation, self.stride, self.features, self.steps)
         return AllOnes(self.dims, convention, *shape)  # type: ignore[arg-type]

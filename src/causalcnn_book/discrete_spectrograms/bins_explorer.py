@@ -24,23 +24,37 @@ READOUTS = ("width", "error", "frame", "rate", "states")
 class BinsExplorer(Explorer):
     """A spectrogram beside itself in 2, 4, … 256 bins, one of its frames as 80 categories, and how it sounds.
 
-    Made by :meth:`of` from features and bins.
+    The reader turns the bits of a value up and down, sees the spectrogram turn into a poster, chooses a frame, and
+    hears the sentence from so many bins. Made by :meth:`of` from features and bins.
 
-    Args:
-        bits: 1 … 8.
-        frame: which frame is drawn below.
-        frames: how many there are.
+    :meth:`read` gives the number of ``bins``, their width ``step_db`` and the root mean squared ``error_db`` of what
+    comes back, both in dB; the ``frame_bits`` of a frame and the ``rate`` in bits a second; and the ``states`` of a
+    frame, as text. Tests compare them with :class:`causalcnn.speech.UniformBins`.
+
+    Attributes:
+        name: of the figure in the page's address.
+        bits: of a value, 1 … 8.
+        frame: which frame is drawn below, from 0.
+        frames: how many there are, at least 1.
         indices: their bin indices of 8 bits, frame after frame from the low bands up, as base64.
-        low_db: where the range of the bins begins.
-        high_db: where it ends.
+        low_db: where the range of the bins begins, in dB.
+        high_db: where it ends, in dB.
         errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
         sounds: for 1 … 8 bits an MP3 as base64; none: no player.
-        seconds: how long they are.
-        controls: any of ``sound, bits, frame``; default: all.
-        readouts: any of ``width, error, frame, rate, states``.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        seconds: how long each of the sounds is, in seconds.
+        controls: controls on display, any of ``sound, bits, frame``; default: all.
+        readouts: numbers on display, any of ``width, error, frame, rate, states``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import UniformBins
+        >>> from causalcnn_book.discrete_spectrograms import BinsExplorer
+        >>> bins = UniformBins(-70.0, 20.0)
+        >>> figure = BinsExplorer.of(torch.linspace(-70, 20, 80)[:, None].expand(80, 4), bins, bits=3)
+        >>> figure.read()["step_db"], bins.coarser(3).step_db
+        (11.25, 11.25)
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/bins_explorer"
@@ -67,13 +81,16 @@ class BinsExplorer(Explorer):
 
     @classmethod
     def of(cls, features: Tensor, bins: UniformBins, sounds: Sequence[Player] = (), **state: Any) -> BinsExplorer:
-        """The figure of a recording.
+        """Make the figure of a recording.
 
         Args:
             features: ``(80, frames)`` in dB.
             bins: of 8 bits.
             sounds: players for 1 … 8 bits, see :func:`causalcnn.speech.player`, or none.
-            state: other arguments of the class.
+            **state: traits of the figure, which come before those that are computed.
+
+        Returns:
+            The figure, without a player where there are no sounds.
 
         Raises:
             ValueError: bins or sounds that are not for 8 bits; features of another shape.

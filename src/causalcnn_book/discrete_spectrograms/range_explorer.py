@@ -17,22 +17,42 @@ PLAIN = tuple(-40.0 + round(25 * math.sin(t / 9) * math.exp(-((t - 60) ** 2) / 3
 
 
 class RangeExplorer(Explorer):
-    """The loudest value of each frame, a bang in it, the range of its 256 bins, and the bin of each, before and after.
+    """The loudest value of each frame, a bang in it, and the bin of each value, with the bang and without it.
 
-    Args:
+    The reader moves a bang of 5 frames through a recording, turns its loudness, and chooses what decides about the
+    range of the 256 bins: the whole recording, a fixed range, or one that runs along. Bins that the bang moves before
+    it has been heard have the alarm colour.
+
+    :meth:`read` gives how many bins ``before`` the bang move, by how many places the one that moves ``furthest``, and
+    how many ``after`` it. Tests compare them with :class:`causalcnn.speech.MinMaxBins`,
+    :class:`causalcnn.speech.UniformBins` and :class:`causalcnn.speech.RunningBins`.
+
+    Attributes:
+        name: of the figure in the page's address.
         way: whose range: ``"recording"`` (minimum and maximum of it all), ``"fixed"`` or ``"running"``.
-        bang_db: how loud the bang is, in dB, 0 … 60; it lasts 5 frames.
+        bang_db: how loud the bang is, in dB, 0 … 60.
         at: its first frame, from 5.
         values: one value a frame, in dB.
-        low_db: where the fixed range begins, with which the running one starts.
-        high_db: where it ends.
-        rise_db: of the running range, see :class:`causalcnn.speech.RunningBins`.
-        fall_db_per_second: of the running range, too.
-        controls: any of ``way, bang_db, at``; default: all.
-        readouts: any of ``before, distance, after``.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        low_db: where the fixed range begins, with which the running one starts, in dB.
+        high_db: where it ends, in dB.
+        rise_db: by how many dB the running range rises a frame, see :class:`causalcnn.speech.RunningBins`.
+        fall_db_per_second: by how many dB a second it falls.
+        controls: controls on display, any of ``way, bang_db, at``; default: all.
+        readouts: numbers on display, any of ``before, distance, after``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import MinMaxBins
+        >>> from causalcnn_book.discrete_spectrograms import RangeExplorer
+        >>> figure = RangeExplorer(way="recording", at=80, bang_db=40)
+        >>> quiet = torch.tensor(figure.values)[None, None]
+        >>> loud = quiet.clone()
+        >>> loud[:, :, 80:85] = 40
+        >>> bins = MinMaxBins(8)
+        >>> figure.read()["before"], int((bins.encode(quiet)[0] != bins.encode(loud)[0])[:, :, :80].sum())
+        (78, 78)
     """
 
     _module: ClassVar[str] = "discrete_spectrograms/range_explorer"

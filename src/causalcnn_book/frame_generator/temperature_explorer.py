@@ -21,24 +21,39 @@ READOUTS = ("step", "contrast", "level")
 
 
 class TemperatureExplorer(Explorer):
-    """A recording and below it what a model wrote after its first frames, at a temperature that can be turned.
+    """A recording, and below it what a model wrote after its first frames, at a temperature that can be turned.
 
-    Made by :meth:`of` from levels.
+    The reader turns the temperature, sees what the model made of the same beginning, and hears it where there are
+    sounds. Made by :meth:`of` from levels.
 
-    Args:
-        temperature: which one is shown, in hundredths; the nearest there is.
+    :meth:`read` gives the ``temperature`` shown, and for what is ``written`` and for the ``speech`` three numbers in
+    dB: ``step``, the root mean square of the change from frame to frame; ``contrast``, that of the distance of the
+    bands from their frame's mean; ``level``, the standard deviation of the frames' means. Tests compare them with
+    torch.
+
+    Attributes:
+        name: of the figure in the page's address.
+        temperature: which one is asked for, in hundredths; the nearest of ``temperatures`` is shown.
         temperatures: that were drawn, in hundredths, rising.
-        prompt: frames that were given.
+        prompt: frames that were given, at least 1.
         levels: as base64, frame after frame from the low bands up: the prompt, its true continuation, then the
             continuation at each temperature.
-        step_db: the width of a level.
+        step_db: the width of a level, in dB.
         sounds: for each temperature an MP3 as base64; none: no player.
-        seconds: how long they are.
-        controls: any of ``sound, temperature``; default: all.
-        readouts: any of ``step, contrast, level``.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        seconds: how long each of the sounds is, in seconds.
+        controls: controls on display, any of ``sound, temperature``; default: all.
+        readouts: numbers on display, any of ``step, contrast, level``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.frame_generator import TemperatureExplorer
+        >>> said = torch.randint(0, 256, (6, 80), generator=torch.Generator().manual_seed(0))
+        >>> figure = TemperatureExplorer.of(said, {1.0: said[2:].flip(0)}, prompt=2, step_db=0.5)
+        >>> step = 0.5 * said.double().diff(dim=0)[1:].square().mean().sqrt()
+        >>> round(figure.read()["speech"]["step"], 6) == round(float(step), 6)
+        True
     """
 
     _module: ClassVar[str] = "frame_generator/temperature_explorer"
@@ -72,18 +87,21 @@ class TemperatureExplorer(Explorer):
         sounds: Sequence[Player] = (),
         **state: Any,
     ) -> TemperatureExplorer:
-        """The figure of one recording.
+        """Make the figure of one recording.
 
         Args:
-            said: levels ``(frames, 80)`` of the recording.
-            prompt: how many of its frames were given.
-            written: temperature → levels ``(frames − prompt, 80)``.
-            step_db: the width of a level.
-            sounds: players, one for each temperature, or none.
-            state: other arguments of the class.
+            said: levels ``(frames, 80)`` of the recording, 0 … 255.
+            written: temperature → levels ``(frames − prompt, 80)``, 0 … 255.
+            prompt: how many of the recording's frames were given.
+            step_db: the width of a level, in dB.
+            sounds: players, one for each temperature, in rising order, or none.
+            **state: traits of the figure, which come before those that are computed.
+
+        Returns:
+            The figure, without a player where there are no sounds.
 
         Raises:
-            ValueError: shapes or sounds that do not belong together.
+            ValueError: shapes or sounds that do not belong together; a level outside 0 … 255.
         """
         frames = len(said) - prompt
         wrong = [t for t, levels in written.items() if tuple(levels.shape) != (frames, MELS)]

@@ -21,27 +21,47 @@ READOUTS = ("moved", "ahead", "first")
 class LeakExplorer(Explorer):
     """An impulse that is still to come, six layers above it, and every frame that moves before it.
 
-    Args:
-        at: the frame of the impulse, 0 … 23.
-        front_end, padding, dilation, reflect, norm, mask: which of the six faults are there.
-        hunt: whether the faults are hidden: one case of eight, seen through the output of one layer at a time.
-        case: 1 … 8.
-        probe: the layer whose output is seen, 1 … 6.
-        reveal: whether everything is.
-        controls: any of ``case, at, probe, front_end, padding, dilation, reflect, norm, mask, reveal``;
-            default: those that plant faults, or those of the hunt.
-        readouts: any of ``moved, ahead, first``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+    The reader plants faults in the layers and sees what moves too early; or hunts for hidden ones, looking at the
+    output of one layer at a time. From the input up, the layers and their faults are: a front end with a centred
+    window, a convolution whose padding is off by one, a dilated one that forgets its dilation in the padding, one with
+    reflect padding, a normalisation with statistics over all time, and an attention whose mask is off by one.
 
-    Its :meth:`read` gives ``faults``: which of the six layers are at fault, planted or hidden; and ``moved``: for the
-    input and each layer the frames that the impulse moves.
+    :meth:`read` gives ``faults``: which of the six layers are at fault, planted or hidden; and ``moved``: for the input
+    and each layer the frames that the impulse moves. Tests compare them with the same layers in torch.
+
+    Args:
+        **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
+
+    Attributes:
+        name: of the figure in the page's address.
+        at: the frame of the impulse, 0 … 23.
+        front_end: whether the front end's window is centred.
+        padding: whether the padding of the first convolution is off by one.
+        dilation: whether the dilated convolution is padded as if it had none.
+        reflect: whether a convolution pads by reflection.
+        norm: whether the normalisation takes its statistics over all time.
+        mask: whether the mask of the attention is off by one.
+        hunt: whether the faults are hidden: one case of eight, seen through the output of one layer at a time.
+        case: of the hunt, 1 … 8.
+        probe: the layer whose output is seen in the hunt, 1 … 6.
+        reveal: whether everything is seen in the hunt.
+        controls: controls on display, any of ``case, at, probe, front_end, padding, dilation, reflect, norm, mask,
+            reveal``; default: those that plant faults, or those of the hunt.
+        readouts: numbers on display, any of ``moved, ahead, first``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
+
+    Raises:
+        TypeError: a keyword is not the name of a trait.
+        ValueError: ``controls`` or ``readouts`` names one that the figure does not have.
 
     Example:
-        >>> moved = LeakExplorer(at=12, padding=True, mask=True).read()["moved"]
-        >>> moved[0], [t for t in moved[-1] if t < 12]
-        ([12], [10, 11])
+        >>> from torch import nn
+        >>> from causalcnn import receptive_field
+        >>> from causalcnn_book.leaks import LeakExplorer
+        >>> moved = LeakExplorer(at=12, padding=True).read()["moved"]
+        >>> 12 - min(moved[-1]), int(receptive_field(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 24)).lookahead)
+        (1, 1)
     """
 
     _module: ClassVar[str] = "leaks/leak_explorer"

@@ -17,32 +17,50 @@ HAND = ["shape", "components", "bits"]
 class DistributionExplorer(Explorer):
     """A distribution over 256 bins, and what three others make of it: one Gaussian, a mixture, a categorical one.
 
-    The Gaussian and the categorical one are those of most likelihood; the mixture comes from 80 rounds of EM. Each
-    is put on the grid of bins, and the price is what it pays for a value, in bits.
+    The reader draws a histogram, or walks through histograms counted in speech, and sees what each of the three pays
+    for a value, in bits. The Gaussian and the categorical one are those of most likelihood; the mixture comes from 80
+    rounds of EM. Each is put on the grid of bins.
+
+    :meth:`read` gives the histogram ``h``; ``gaussian`` and ``mixture``: weight, mean and deviation of every component,
+    in bins; ``logs``: the log-probability of every bin under each distribution, in nats, None where it is nothing;
+    ``bits`` that each pays for a value, and the ``entropy``; ``empty``: whether nothing is there. Tests compare them
+    with the output distributions of ``causalcnn.models``.
 
     Args:
+        **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
+
+    Attributes:
+        name: of the figure in the page's address.
         shape: what is drawn at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
         bars: the heights of 32 bars as text, base 36 up to ``k`` (20), where a reader has drawn.
         components: of the mixture, 1 … 6.
         bits: of the categorical distribution, 1 … 8.
         chosen: the bar that the keys move, 0 … 31.
-        contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the bins in which the
-            value before lies, and for each of these every eighth in which the value below lies.
         before: the eighth of the value before, 1 … 8.
         below: the eighth of the value below, 1 … 8.
-        controls: any of ``shape, before, below, components, bits``; default: those that act.
-        readouts: any of ``entropy, gaussian, mixture, categorical``; default: all but the first, which is said.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+        contexts: 64 histograms of 256 counts, instead of what is drawn: for every eighth of the bins in which the
+            value before lies, and for each of these every eighth in which the value below lies.
+        controls: controls on display, any of ``shape, before, below, components, bits``; default: those that act.
+        readouts: numbers on display, any of ``entropy, gaussian, mixture, categorical``; default: all but the first,
+            which the sentence says.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
-    :meth:`read` gives the histogram ``h``; ``gaussian`` and ``mixture``: weight, mean and deviation of every component,
-    in bins; ``logs``: the log-probability of every bin under each distribution, None where it is nothing; ``bits`` that
-    each pays, and the ``entropy``; ``empty``: whether nothing is there.
+    Raises:
+        TypeError: a keyword is not the name of a trait.
+        ValueError: ``contexts`` has another shape, or a count below 0; ``controls`` or ``readouts`` names one that the
+            figure does not have.
 
     Example:
-        >>> {name: round(bits, 2) for name, bits in DistributionExplorer(components=2).read()["bits"].items()}
+        >>> import math
+        >>> import torch
+        >>> from causalcnn_book.likelihood import DistributionExplorer
+        >>> found = DistributionExplorer(components=2).read()
+        >>> {name: round(bits, 2) for name, bits in found["bits"].items()}
         {'gaussian': 7.92, 'mixture': 6.71, 'categorical': 6.66, 'entropy': 6.66}
+        >>> nats = torch.distributions.Categorical(torch.tensor(found["h"])).entropy()
+        >>> round(float(nats) / math.log(2), 2)
+        6.66
     """
 
     _module: ClassVar[str] = "likelihood/distribution_explorer"

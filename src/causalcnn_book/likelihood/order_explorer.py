@@ -16,27 +16,36 @@ READOUTS = ("number", "seen", "future", "blind")
 class OrderExplorer(Explorer):
     """A spectrogram of 13 frames and 8 bands, numbered in the order of prediction: what may a value read, what does it?
 
-    Args:
+    The reader chooses a value and sees which values come before it in an order, which of these lie in the future, and
+    what a stack of masked convolutions sees of them.
+
+    :meth:`read` gives ``cell`` and ``number`` of the value (how many come before it), and the cells ``allowed``,
+    ``seen``, ``blind`` (allowed, and out of reach for any number of layers) and ``future`` (seen, of later frames). A
+    cell is frame · 8 + band, both counted from 0. Tests compare them with the gradients of such networks in torch, and
+    the order by frame with the field of the models in ``causalcnn.models``.
+
+    Attributes:
+        name: of the figure in the page's address.
         order: ``"frame"`` by frame and from low to high, ``"band"`` by band through all of time, ``"tiers"`` (every
             other frame first), or ``"shuffled"``.
         network: in the order ``"frame"``: ``"all"`` (whatever may be read), ``"masked"`` (one stack of masked causal
             convolutions), ``"two"`` (one stack over earlier frames, one along the present one).
         layers: of the network, 1 … 6.
-        kernel: 3 or 5, in time (all of it past) and in frequency.
-        frame: of the value that reads, counted from 1.
-        band: of the value that reads, counted from 1.
-        controls: any of ``order, network, layers, kernel, play``; default: all.
-        readouts: any of ``number, seen, future, blind``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
-
-    :meth:`read` gives ``cell`` and ``number`` of the value, and the cells ``allowed``, ``seen``, ``blind`` (allowed,
-    and out of reach for any number of layers), ``future`` (seen, of later frames). A cell is frame·8 + band, from 0.
+        kernel: taps, 3 or 5, in time (all of it past) and in frequency.
+        frame: of the value that reads, counted from 1, up to 13.
+        band: of the value that reads, counted from 1, up to 8.
+        controls: controls on display, any of ``order, network, layers, kernel, play``; default: all.
+        readouts: numbers on display, any of ``number, seen, future, blind``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> len(OrderExplorer(order="band", frame=7, band=4).read()["future"])
-        18
+        >>> from causalcnn.models.autoregressive import ordered_field
+        >>> from causalcnn_book.likelihood import BANDS, FRAMES, OrderExplorer
+        >>> allowed = OrderExplorer(order="frame", frame=7, band=4).read()["allowed"]
+        >>> reads = ordered_field(None, BANDS).inputs_of((6, 3), within=(range(FRAMES), range(BANDS)))
+        >>> len(allowed), {divmod(cell, BANDS) for cell in allowed} == reads
+        (51, True)
     """
 
     _module: ClassVar[str] = "likelihood/order_explorer"

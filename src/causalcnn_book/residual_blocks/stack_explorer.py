@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from causalcnn.field import Field
 from causalcnn_book.explorer import Explorer, traitlets
 
@@ -23,36 +25,47 @@ READOUTS = ("size", "num_inputs", "holes", "parameters", "paths", "present")
 class StackExplorer(Explorer):
     """Stacks of pre-layer, residual blocks and output layer, side by side: which frames do they read together?
 
-    Below the frames stands the gradient of the chosen output at each of them, for all-ones weights and open
+    The reader chooses an output, and how many stacks there are, of which kernel and dilation, and how they are
+    combined. Below the frames stands the gradient of the chosen output at each of them, for all-ones weights and open
     activations: the number of paths that lead there, exactly.
 
-    Args:
-        stacks: 1 … 4.
-        kernel_1 … kernel_4: taps of every convolution of a stack, 2 … 7.
-        dilation_1 … dilation_4: of every convolution of a stack, 1 … 4.
+    :meth:`read` gives the paths that lead to one output: of ``each`` stack alone and of all ``together``, by age
+    (``each[0][3]`` paths of the first stack start three frames ago); and what follows from them: ``past``, ``size``,
+    ``num_inputs`` and ``holes`` in frames, ``paths`` in all, those that start in the ``present`` frame, and the number
+    of ``parameters``. Tests compare them with :attr:`field` and with the gradients and the weights of :meth:`network`.
+
+    Attributes:
+        name: of the figure in the page's address.
+        stacks: how many, 1 … 4.
+        kernel_1: taps of every convolution of the first stack, 2 … 7.
+        kernel_2: of the second one.
+        kernel_3: of the third one.
+        kernel_4: of the fourth one.
+        dilation_1: frames between the taps of every convolution of the first stack, 1 … 4.
+        dilation_2: of the second one.
+        dilation_3: of the third one.
+        dilation_4: of the fourth one.
         second: dilation of the second convolution of every block, 1 … 4; 0: the stack's own.
         blocks: residual blocks of two convolutions in each stack, 0 … 5.
         combine: ``"add"``, ``"concat"`` or ``"every_layer"``, see :class:`causalcnn.nn.MultiStackEncoder`.
         residual: whether the blocks have their skip.
         ends: whether a stack has its pre-layer and its output layer.
-        at: the chosen output; 0 is where the figure begins.
-        rate_hz: frames a second.
-        channels: of every layer, for the number of parameters.
-        controls: any of ``stacks, combine, kernel_1, dilation_1, …, second, blocks, residual``; default: all
-            but ``second``.
-        readouts: any of ``size, num_inputs, holes, parameters, paths, present``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
-
-    Its :meth:`read` gives the paths that lead to one output: of ``each`` stack alone and of all ``together``, by age
-    (``each[0][3]`` paths of the first stack start three frames ago); and what follows from them: ``past``, ``size``,
-    ``num_inputs``, ``holes``, ``paths`` in all, those that start in the ``present`` frame, and the ``parameters``.
+        at: the chosen output, in frames; 0 is where the figure begins.
+        rate_hz: frames a second (Hz), above 0.
+        channels: features of every layer, for the number of parameters; at least 1.
+        controls: controls on display, any of ``stacks, combine, kernel_1, dilation_1, …, second, blocks, residual``;
+            default: all but ``second``.
+        readouts: numbers on display, any of ``size, num_inputs, holes, parameters, paths, present``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> two = StackExplorer(stacks=2, dilation_2=3)
-        >>> two.field.size, two.field.holes
-        (25, 10)
+        >>> from causalcnn_book.residual_blocks import StackExplorer
+        >>> two = StackExplorer(stacks=2, dilation_2=3, channels=4)
+        >>> two.read()["size"], int(two.network().field.size)
+        (25, 25)
+        >>> two.read()["parameters"], sum(parameter.numel() for parameter in two.network().parameters())
+        (416, 416)
     """
 
     _module: ClassVar[str] = "residual_blocks/stack_explorer"
@@ -87,7 +100,7 @@ class StackExplorer(Explorer):
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Kernel size and dilation of each stack."""
+        """Kernel size and dilation of each stack on display."""
         return [(getattr(self, f"kernel_{i}"), getattr(self, f"dilation_{i}")) for i in PLACES[: self.stacks]]
 
     def _levels(self, kernel: int, dilation: int) -> list[tuple[int, ...]]:
@@ -97,7 +110,7 @@ class StackExplorer(Explorer):
 
     @property
     def field(self) -> Field:
-        """The field of all stacks together, in the present state."""
+        """The field of all stacks together, in the present state, in frames."""
         stacks = [
             [self._level_field(kernel, dilations) for dilations in self._levels(kernel, dilation)]
             for kernel, dilation in self.pairs
@@ -113,7 +126,14 @@ class StackExplorer(Explorer):
         return body | Field.identity() if self.residual and len(dilations) == 2 else body
 
     def network(self, channels: int | None = None) -> CausalModule:
-        """The stacks as a network of causalcnn, with ``channels`` features throughout (default: the figure's)."""
+        """Build the stacks as a network of causalcnn, with random weights.
+
+        Args:
+            channels: features throughout; default: the figure's.
+
+        Returns:
+            The network, ``(batch, channels, time)`` → ``(batch, channels, time)``.
+        """
         from torch import nn
 
         from causalcnn.nn import CausalConv1d, CausalSequential, Parallel, Residual
@@ -135,8 +155,9 @@ class StackExplorer(Explorer):
             return Parallel(*together)
         return CausalSequential(Parallel(*together, combine="concat"), CausalConv1d(width * len(stacks), width, 1))
 
+    @override
     def static(self) -> str:
-        """See :meth:`Explorer.static`; sliders of stacks that are not there take no place."""
         text, place = super().static(), '<div class="cc-place cc-place-slider"></div>'
+        # Sliders of stacks that are not there take no place.
         unseen = sum(f"{what}_{i}" in self.controls for i in PLACES[self.stacks :] for what in ("kernel", "dilation"))
         return text.replace(place, "", unseen)

@@ -19,7 +19,20 @@ READOUTS = ("reads", "lookahead", "ready", "age", "rate", "resolution")
 
 
 def envelope(samples: Sequence[float], rate_hz: int = RATE_HZ) -> list[list[float]]:
-    """The least and the greatest sample of each of the first 200 milliseconds, scaled to −1 … 1."""
+    """Draw the envelope of a sound: the least and the greatest sample of each of the first 200 milliseconds.
+
+    Args:
+        samples: at least one millisecond of them.
+        rate_hz: samples a second (Hz), a multiple of 1000.
+
+    Returns:
+        For each millisecond ``[least, greatest]``, scaled so that the loudest sample is −1 or 1.
+
+    Example:
+        >>> from causalcnn_book.sound import envelope
+        >>> envelope([0.0] * 16 + [0.25, -0.5] * 8)
+        [[0.0, 0.0], [-1.0, 0.5]]
+    """
     each = rate_hz // 1000
     pieces = [samples[ms * each : (ms + 1) * each] for ms in range(LAST_MS)]
     pairs = [[float(min(piece)), float(max(piece))] for piece in pieces if len(piece)]
@@ -36,26 +49,33 @@ def _tone() -> list[list[float]]:
 class WindowExplorer(Explorer):
     """One frame of a front end: the samples that it reads, and those that have not been spoken yet.
 
-    Args:
-        frame: which frame, from 0.
-        convention: ``"causal"`` or ``"centered"``, as in :class:`causalcnn.speech.LogMel`.
-        window_samples: 160, 320, 400, 512, 640 or 1024.
-        hop_samples: 80, 160 or 320.
-        wave: smallest and largest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
-        controls: any of ``frame, convention, window_samples, hop_samples, play``; default: all.
-        readouts: any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
+    The reader chooses a frame, the convention, the window and the hop. Samples after the end of the frame's own hop lie
+    in the hatched future; where the window reads them, they have the alarm colour.
 
-    Its :meth:`read` gives in samples the ``first`` and the ``last`` that the frame reads; ``due``, the end of its hop;
+    :meth:`read` gives in samples the ``first`` and the ``last`` that the frame reads; ``due``, the end of its hop;
     ``ready``, when it can be given out; the ``centre`` of its window and its ``age`` then; its ``lookahead`` past its
     hop. And the ``rate``, frames a second, and the ``resolution`` in Hz, the distance from a Hann window's peak to its
-    first zero.
+    first zero. Tests compare them with :attr:`field` and with the gradient of :class:`causalcnn.speech.LogMel`.
+
+    Attributes:
+        name: of the figure in the page's address.
+        frame: which frame, 0 … 31.
+        convention: ``"causal"`` or ``"centered"``, as in :class:`causalcnn.speech.LogMel`.
+        window_samples: the length of the window in samples: 160, 320, 400, 512, 640 or 1024.
+        hop_samples: samples from one frame to the next: 80, 160 or 320.
+        wave: smallest and largest value of the sound in each of its first 200 ms, −1 … 1; :func:`envelope` makes it.
+        controls: controls on display, any of ``frame, convention, window_samples, hop_samples, play``; default: all.
+        readouts: numbers on display, any of ``reads, lookahead, ready, age, rate, resolution``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> WindowExplorer(frame=7, convention="centered").read()["lookahead"]
-        160
+        >>> from causalcnn.speech import LogMel
+        >>> from causalcnn_book.sound import WindowExplorer
+        >>> figure = WindowExplorer(frame=7, convention="centered")
+        >>> hop, field = figure.hop_samples, LogMel("centered").field
+        >>> figure.read()["lookahead"], int(field.lookahead) - (hop - 1)
+        (160, 160)
     """
 
     _module: ClassVar[str] = "sound/window_explorer"
@@ -78,6 +98,6 @@ class WindowExplorer(Explorer):
 
     @property
     def field(self) -> Field:
-        """From frames to samples, of the whole front end."""
+        """The field of the whole front end, from frames to samples."""
         zeros = self.window_samples - self.hop_samples if self.convention == "causal" else self.window_samples // 2
         return Field.conv(self.window_samples, stride=self.hop_samples, padding=zeros).with_rate(RATE_HZ)

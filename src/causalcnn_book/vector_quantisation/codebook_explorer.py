@@ -26,7 +26,13 @@ class CodebookExplorer(Explorer):
     The picture is a function of its setting: the same start, decay and data give the same codebook after so many steps.
     What is dragged makes the present codebook the start of a new run.
 
-    Args:
+    :meth:`read` gives the ``points`` and their ``variance``; the ``codebooks`` of every step, each as ``count``,
+    ``sum``, ``fresh`` (which codewords it restarted) and ``restarts`` (so far); and of the last one ``codewords``,
+    ``wins`` (points of each), ``error`` (mean squared distance), ``used``, ``perplexity``, ``bits`` and ``restarts``.
+    Tests compare every step with :class:`causalcnn.nn.VectorQuantizer`.
+
+    Attributes:
+        name: of the figure in the page's address.
         codes: codewords, 2 … 12.
         decay: kept of count and sum in a step, 20 … 99 %.
         restart: whether codewords of hardly any use start again at a point.
@@ -35,20 +41,21 @@ class CodebookExplorer(Explorer):
         chosen: what the keys move: a codeword, counted from 0, or after them a point.
         placed: codewords where a reader has put them, as text.
         moved: points where a reader has put them, as text.
-        controls: any of ``steps, codes, decay, start, restart, play``; default: all.
-        readouts: any of ``error, used, perplexity``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
-
-    :meth:`read` gives the ``points`` and their ``variance``; the ``codebooks`` of every step, each as ``count``,
-    ``sum``, ``fresh`` (which codewords it restarted) and ``restarts`` (so far); and of the last one ``codewords``,
-    ``wins``, ``error``, ``used``, ``perplexity``, ``bits`` and ``restarts``.
+        controls: controls on display, any of ``steps, codes, decay, start, restart, play``; default: all.
+        readouts: numbers on display, any of ``error, used, perplexity``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Example:
-        >>> figure = CodebookExplorer(codes=8, steps=20)
-        >>> figure.read()["used"], CodebookExplorer(codes=8, steps=20, restart=True).read()["used"]
-        (3, 8)
+        >>> import torch
+        >>> from causalcnn.nn import VectorQuantizer
+        >>> from causalcnn_book.vector_quantisation import CodebookExplorer
+        >>> found = CodebookExplorer(codes=8, steps=20).read()
+        >>> points, codewords = torch.tensor(found["points"]), torch.tensor(found["codewords"])
+        >>> quantizer = VectorQuantizer(8, 2).eval()
+        >>> _ = quantizer.sum.copy_(codewords), quantizer.count.fill_(1), quantizer.started.fill_(True)
+        >>> found["used"], len(quantizer.quantize(points.T[None]).indices.unique())
+        (3, 3)
     """
 
     _module: ClassVar[str] = "vector_quantisation/codebook_explorer"

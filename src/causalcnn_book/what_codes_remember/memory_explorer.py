@@ -19,31 +19,46 @@ READOUTS = ("error", "age", "read")
 class MemoryExplorer(Explorer):
     """What was said; below it, column by column, what is told of it k frames later; and the error over k.
 
-    It draws what ``causalcnn_book.what_codes_remember.memory`` measured.
+    The reader chooses how many frames later, and who tells: the trained codes, untrained ones, or a code that was made
+    for remembering. It draws what ``causalcnn experiment memory`` measured; nothing is computed in the figure.
+
+    :meth:`read` gives the ``error`` of the chosen frame and the ``half_width`` of its 95 % interval, both in
+    thousandths of the variance, and ``read_by``: ``"top and bottom"``, ``"bottom only"`` or ``"none"``. Tests compare
+    them with the measured table.
 
     Args:
-        table: what that wrote, for example ``"measurements/memory.json"``; ``memory-pictures.json`` lies beside it.
+        table: what the experiment wrote, for example ``"measurements/memory.json"``; ``memory-pictures.json`` lies
+            beside it. Default: the traits alone, which draw empty pictures.
+        **state: traits by their names, as for :class:`~causalcnn_book.Explorer`; they come before those of the table.
+
+    Attributes:
+        name: of the figure in the page's address.
         back: how many frames later, 0 … 18.
         source: who tells: ``"codes"`` (trained), ``"untrained"``, or ``"fixed"``, a code made for remembering.
-        frames: columns of the pictures.
-        bands: rows of the pictures.
+        frames: columns of the pictures, at least 1.
+        bands: rows of the pictures, at least 1.
         truth: the picture of what was said, a letter for each cell.
         readings: source → its pictures, one for each ``back``.
         errors: source → the error for each ``back``, in thousandths of the variance.
         half_widths: source → half of the error's interval, in the same unit.
-        top: frames that a top code reads.
-        bottom: frames that a bottom code reads.
-        controls: any of ``back, source``; default: both.
-        readouts: any of ``error, age, read``; default: all.
-        name: see :class:`Explorer`.
-        caption: see :class:`Explorer`.
-        alt: see :class:`Explorer`.
-
-    Its :meth:`read` gives the ``error`` of the chosen frame and the ``half_width`` of its interval, both in thousandths
-    of the variance, and ``read_by``: ``"top and bottom"``, ``"bottom only"`` or ``"none"``.
+        top: frames that a top code reads, at least 1.
+        bottom: frames that a bottom code reads, at least 1.
+        controls: controls on display, any of ``back, source``; default: both.
+        readouts: numbers on display, any of ``error, age, read``; default: all.
+        url_keys: the traits that the page's address keeps.
+        alt: what the picture shows, for readers who do not see it.
 
     Raises:
         FileNotFoundError: one of the two files is not there.
+        TypeError: a keyword is not the name of a trait.
+        ValueError: ``controls`` or ``readouts`` names one that the figure does not have.
+
+    Example:
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> from causalcnn_book.what_codes_remember import MemoryExplorer
+        >>> top_frames = int(CausalVQVAE2(VQVAE2Config.tiny()).top_field.axis("time").size)
+        >>> [MemoryExplorer(back=back).read()["read_by"] for back in (top_frames - 1, top_frames)]
+        ['top and bottom', 'bottom only']
     """
 
     _module: ClassVar[str] = "what_codes_remember/memory_explorer"

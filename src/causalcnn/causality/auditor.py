@@ -1,4 +1,16 @@
-"""``audit``: does this network look into the future? Structure, behaviour and rounding are judged separately."""
+"""``audit``: does this network look into the future? Structure, behaviour and rounding are judged separately.
+
+An audit asks the same question in several ways, because each way can be deceived:
+
+* *Structure* (:mod:`causalcnn.causality.static`): which inputs do the operations read, whatever the weights are?
+* *Behaviour* (:mod:`causalcnn.causality.dynamic`): do outputs of these weights move when later inputs change, or when
+  the recording ends earlier?
+* *Rows and calls*: does one row of a batch read another, and does one call change the next?
+* *Rounding* (:mod:`causalcnn.causality.numerics`): on the user's device and in its dtype, does the past still move?
+
+``_judge`` combines the first two into the verdict; what each verdict proves is said at
+:class:`causalcnn.causality.Verdict`.
+"""
 
 from __future__ import annotations
 
@@ -35,27 +47,48 @@ def audit(
     """Say whether a network reads the future, how far, which submodule first, and whether it is only rounding.
 
     Two questions are answered apart. *Structure*, what any weights of this shape could do: dependencies are followed
-    through the operations. *Behaviour*, what these weights do: the future is changed, or cut off, and the past
-    compared bit by bit. The module is judged in the mode that it is in: batch normalisation in training leaks.
+    through the operations. *Behaviour*, what these weights do: the future is changed, or cut off, and the past is
+    compared bit by bit. The verdict is one of three, and :class:`causalcnn.causality.Verdict` says what each of them
+    proves and what it does not.
+
+    The module is judged in the mode that it is in, ``train()`` or ``eval()``: batch normalization reads all frames in
+    training and one frame in ``eval()``. It is not changed; everything runs on copies. An error that the network
+    itself raises on the example is passed on.
 
     Args:
-        module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis. It is
-            not changed; everything runs on copies.
-        example: an input, or its shape. 50 to 100 frames (for a strided network: outputs) are enough.
-        mode: ``"exact"`` in float64 on the CPU; ``"numerical"`` on the device and in the dtype that the module is in,
-            with the size of what leaks and the backend switch that removes it.
+        module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis. Where it
+            returns several tensors, the first one is judged.
+        example: an input in floating point, ``(batch, channels, time[, frequency])``, or the shape of one, which is
+            then filled with seeded noise. 50 to 100 frames are enough; a strided network needs so many outputs.
+        mode: ``"exact"`` judges in float64 on the CPU; ``"numerical"`` also runs the network on the device and in the
+            dtype that it is in, and reports the size of what leaks there and the backend switch that removes it.
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
-            own block). Default: what the module declares, else strict.
+            own block, ``(u + 1)·stride - 1``). Default: what the module declares, else strict.
         time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
-        max_frames: the longest input on which the structure is followed.
+        max_frames: the longest input, in frames, on which the structure is followed.
 
     Returns:
         A report that prints as text and as HTML; ``report.passed`` is the answer for a program.
 
+    Raises:
+        ValueError: an unknown ``mode`` or ``convention``; an example that is not floating point, has fewer than three
+            axes, fewer than 4 frames or no axis ``time_axis``; or a network that returns no tensor with that axis.
+
     Example:
-        >>> report = audit(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 40))
+        >>> from torch import nn
+        >>> from causalcnn import CausalConv1d, audit
+        >>> past_only = nn.Sequential(nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(1, 1, 3))
+        >>> report = audit(past_only, (1, 1, 40))
+        >>> report.verdict.value, report.passed, str(report.receptive_field)
+        ('causal', True, 'reads 3 frames: 2 frames of past; never looks ahead')
+
+        A symmetric convolution between causal layers is found and named:
+
+        >>> report = audit(nn.Sequential(CausalConv1d(1, 4, 3), nn.Conv1d(4, 4, 3, padding=1)), (1, 1, 40))
         >>> report.verdict.value, report.lookahead, report.culprit
-        ('looks ahead', 1, '')
+        ('looks ahead', 1, '1')
+        >>> report.kind
+        'Conv1d: a convolution whose window lies ahead; its padding does not fit'
     """
     if mode not in ("exact", "numerical"):
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
@@ -107,10 +140,29 @@ def audit(
 
 
 def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options: object) -> AuditReport:
-    """For test suites: the report of :func:`audit`, or a :class:`LeakError` that carries it.
+    """Assert in a test suite that a network is causal: return the report of :func:`causalcnn.audit`, or raise it.
+
+    Passing means more than the verdict *causal*: rows of a batch must also be independent, and nothing may be kept from
+    one call to the next (:attr:`causalcnn.AuditReport.passed`). A network that could not be followed does not pass.
+
+    Args:
+        module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis.
+        example: an input in floating point, ``(batch, channels, time[, frequency])``, or its shape.
+        **options: the other arguments of :func:`causalcnn.audit`: ``mode``, ``convention``, ``time_axis``,
+            ``max_frames``.
+
+    Returns:
+        The report, with ``report.passed`` true.
 
     Raises:
         LeakError: the network looks ahead, mixes rows, keeps state between calls, or could not be shown to be causal.
+            Its message is the report as text.
+        ValueError: the example or an option does not fit, as for :func:`causalcnn.audit`.
+
+    Example:
+        >>> from causalcnn import CausalConv1d, assert_causal
+        >>> print(assert_causal(CausalConv1d(1, 4, 3, dilation=2), (1, 1, 40)).receptive_field)
+        reads 5 frames: 4 frames of past; never looks ahead; touches 3, skips 2
     """
     report = audit(module, example, **options)  # type: ignore[arg-type]
     if not report.passed:
@@ -120,7 +172,7 @@ def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options:
 
 @contextlib.contextmanager
 def _float64_by_default() -> Iterator[None]:
-    """For a forward that makes tensors of its own, the first state of a GRU say: they must suit a float64 copy."""
+    """Make float64 the default dtype: what a forward creates itself, a first state for example, must suit the copy."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -171,7 +223,7 @@ def _judge(static: StaticResult, observed: float, truncated: PerturbationResult)
 
 
 class _Case:
-    """One network under audit: float64, on the CPU, in the mode in which it was given.
+    """One network under audit: a float64 copy on the CPU, in the mode in which it was given.
 
     Each probe returns what it found, with its evidence.
     """
@@ -183,7 +235,7 @@ class _Case:
         self.stride: Fraction | None = static.stride if static.seen is not None else None
 
     def changed_future(self) -> tuple[PerturbationResult, Evidence]:
-        """Does a changed future change the past?"""
+        """Ask whether a changed future changes the past."""
         reach = max(1, self.static.lookahead)
         seen = perturb_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride, reach)
         result = "no output before it changed, bit by bit"
@@ -198,7 +250,7 @@ class _Case:
         )
 
     def cut_short(self) -> tuple[PerturbationResult, Evidence]:
-        """Does a recording that ends early have the same outputs as far as it goes?"""
+        """Ask whether a recording that ends early has the same outputs as far as it goes."""
         if self.run.is_stochastic(self.x[:1]):
             result = "not asked: the network draws random numbers, and for another length it draws others"
             return PerturbationResult(0, 0.0, 0), Evidence("recording cut short", None, result, "everything here")
@@ -214,7 +266,7 @@ class _Case:
         )
 
     def rows(self) -> tuple[bool, Evidence]:
-        """Does a row of the batch read another, by any weights or by these?"""
+        """Ask whether a row of the batch reads another, by any weights or by these."""
         full, other = self.run(self.x), self.x.clone()
         other[0] = other[0] * -2 + 1
         gap = (self.run(other)[1:] - full[1:]).abs().max().item() if full.shape[0] > 1 and full.numel() else 0.0
@@ -231,7 +283,7 @@ class _Case:
         return mix, Evidence("rows of a batch", not mix, result, misses)
 
     def called_twice(self) -> tuple[bool, Evidence]:
-        """Does the network keep something from one call to the next?"""
+        """Ask whether the network keeps something from one call to the next."""
         shared = deepcopy_module(self.module)
         first = self.run(self.x, shared)
         self.run(self.x * -1 + 0.5, shared)
@@ -241,7 +293,7 @@ class _Case:
         return kept, Evidence("called twice", not kept, result, "state that only another input would show")
 
     def uneven_pieces(self) -> list[Evidence]:
-        """Where the network can be streamed: do uneven pieces give what the whole gives?"""
+        """Ask, where the network can be streamed, whether uneven pieces give what the whole gives."""
         gap = compare_chunks(self.module, self.x) if self.time_axis == 2 else None
         if gap is None:
             return []
@@ -249,7 +301,7 @@ class _Case:
         return [Evidence("uneven pieces", gap <= 1e-12 or None, result, "a look-ahead that step() has too")]
 
     def culprit(self, verdict: Verdict, truncated: PerturbationResult) -> tuple[str | None, str]:
-        """The first submodule that leaks, and what is wrong with it."""
+        """Name the first submodule that leaks, and what is wrong with it."""
         if verdict is not Verdict.LOOKS_AHEAD:
             return None, ""
         if self.static.seen is None:
@@ -264,7 +316,7 @@ class _Case:
 def _numerical(
     module: nn.Module, x: Tensor, rule: Convention, time_axis: int, static: StaticResult, verdict: Verdict
 ) -> tuple[float | None, str | None, list[Evidence]]:
-    """Where the structure is clean: what leaks on the user's device, and which switch stops it."""
+    """Run on the user's device: what leaks there although the structure is clean, and which switch stops it."""
     parameter = floating_parameter(module)
     if parameter is not None:
         x = x.to(parameter.device, parameter.dtype)

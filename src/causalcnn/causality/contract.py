@@ -23,12 +23,29 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, to
 
 
 class ContractError(AssertionError):
-    """A layer breaks the contract; the message says which check failed, where, and by how much."""
+    """A layer breaks the contract. The message says which check failed, where, and by how much."""
 
 
 @dataclass(frozen=True)
 class ContractReport:
-    """What was verified, and the largest relative difference that was seen between whole and pieces."""
+    """What :func:`causalcnn.check_contract` verified. It prints as a list of the checks.
+
+    Attributes:
+        layer: name of the layer's class.
+        field: the receptive field that the layer declares.
+        checks: what was verified, in words, one entry a check.
+        largest_difference: the largest difference between a whole sequence and its pieces that was seen, relative to
+            the largest number of the whole; within the tolerance of the dtype, or there would be no report.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn import CausalConv1d, check_contract
+        >>> report = check_contract(CausalConv1d(1, 2, 3, dilation=2), torch.randn(2, 1, 24))
+        >>> len(report.checks), report.largest_difference < 1e-5
+        (9, True)
+        >>> print(str(report).splitlines()[0])
+        CausalConv1d keeps the contract: reads 5 frames: 4 frames of past; never looks ahead; touches 3, skips 2
+    """
 
     layer: str
     field: Field
@@ -51,12 +68,20 @@ def check_contract(
 ) -> ContractReport:
     """Verify that a layer keeps the contract of causalcnn: whole = pieces, past only, field declared, rows independent.
 
+    The checks, in this order: the field is declared and fits the convention; ``step`` is pure; a changed or missing
+    future changes nothing before it; the whole sequence equals its pieces; the stream equals ``step``; rows are
+    independent; a row can be reset; the declared field equals the measured one; use in eval mode changes nothing. What
+    passes is shown for these weights and this example; the field alone is measured for any weights.
+
     The layer is not changed: everything runs on copies, in eval mode.
 
     Args:
-        layer: anything with ``forward``, ``step``, ``initial_state``, ``stream``, ``field`` and ``convention``.
-        x: an example ``(batch ≥ 2, channels, time[, frequency])``; some dozen frames are enough.
-        chunkings: ways to cut it; default: whole, frame by frame, uneven, with empty pieces.
+        layer: anything with ``forward``, ``step``, ``initial_state``, ``stream``, ``reset_rows``, ``field`` and
+            ``convention``.
+        x: an example ``(batch, channels, time[, frequency])`` with at least 2 rows and 2 frames; some dozen frames
+            are enough.
+        chunkings: ways to cut it, each a list of lengths in frames that add up to ``time``; default: whole, frame by
+            frame, uneven with empty pieces, and two halves.
         gradients: compare gradients too (of the input and of every parameter).
         measure: compare the declared field with the measured one (one backward pass per output).
 
@@ -65,7 +90,23 @@ def check_contract(
 
     Raises:
         ContractError: a check failed.
-        ValueError: the example cannot show it (fewer than two rows, no frames, an unknown dtype).
+        ValueError: the example cannot show it (fewer than two rows or frames, an unknown dtype), a chunking does
+            not add up to its frames, or the field cannot be measured.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn import CausalConv1d, check_contract
+        >>> print(check_contract(CausalConv1d(1, 2, 3), torch.randn(2, 1, 24)).checks[0])
+        declares its field before any data; strict, stride 1
+
+        A layer that declares the wrong field is refused:
+
+        >>> from causalcnn import Field
+        >>> class Wrong(CausalConv1d):
+        ...     field = Field.conv(2)
+        >>> check_contract(Wrong(1, 2, 3), torch.randn(2, 1, 24))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        causalcnn.causality.contract.ContractError: Wrong: output (2,) reads {0, 1, 2}, its field says {1, 2}: ...
     """
     if x.dim() not in (3, 4) or x.shape[0] < 2 or x.shape[2] < 2:
         raise ValueError(
@@ -89,7 +130,7 @@ def check_contract(
 
 
 def default_chunkings(frames: int) -> list[list[int]]:
-    """Ways to cut ``frames`` frames: whole, one by one, uneven with empty pieces, and two halves."""
+    """Return ways to cut ``frames`` frames: whole, one by one, uneven with empty pieces, and two halves."""
     uneven, left = [], frames
     for size in itertools.cycle([0, 3, 1, 0, 5, 2]):
         if not left:
@@ -100,6 +141,8 @@ def default_chunkings(frames: int) -> list[list[int]]:
 
 
 class _Check:
+    """The state of one run of :func:`check_contract`: a copy of the layer, the example, and what has passed so far."""
+
     def __init__(self, layer: CausalModule, x: Tensor) -> None:
         self.original, self.x = layer, x
         self.before = {k: v.clone() for k, v in layer.state_dict().items()}
@@ -213,7 +256,7 @@ class _Check:
 
     @torch.no_grad()
     def no_future(self) -> None:
-        """A future that is changed, or cut off, moves none of the outputs before it."""
+        """Check that a future that is changed, or cut off, moves none of the outputs before it."""
         layer, x = deepcopy_module(self.layer).double(), self.x.double()
         stride, ahead = self.field.stride, self.field.lookahead
         whole = layer(x)

@@ -24,7 +24,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def deepcopy_module(module: Module) -> Module:
-    """A deep copy, also of a module that keeps the result of a computation.
+    """Copy a module deeply, also one that keeps the result of a computation.
 
     ``copy.deepcopy`` refuses a tensor that has a gradient history: the weight that ``torch.nn.utils.weight_norm`` made
     from its two parts (and makes again in every call), an activation that a forward has kept. The copy holds the
@@ -55,13 +55,13 @@ def _causal_average(pool: CausalMaxPool1d) -> nn.Module:
 
 
 def _without_gates(rnn: nn.GRU | nn.LSTM) -> nn.Module:
-    """The module itself, so that its attributes stay, with a linear forward."""
+    """Give the module a linear forward; it stays the same object, so that its attributes stay."""
     rnn.forward = functools.partial(_run_without_gates, rnn)  # type: ignore[method-assign]
     return rnn
 
 
 def _run_without_gates(rnn: nn.GRU | nn.LSTM, x: Any, state: Any = None) -> tuple[Any, Any]:
-    """``h' = w x + u h``, called as ``rnn`` is; ``w`` and ``u`` are the means of its weights over the gates."""
+    """Run ``h' = w x + u h``, called as ``rnn`` is; ``w`` and ``u`` are the means of its weights over the gates."""
     if isinstance(x, PackedSequence):
         padded, lengths = pad_packed_sequence(x, batch_first=rnn.batch_first)
         y, state = _run_without_gates(rnn, padded, state)
@@ -91,7 +91,7 @@ def _run_without_gates(rnn: nn.GRU | nn.LSTM, x: Any, state: Any = None) -> tupl
 def _run_one_way(
     rnn: nn.GRU | nn.LSTM, weights: Sequence[Tensor], steps: Tensor, start: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One direction of one layer: its outputs ``(steps, rows, state)``, the last of them, and the last cell state."""
+    """Run one direction of one layer: outputs ``(steps, rows, state)``, the last of them, and the last cell state."""
     w, u, *rest = weights
     biases, projection = rest[: 2 * rnn.bias], rest[2 * rnn.bias :]  # an LSTM may project its state
     w, u, *biases = (part.unflatten(0, (-1, rnn.hidden_size)).mean(0) for part in (w, u, *biases))
@@ -126,7 +126,7 @@ what it can read.
 
 
 def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """The same wiring without what hides it: no activation closes, no maximum picks one input of many.
+    """Keep the wiring and replace what hides it: no activation closes, no maximum picks one input of many.
 
     ``done``: what each module became, because one that stands in several places must become one and the same.
     """
@@ -143,7 +143,7 @@ def _linear(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
 
 
 def _merge_weight_norm(module: nn.Module) -> None:
-    """A normed weight becomes a plain one: drawn as a length and a direction, it would grow with the fan-in's root."""
+    """Make a normed weight a plain one: drawn as a length and a direction, it would grow with the fan-in's root."""
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):
             nn.utils.remove_weight_norm(module, hook.name)
@@ -157,7 +157,7 @@ def _merge_weight_norm(module: nn.Module) -> None:
 
 
 def _fan_in(part: nn.Module, parameter: Tensor) -> int:
-    """How many numbers this weight adds up into one; 1 for a bias or a gain."""
+    """Return how many numbers this weight adds up into one; 1 for a bias or a gain."""
     if parameter.dim() < 2 or not parameter.numel():
         return 1
     outputs = 1 if "Transpose" in type(part).__name__ else 0  # (in, out, …) there, (out, in, …) elsewhere
@@ -165,12 +165,35 @@ def _fan_in(part: nn.Module, parameter: Tensor) -> int:
 
 
 def linearized_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A linear float64 copy in eval mode whose parameters are all positive: from 0.5 to 1.5, weights over their fan-in.
+    """Make a linear float64 copy in eval mode, with positive parameters.
 
-    Activations become the identity, maxima averages, and gates of recurrent layers sums (:data:`LINEAR_COPIES`); with
-    positive weights nothing cancels. So a gradient shows every input that is read, also where the original weights
-    happen to be zero. What is written as a function (``F.relu``, a hand-made maximum) is left as it is; the fan-in
-    keeps what enters it near 1, because the derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
+    The parameters are drawn from 0.5 to 1.5, and weights are divided by their fan-in.
+    Activations become the identity, maxima averages, and gates of recurrent layers sums
+    (``causalcnn.causality.LINEAR_COPIES``); with positive weights nothing cancels. So a gradient shows every input that
+    is read, also where the original weights happen to be zero. What is written as a function (``F.relu``, a hand-made
+    maximum) is left as it is; the fan-in keeps what enters it near 1, because the derivative of a saturated
+    ``torch.sigmoid`` is 0 even in float64.
+
+    Args:
+        module: any module; it is not changed.
+        seed: of the positive parameters.
+
+    Returns:
+        A module of the same wiring on the CPU.
+
+    Raises:
+        ValueError: the module has a dilated max-pooling, which has no average over the same window.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from causalcnn.causality import linearized_copy
+        >>> closed = nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU())
+        >>> _ = nn.init.constant_(closed[0].bias, -100.0)
+        >>> x = torch.ones(1, 1, 3, dtype=torch.float64, requires_grad=True)
+        >>> linearized_copy(closed)(x).backward()
+        >>> bool((x.grad > 0).all())  # the ReLU that never opens hides nothing here
+        True
     """
     generator = torch.Generator().manual_seed(seed)
     linear = _linear(deepcopy_module(module).to("cpu", torch.float64).eval(), {})

@@ -24,7 +24,11 @@ ROUNDING = 1e-9
 
 
 class _Coarsest(TorchDispatchMode):
-    """Notes the step between neighbouring numbers of the coarsest type that a network computes in."""
+    """Note the step between neighboring numbers of the coarsest dtype that a network computes in.
+
+    Attributes:
+        step: that step at 1; 0 before anything ran.
+    """
 
     step = 0.0
 
@@ -52,14 +56,14 @@ class PerturbationResult:
 
 
 class Runner:
-    """Runs a network again and again as if for the first time: from a copy, with the same random numbers."""
+    """Run a network again and again as if for the first time: from a copy, with the same random numbers."""
 
     def __init__(self, module: nn.Module, time_axis: int) -> None:
         self.module, self.time_axis = module, time_axis
 
     @torch.no_grad()
     def __call__(self, x: Tensor, module: nn.Module | None = None, *, seed: int = 0) -> Tensor:
-        """The first tensor that the network returns for ``x``, time moved to axis 2."""
+        """Return the first tensor that the network returns for ``x``, time moved to axis 2."""
         network = deepcopy_module(self.module) if module is None else module
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -75,18 +79,18 @@ class Runner:
         return first.detach().movedim(self.time_axis, 2)
 
     def rounding(self, x: Tensor) -> float:
-        """The relative size below which a change is rounding; larger where the network computes in less precision."""
+        """Return the relative size below which a change is rounding; larger where the network uses a coarser dtype."""
         with _Coarsest() as coarsest:
             self(x)
         return ROUNDING if coarsest.step <= torch.finfo(torch.float64).eps else math.sqrt(coarsest.step)
 
     def is_stochastic(self, x: Tensor) -> bool:
-        """Whether the network makes random numbers: another seed, other outputs."""
+        """Say whether the network draws random numbers: whether another seed gives other outputs."""
         return bool(_gaps(self(x, seed=1), self(x)).any())
 
 
 def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-    """Other futures: redrawn, turned around, and far out of range (one of them opens a gate or a ReLU)."""
+    """Yield other futures: redrawn, turned around, and far out of range (one of them opens a gate or a ReLU)."""
     drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
     yield drawn
     yield x * -3 + drawn
@@ -94,7 +98,7 @@ def _changes(x: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 def _cuts(frames: int, stride: Fraction, allowed: int, reach: float) -> list[int]:
-    """Places for a cut: at the start, where padding is; inside; behind a complete block; at the last frame read."""
+    """Return frames for a cut: at the start, where padding is; inside; after a block; at the last frame read."""
     places = {1, 2, 3, 5, 8, frames // 4, frames // 2, 3 * frames // 4, frames - 1}
     places |= {int(u * stride) + allowed + 1 for u in (0, int(frames // 3 / stride), int(frames // 2 / stride))}
     if reach < frames:
@@ -103,7 +107,7 @@ def _cuts(frames: int, stride: Fraction, allowed: int, reach: float) -> list[int
 
 
 def _gaps(y: Tensor, full: Tensor) -> Tensor:
-    """The largest difference in each output frame; a NaN, or an infinity, on one side only counts as infinite."""
+    """Return the largest difference in each output frame; a NaN or infinity on one side only counts as infinite."""
     same = torch.eq(y, full) | (y.isnan() & full.isnan())  # −∞ − −∞ is no number, yet nothing moved
     moved = torch.where(same, 0.0, y - full).abs().nan_to_num(nan=math.inf, posinf=math.inf)
     return moved.transpose(0, 2).flatten(1).amax(1)
@@ -121,11 +125,14 @@ def perturb_future(
 
     Args:
         run: the network, from ``x`` to ``(batch, channels', time', …)``.
-        x: an input with time on ``time_axis``.
+        x: an input with time on ``time_axis``, ``(batch, channels, time[, frequency])``.
         convention: which inputs an output may read.
         time_axis: where time is in ``x``.
         stride: input frames per output frame; judged by the lengths where it is not given.
         reach: frames by which the structure looks ahead, where that is known: one cut is made right there.
+
+    Returns:
+        How far ahead an output reacted, and how much, over all cuts and changes.
     """
     full = run(x)
     frames = x.shape[time_axis]
@@ -157,7 +164,17 @@ def truncate(
 ) -> PerturbationResult:
     """Let the recording end early: the outputs that were complete by then should be the same, up to ``rounding``.
 
-    Args as for :func:`perturb_future`; ``rounding`` is relative to the largest output.
+    Args:
+        run: the network, from ``x`` to ``(batch, channels', time', …)``.
+        x: an input with time on ``time_axis``, ``(batch, channels, time[, frequency])``.
+        convention: which inputs an output may read.
+        time_axis: where time is in ``x``.
+        stride: input frames per output frame; judged by the lengths where it is not given.
+        rounding: the largest difference that counts as none, relative to the largest output.
+
+    Returns:
+        How far ahead of its own frame an output differed, and how much, over all ends. ``runs`` is 0 where every
+        shorter input was too short for the network.
     """
     full = run(x)
     frames = x.shape[time_axis]
@@ -183,7 +200,7 @@ def truncate(
 
 @torch.no_grad()
 def compare_chunks(module: nn.Module, x: Tensor) -> float | None:
-    """The largest relative difference between a whole sequence and uneven pieces; None where there is no ``step``."""
+    """Return the largest relative difference between the whole and uneven pieces; None where there is no ``step``."""
     if not (callable(getattr(module, "step", None)) and callable(getattr(module, "initial_state", None))):
         return None
     try:

@@ -1,4 +1,10 @@
-"""The field that one trace shows: sets of inputs that repeat themselves along time (and frequency)."""
+"""From one trace to a field: sets of inputs that repeat themselves along time (and frequency).
+
+Near its edges a trace shows less than the field, because padding takes the place of inputs; the trace marks such
+outputs. So a pattern is looked for where there are no marks (``_clear_of_edges``), and then compared with all sets:
+exactly in that middle, as a subset elsewhere. Endless fields (a recurrent layer, attention) are told from kernels that
+are longer than the example by where the marks are (``_fit_endless``).
+"""
 
 from __future__ import annotations
 
@@ -24,11 +30,17 @@ __all__ = ["NoPeriodicField", "fit_field", "is_consistent"]
 
 
 class NoPeriodicField(ValueError):
-    """What was traced is no field: it does not repeat along time, or the example is too short to see it do so."""
+    """What was traced is not a field: it does not repeat along time, or the example is too short to see it do so."""
 
 
 def fit_field(seen: Trace) -> Field:
-    """The field whose sets are those of a trace: away from the edges exactly; at the edges the trace may read less.
+    """Find the field whose sets are those of a trace: exactly, except at the edges, where the trace may read less.
+
+    Args:
+        seen: the trace of one input.
+
+    Returns:
+        The field, over time, or over time and frequency where the trace is joint.
 
     Raises:
         NoPeriodicField: there is none, or the example is too short to tell.
@@ -41,14 +53,14 @@ def fit_field(seen: Trace) -> Field:
 
 
 def _clear_of_edges(inner: Tensor) -> tuple[int, int]:
-    """The middle half of the longest run of outputs that were computed without padding, as (start, stop)."""
+    """Return the middle half of the longest run of outputs that were computed without padding, as (start, stop)."""
     start, stop = true_runs(inner.tolist())[0]
     trim = (stop - start) // 4
     return start + trim, stop - trim
 
 
 def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> Field:
-    """A window that repeats, else an endless run; ``low`` and ``high`` are the marks of padding of each output."""
+    """Fit a window that repeats, else an endless run; ``low`` and ``high`` are the marks of padding of each output."""
     times = seen.frames[0]
     if not any(sets):
         raise NoPeriodicField("no output depends on the input, or every one that does lies beyond the example")
@@ -67,10 +79,10 @@ def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> 
 
 
 def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: list[bool]) -> Field | None:
-    """All the past, all the future, or everything, each with whatever else is read.
+    """Fit all the past, all the future, or everything, each with whatever else is read.
 
     A kernel that is longer than the example reads all of it too. Its outputs carry marks of padding, but only as far
-    from the edge as there is padding in the whole network: beyond that, a mark has come a way that has no end.
+    from the edge as there is padding in the whole network: a mark further inside has come along an endless run.
     """
     times, outs = seen.frames[0], len(sets)
     padded = math.ceil(seen.padding * outs / times)  # outputs that padding can reach
@@ -97,7 +109,7 @@ def _fit_endless(seen: Trace, sets: Sequence[frozenset], low: list[bool], high: 
 
 # ---------------------------------------------------------------------- time and frequency
 def _fit_joint(seen: Trace) -> Field:
-    """Along frequency: a repeating pattern where one shows inside, else each frequency with a set of its own."""
+    """Fit time and frequency: along frequency a repeating pattern where one shows inside, else one set a frequency."""
     times, extent, wide = seen.frames[0], seen.shape[2], seen.reads.shape[1]
     start, stop = _clear_of_edges((~(seen.low | seen.high)).any(1))
     rows = [[seen.inputs_of((u, f)) for f in range(wide)] for u in range(seen.reads.shape[0])]
@@ -121,7 +133,7 @@ def _fit_joint(seen: Trace) -> Field:
 def _frequency_forms(
     block: list[list[frozenset]], period: int, advance: int, seen: Trace, wide: int, extent: int
 ) -> Iterator[Field]:
-    """Fields that hold for one period of rows: with a period along frequency, shortest first, and without."""
+    """Yield fields that hold for one period of rows: with a period along frequency, shortest first, then without."""
     middle = seen.reads.shape[0] // 2
     clear = [not bool(side) for side in seen.side[max(0, middle - 1) : middle + 2].any(0)]
     start, stop = true_runs(clear)[0]
@@ -140,7 +152,7 @@ def _frequency_forms(
 
 
 def _frequency_shift(block: list[list[frozenset]], start: int, stop: int, repeat: int) -> int | None:
-    """By how many input cells the sets move when the output moves on by ``repeat``; None where they do not."""
+    """Count the input cells by which the sets move when the output moves on by ``repeat``; None if they do not."""
     here = next(((row[start], row[start + repeat]) for row in block if row[start] and row[start + repeat]), None)
     if here is None or start + repeat >= stop:
         return None
@@ -153,7 +165,7 @@ def _frequency_shift(block: list[list[frozenset]], start: int, stop: int, repeat
 
 
 def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent: int, steady: range) -> bool:
-    """Whether no set is more than the field's, and those of the ``steady`` frames, away from edges, are the same."""
+    """Say whether every set is within the field's, and equal to it in the ``steady`` frames, away from edges."""
     clear_of_edges = 0
     for u, row in enumerate(rows):
         for f, found in enumerate(row):
@@ -170,7 +182,7 @@ def _joint_agrees(field: Field, rows: list[list[frozenset]], times: int, extent:
 
 
 def _joint_endless(seen: Trace, rows: list[list[frozenset]], times: int, extent: int) -> Field:
-    """Endless over time, and then over all frequencies: anything finer has no description as a Field."""
+    """Fit a field that is endless over time and reads all frequencies; a :class:`Field` describes nothing finer."""
     flat = []
     for row in rows:
         kinds = {frozenset(cells) for cells in row}
@@ -187,7 +199,7 @@ def _joint_endless(seen: Trace, rows: list[list[frozenset]], times: int, extent:
 
 
 def is_consistent(field: Field, seen: Trace) -> bool:
-    """Whether a field fitted elsewhere holds for this trace too."""
+    """Say whether a field fitted elsewhere holds for this trace too."""
     if seen.joint:
         try:
             return _fit_joint(seen) == field

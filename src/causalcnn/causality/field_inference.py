@@ -1,4 +1,9 @@
-"""``receptive_field``: the field of any torch module, declared where it is ours, traced where it is not."""
+"""``receptive_field``: the field of any torch module, declared where it is ours, traced where it is not.
+
+A trace (:mod:`causalcnn.causality.tracing`) gives the exact sets on one length of input;
+:mod:`causalcnn.causality.field_fitting` makes a :class:`causalcnn.Field` of them where they repeat. Here longer and
+longer inputs are tried, until the field of one length explains the next.
+"""
 
 from __future__ import annotations
 
@@ -28,31 +33,45 @@ def receptive_field(
     time_axis: int = 2,
     max_frames: int = MAX_FRAMES,
 ) -> Field:
-    """Which inputs each output of a network reads, for any weights: right, or an error.
+    """Say which inputs each output of a network reads, for any weights: right, or an error.
 
     The field of a module that declares one (a :class:`causalcnn.CausalModule`) is taken as it is. Any other module is
     run, and the dependencies are followed through every operation; where the result repeats itself along time, it is a
-    :class:`Field`, confirmed on a longer input. Weights do not count, so a kernel that was
-    initialised with zeros is read. The pattern is looked for within ``max_frames``: what a module does at one
-    particular frame beyond that stays unseen.
+    :class:`causalcnn.Field`, confirmed on a longer input. Weights do not count, so a kernel that was initialized with
+    zeros is read. The pattern is looked for within ``max_frames``: what a module does at one particular frame beyond
+    that stays unseen.
 
     Args:
         module: any module from ``(batch, channels, time[, frequency])`` to the same; it runs as it is, in
-            training mode or not (batch normalisation reads all frames in training, one in ``eval()``).
-        example: an input, or its shape. Its number of frames is a start only: more are tried as needed. May be left
-            out for a module that declares its field, and for one whose first layer is a ``Conv1d``.
+            training mode or not (batch normalization reads all frames in training, one in ``eval()``).
+        example: an input, ``(batch, channels, time[, frequency])``, or its shape. Its number of frames is a start only:
+            more are tried as needed. May be left out for a module that declares its field, and for one whose first
+            layer is a ``Conv1d``.
         axis: ``"time"`` or ``"frequency"`` for the projection of a joint field on one of them.
         time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
-        max_frames: the longest input to try.
+        max_frames: the longest input to try, in frames.
+
+    Returns:
+        The set of inputs that each output reads, as a value: with its past, look-ahead, stride and holes.
 
     Raises:
         CannotTrace: an operation cannot be followed: unknown, or a decision that depends on data.
-        NoPeriodicField: outputs read no repeating set of inputs (reflect padding, say). ``causalcnn.measure_field``
-            shows what each output reads all the same.
+        NoPeriodicField: outputs read no repeating set of inputs (reflect padding, say), or not within ``max_frames``.
+            :func:`causalcnn.measure_field` shows what each output reads all the same.
+        ValueError: no example is given and its shape cannot be guessed, or there is no such axis.
 
     Example:
+        >>> from torch import nn
+        >>> from causalcnn import receptive_field
         >>> print(receptive_field(nn.Conv1d(1, 8, 5, stride=2), (1, 1, 50)))
         reads 5 frames: 0 frames of past; looks 4 frames ahead; one output every 2 input frames
+
+        A field is a set, and a set may have holes:
+
+        >>> dilated = nn.Sequential(nn.Conv1d(1, 4, 3, dilation=3), nn.Conv1d(4, 1, 3, dilation=3))
+        >>> field = receptive_field(dilated, (1, 1, 50))
+        >>> field.size, field.holes, sorted(field.inputs_of(0))
+        (13, 8, [0, 3, 6, 9, 12])
     """
     declared = getattr(module, "field", None)
     if isinstance(declared, Field):
@@ -65,7 +84,7 @@ def receptive_field(
 
 
 def _shape(module: nn.Module, shape: Sequence[int] | None) -> Sequence[int]:
-    """The shape of an input of one row; guessed from the first layer where that is a ``Conv1d``."""
+    """Return the shape of an input of one row; guessed from the first layer where that is a ``Conv1d``."""
     if shape is not None:
         return (1, *tuple(shape)[1:])
     first = next((part for part in module.modules() if not list(part.children())), None)
@@ -142,7 +161,7 @@ def growing_traces(
 
 
 def _search(module: nn.Module, x: Tensor, time_axis: int, max_frames: int) -> Field:
-    """The field that two lengths confirm and that no shorter one contradicts."""
+    """Return the field that two lengths confirm and that no shorter one contradicts."""
     network, problem = type(module).__name__, "no input was long enough"
     start = min(max(START_FRAMES, x.shape[time_axis] // 4), max_frames)
     shorter: list[Trace] = []
@@ -161,7 +180,7 @@ def _search(module: nn.Module, x: Tensor, time_axis: int, max_frames: int) -> Fi
 
 
 def _require_within(field: Field, seen: Trace, network: str) -> None:
-    """What was read on a shorter input must belong to the field too: else it depends on the length."""
+    """Require that what was read on a shorter input belongs to the field too: else it depends on the length."""
     if seen.joint:
         return  # a joint field is fitted anew at each length, and the last two agree
     for u, found in enumerate(seen.sets()):

@@ -24,26 +24,33 @@ __all__ = [
 
 
 def floating_parameter(module: nn.Module) -> nn.Parameter | None:
-    """The first floating-point parameter: its device and dtype are taken for the module's."""
+    """Return the first floating-point parameter: its device and dtype are taken for the module's."""
     return next((p for p in module.parameters() if p.is_floating_point()), None)
 
 
 def make_example(module: nn.Module, shape: Sequence[int], *, noise: bool = False) -> Tensor:
-    """An input of ones, or of seeded noise, on the device and in the dtype of the module."""
+    """Make an input of ones, or of seeded noise, on the device and in the dtype of the module."""
     x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0)) if noise else torch.ones(tuple(shape))
     parameter = floating_parameter(module)
     return x if parameter is None else x.to(parameter.device, parameter.dtype)
 
 
 def with_frames(x: Tensor, frames: int, time_axis: int) -> Tensor:
-    """An input of the same kind with another number of frames: repeated, and cut."""
+    """Make an input of the same kind with another number of frames: repeated, and cut."""
     repeats = [1] * x.dim()
     repeats[time_axis] = -(-frames // x.shape[time_axis])
     return x.repeat(repeats).narrow(time_axis, 0, frames)
 
 
 def positive_axis(x: Tensor, time_axis: int) -> int:
-    """The axis of time counted from the front: −1 is the last one.
+    """Count the axis of time from the front: −1 is the last one.
+
+    Args:
+        x: an input of any shape.
+        time_axis: an axis of it, which may be counted from the end.
+
+    Returns:
+        The same axis, at least 1.
 
     Raises:
         ValueError: ``x`` has no such axis, or it is that of the batch.
@@ -58,17 +65,17 @@ def positive_axis(x: Tensor, time_axis: int) -> int:
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of what a module takes or returns, None where there is none."""
+    """Return the first tensor of what a module takes or returns, None where there is none."""
     return next((leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)), None)
 
 
 def stride_from_lengths(frames: int, outputs: int) -> Fraction:
-    """Input frames per output frame, judged by the lengths alone."""
+    """Return the input frames per output frame, judged by the lengths alone."""
     if outputs >= frames:
         return Fraction(1, max(1, round(outputs / frames)))
     return Fraction(max(1, round(frames / max(1, outputs))))
 
 
 def allowed_lookahead(stride: Fraction, convention: Convention) -> int:
-    """How many frames beyond ``u·stride`` output ``u`` may read."""
+    """Return how many frames beyond ``u·stride`` output ``u`` may read."""
     return convention.lookahead(int(stride)) if stride >= 1 else 0

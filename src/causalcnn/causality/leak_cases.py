@@ -1,6 +1,8 @@
 """Test cases for an audit: networks with one planted leak each, which it must find and name, and causal ones.
 
-Every case can be built alone and inside a deep network of causal layers (:func:`embed_in_network`).
+Every case can be built alone and inside a deep network of causal layers (:func:`embed_in_network`). A case is one
+entry of ``LEAK_CASES`` or ``CAUSAL_CASES``; the layers that it is made of are in
+:mod:`causalcnn.causality.leak_case_layers`.
 """
 
 from __future__ import annotations
@@ -47,15 +49,25 @@ class LeakCase:
     Attributes:
         name: what leaks, or why it does not.
         make: makes the network; use :meth:`build`.
-        lookahead: frames beyond the convention; infinite for all of the recording, 0 for a causal network.
+        lookahead: input frames beyond the convention; infinite for all of the recording, 0 for a causal network.
         culprit: qualified name of the first leaking submodule, when it stands alone; None where none is to be named.
-        frames: the outputs that look ahead, where only some do.
+        frames: output frame to input frames ahead, for a leak of which only some outputs are part; else None.
         hidden: whether the leak does not show with these weights.
         rows: whether a row of the batch reads another.
         state: whether state is kept between calls.
         training: whether it is judged in training mode.
         channels: of the input.
-        convention: by which it is judged.
+        convention: by which it is judged, ``"strict"`` or ``"block"``.
+
+    Example:
+        >>> from causalcnn import audit
+        >>> from causalcnn.causality import LEAK_CASES
+        >>> case = next(case for case in LEAK_CASES if case.name == "closed gate")
+        >>> report = audit(case.build(), case.example())
+        >>> report.lookahead == case.lookahead, report.culprit == case.culprit
+        (True, True)
+        >>> report.observed  # the gate hides it from every measurement
+        0
     """
 
     name: str
@@ -76,21 +88,40 @@ class LeakCase:
         return Verdict.LOOKS_AHEAD if self.lookahead else Verdict.CAUSAL
 
     def build(self) -> nn.Module:
-        """The network, from one seed, in the mode in which it is judged."""
+        """Build the network, always from the same seed, in the mode in which it is judged."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.make().train(self.training)
 
     def example(self, frames: int = 48) -> Tensor:
-        """A seeded input of two rows."""
+        """Make a seeded input of two rows.
+
+        Args:
+            frames: of the input, or samples where the network takes these.
+
+        Returns:
+            Noise, ``(2, channels, frames)``.
+        """
         generator = torch.Generator().manual_seed(2)
         return torch.randn(2, self.channels, frames, generator=generator)
 
 
 def embed_in_network(case: LeakCase) -> nn.Module:
-    """The network between causal layers: ``before`` (three WaveNet blocks), ``fault``, ``after`` (three more).
+    """Put the network of a case between causal layers, so that an audit must find the leak among many innocent layers.
 
-    A front end that takes samples has nothing before it.
+    Args:
+        case: the network and what an audit must say about it.
+
+    Returns:
+        A network of the parts ``before`` (three WaveNet blocks), ``fault`` and ``after`` (three more blocks). A front
+        end that takes samples has nothing before it.
+
+    Example:
+        >>> from causalcnn import audit
+        >>> from causalcnn.causality import LEAK_CASES, embed_in_network
+        >>> case = next(case for case in LEAK_CASES if case.name == "max-pooling")
+        >>> audit(embed_in_network(case), case.example()).culprit
+        'fault'
     """
     fault = case.build()
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +137,7 @@ def embed_in_network(case: LeakCase) -> nn.Module:
 
 
 def cpc_encoder(channels: int = 1) -> nn.Sequential:
-    """The five convolutions of CPC and of VAP, ``(batch, 1, samples)``: hop 160, and 152 samples beyond it."""
+    """Build the five convolutions of CPC and of VAP, ``(batch, 1, samples)``: hop 160, and 152 samples beyond it."""
     sizes = ((10, 5, 3), (8, 4, 2), (4, 2, 1), (4, 2, 1), (4, 2, 1))
     ins = (1, *(channels for _ in sizes[1:]))
     return nn.Sequential(*(nn.Conv1d(i, channels, k, s, p) for i, (k, s, p) in zip(ins, sizes, strict=True)))

@@ -23,7 +23,7 @@ def _setting(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mkldnn(on: bool) -> Iterator[None]:
-    """oneDNN switched on or off, in this thread; as it was afterwards."""
+    """Switch oneDNN on or off, in this thread; afterwards it is as it was."""
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(on)
     try:
@@ -90,7 +90,7 @@ def _usable(device: str) -> Iterator[tuple[str, Callable[[], contextlib.Abstract
 
 
 def removing_switch(device: str, leak: Callable[[], float]) -> tuple[str | None, dict[str, float]]:
-    """The first single switch under which ``leak()`` is exactly 0, and what each one left."""
+    """Find the first single switch under which ``leak()`` is exactly 0, and note what each one left."""
     left = {}
     for name, context in _usable(device):
         with context():

@@ -20,13 +20,13 @@ __all__ = [
 
 
 def true_runs(flags: list[bool]) -> list[tuple[int, int]]:
-    """Unbroken runs of True as (start, stop), the longest first."""
+    """Return the unbroken runs of True as (start, stop), the longest first."""
     edges = [-1, *(i for i, flag in enumerate(flags) if not flag), len(flags)]
     return sorted(((a + 1, b) for a, b in pairwise(edges)), key=lambda r: r[0] - r[1])
 
 
 def find_period(sets: Sequence[frozenset]) -> tuple[int, int] | None:
-    """The shortest (period, advance) by which these sets repeat at least twice over, if any."""
+    """Find the shortest (period, advance) by which these sets repeat at least twice over, if any."""
     for period in range(1, len(sets) // 3 + 1):
         first = next((i for i in range(len(sets) - period) if sets[i]), None)
         if first is None or not sets[first + period]:
@@ -40,17 +40,17 @@ def find_period(sets: Sequence[frozenset]) -> tuple[int, int] | None:
 
 
 def _first_frame(cells: frozenset) -> int:
-    """The first frame of a set of frames or of cells."""
+    """Return the first frame of a set of frames or of cells."""
     return min(cell[0] if isinstance(cell, tuple) else cell for cell in cells)
 
 
 def shifted(cells: frozenset, by: int) -> frozenset:
-    """The same set, later by so many frames."""
+    """Return the same set, later by so many frames."""
     return frozenset((c[0] + by, *c[1:]) if isinstance(c, tuple) else c + by for c in cells)
 
 
 def field_from_block(sets: Sequence[frozenset], start: int, period: int, advance: int) -> Field:
-    """One period of sets that starts at output ``start``, written as phases 0 … period−1."""
+    """Make a field of one period of sets that starts at output ``start``, written as phases 0 … period−1."""
     cells = []
     for phase in range(period):
         u = start + (phase - start) % period
@@ -60,7 +60,7 @@ def field_from_block(sets: Sequence[frozenset], start: int, period: int, advance
 
 
 def agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop: int) -> bool:
-    """Whether the sets are the field's: exactly from ``start`` to ``stop``, elsewhere at least within it."""
+    """Say whether the sets are the field's: exactly from ``start`` to ``stop``, elsewhere at least within it."""
     reads_less = []
     for u, found in enumerate(sets):
         declared = field.inputs_of(u, within=range(times))
@@ -71,14 +71,14 @@ def agrees(field: Field, sets: Sequence[frozenset], times: int, start: int, stop
 
 
 def end_of_run(found: frozenset, times: int, run: str) -> int:
-    """The last frame of an unbroken run from the start, or the first of one to the end."""
+    """Return the last frame of an unbroken run from the start, or the first of one to the end."""
     if run == "history":
         return next((t for t in range(times) if t not in found), times) - 1
     return next((t for t in reversed(range(times)) if t not in found), -1) + 1
 
 
 def find_endless_period(middle: range, ends: list[int], rests: list[frozenset], run: str) -> Field | None:
-    """A field with an endless run whose ends and other frames repeat themselves, if there is one."""
+    """Find a field with an endless run whose ends and other frames repeat themselves, if there is one."""
     if run == "history" and min(ends) < 0:
         return None
     for period in range(1, len(ends) // 3 + 1):
@@ -102,6 +102,6 @@ def find_endless_period(middle: range, ends: list[int], rests: list[frozenset], 
 
 
 def preview(indices: frozenset, max_shown: int = 8) -> str:
-    """A set for an error message: its first few members."""
+    """Write a set for an error message: its first few members."""
     shown = ", ".join(map(str, sorted(indices)[:max_shown]))
     return "{" + shown + (f", … {len(indices)} in all" if len(indices) > max_shown else "") + "}"

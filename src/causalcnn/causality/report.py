@@ -14,7 +14,38 @@ __all__ = ["AuditReport", "Evidence", "LeakError", "Verdict"]
 
 
 class Verdict(enum.Enum):
-    """What the audit is sure of. *Unknown* is an answer."""
+    """What an audit is sure of. *Unknown* is an answer: the audit never guesses.
+
+    ``CAUSAL``: on inputs of every length that was tried, no output depends on an input later than the convention
+    allows, whatever the parameters are (buffers count with their values, as a mask does), and these weights did not
+    react to a changed or missing future either. It does not cover the other mode (``train()`` where ``eval()`` was
+    judged), what happens only at one particular frame beyond the lengths that were tried, or rounding on another
+    device. Rows that mix and state that is kept from call to call are reported apart.
+
+    ``LOOKS_AHEAD``: an output uses an input that lies ahead of it, and one of three things shows it. The operations
+    read that input: then parameters of this shape can use it, though these may not (a closed gate, a convolution
+    initialized with zeros). Or a change of the future moved an output before it: then these weights use it. Or a
+    recording that was cut short gave other outputs: then something is computed from the length. A number that is read
+    and cancels again, as in ``future - future``, counts as read.
+
+    ``UNKNOWN``: the operations could not be followed, or not far enough to be sure, and no probe showed a leak. Nothing
+    is proven either way. The evidence says which operation in which submodule could not be followed;
+    :mod:`causalcnn.causality.tracing` says how to add a rule for it.
+
+    Attributes:
+        CAUSAL: nothing ahead is read, for any weights.
+        LOOKS_AHEAD: something ahead is read.
+        UNKNOWN: neither could be shown.
+
+    Example:
+        >>> from torch import nn
+        >>> from causalcnn import audit
+        >>> from causalcnn.causality import Verdict
+        >>> leak = nn.Conv1d(1, 1, 3, padding=1)
+        >>> _ = nn.init.zeros_(leak.weight)  # it hides the leak from every measurement, not from the audit
+        >>> audit(leak, (1, 1, 40)).verdict is Verdict.LOOKS_AHEAD
+        True
+    """
 
     CAUSAL = "causal"
     LOOKS_AHEAD = "looks ahead"
@@ -22,12 +53,26 @@ class Verdict(enum.Enum):
 
 
 class LeakError(AssertionError):
-    """A network that was asserted to be causal is not, or cannot be shown to be; the message is the report."""
+    """A network that was asserted to be causal is not, or cannot be shown to be. The message is the report as text."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One probe: what it did, what it found (True is good, None is undecided), and what it cannot see."""
+    """One probe of an audit: what it did, what it found, and what it cannot see.
+
+    Attributes:
+        probe: what was done, in words.
+        good: True where the probe found nothing wrong, False where it found a leak, None where it decides nothing.
+        result: what was found, in words.
+        misses: what this probe cannot see, so that "nothing found" does not exclude it.
+
+    Example:
+        >>> from torch import nn
+        >>> from causalcnn import audit
+        >>> structure = audit(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 40)).evidence[0]
+        >>> structure.good, structure.result
+        (False, '47 of 48 outputs read ahead, up to 1 frames')
+    """
 
     probe: str
     good: bool | None
@@ -37,25 +82,42 @@ class Evidence:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The outcome of :func:`causalcnn.audit`.
+    """What :func:`causalcnn.audit` found out about one network.
+
+    It prints as text (``str``) and shows as HTML in a notebook. What each verdict proves is said at
+    :class:`causalcnn.causality.Verdict`.
 
     Attributes:
-        verdict: causal, looks ahead, or unknown: what this network could do with *any* weights of its shape.
-        lookahead: input frames read beyond what the convention allows; infinite for "all of the future".
-        observed: the same for *these* weights, as far as changed inputs showed it; 0 for none.
-        frames: the first output frames that look ahead, and how far each does.
-        culprit: qualified name of the first submodule that leaks ("" is the network itself), or None.
-        kind: what is wrong with it, in words.
-        network: name of its class.
-        convention: "strict" or "block", by which it was judged.
+        network: name of the network's class.
+        verdict: causal, looks ahead, or unknown.
+        lookahead: input frames read beyond what the convention allows, by *any* weights of this shape: 0 if causal,
+            infinite for all of the recording or where something is computed from its length, NaN if unknown. Where
+            the operations could not be followed it is what these weights showed, so at least that much.
+        observed: the same for *these* weights, as far as changed inputs showed it; 0 where they showed nothing. It is
+            less than ``lookahead`` where the weights hide a leak.
+        frames: for each output frame that looks ahead, by how many input frames, on the input on which the structure
+            shows it; empty where the structure shows no leak.
+        culprit: qualified name of the first submodule that leaks by its own doing (``""`` is the network itself), or
+            None where there is none or it could not be located.
+        kind: what is wrong with it, in words; or why it could not be located; empty where nothing looks ahead.
+        convention: ``"strict"`` or ``"block"``, by which it was judged.
         stride: input frames per output frame.
-        mode: "exact" or "numerical".
-        rounding: the largest relative change of the past where only rounding explains it, or None.
-        remedy: the backend switch that removes the rounding leak, where one does.
-        rows_mix: whether a row of the batch reads another.
-        keeps_state: whether a call changes the next one.
-        receptive_field: what an output reads, where it is known.
+        mode: ``"exact"`` or ``"numerical"``, as it was asked for.
+        rounding: the largest change of an output, relative to the largest output, that a changed future caused and that
+            only rounding explains; None where there was none.
+        remedy: the backend switch that removes this rounding, or None. It is looked for in numerical mode only.
+        rows_mix: whether a row of the batch reads another one.
+        keeps_state: whether a call changes the result of the next one.
+        receptive_field: what an output reads, where that repeats along time and could be followed; else None.
         evidence: every probe with its result and with what it can miss.
+
+    Example:
+        >>> from causalcnn import CausalConv1d, audit
+        >>> report = audit(CausalConv1d(1, 4, 3, dilation=4), (1, 1, 60))
+        >>> report.passed, report.lookahead, report.receptive_field.holes
+        (True, 0, 6)
+        >>> print(str(report).splitlines()[0])
+        CausalConv1d is causal (strict)
     """
 
     network: str
@@ -77,7 +139,7 @@ class AuditReport:
 
     @property
     def passed(self) -> bool:
-        """Causal, rows apart, and nothing kept from one call to the next."""
+        """Whether the network is causal, keeps its rows apart, and keeps nothing from one call to the next."""
         return self.verdict is Verdict.CAUSAL and not self.rows_mix and not self.keeps_state
 
     def _headline(self) -> str:

@@ -1,4 +1,9 @@
-"""The first question of an audit: what could any weights of this shape do, and which submodule lets them?"""
+"""The first question of an audit: what could any weights of this shape do, and which submodule lets them?
+
+``analyze`` traces the network on longer and longer inputs and turns what is read into a look-ahead.
+``first_leaking_module`` traces it again, each time with the future removed from the output of one submodule, to see
+which of them is to blame.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +38,7 @@ class StaticResult:
         seen: the trace that counts; None where the network cannot be followed.
         stride: input frames per output frame.
         ahead: for each output frame of the trace that looks ahead, by how many input frames.
-        lookahead: the most of it over any length of input; infinite where it grows with the length.
+        lookahead: the most of it over any length of input, in input frames; infinite where it grows with the length.
         certain: whether the absence of a look-ahead can be trusted.
         field: what an output reads, where it repeats along time.
         problem: why nothing, or not everything, could be found.
@@ -51,7 +56,7 @@ class StaticResult:
 
 
 def lookahead_per_output(seen: Trace, stride: Fraction, convention: Convention) -> dict[int, float]:
-    """For each output frame that looks ahead: by how many input frames."""
+    """Return for each output frame that looks ahead by how many input frames it does."""
     allowed = allowed_lookahead(stride, convention)
     found: dict[int, float] = {}
     for u, last in enumerate(seen.last_frames()):
@@ -101,7 +106,7 @@ def _stride(seen: Trace, field: Field | None) -> Fraction:
 
 
 def _confirmed(found: StaticResult, shorter: list[Trace], convention: Convention) -> StaticResult:
-    """The look-ahead of a field; where it has none, that of a shorter input: a leak at one length is a leak."""
+    """Return the look-ahead of a field; where it has none, that of a shorter input: a leak at one length is a leak."""
     assert found.field is not None
     beyond = found.field.lookahead - allowed_lookahead(found.stride, convention)
     if beyond > 0:
@@ -114,7 +119,7 @@ def _confirmed(found: StaticResult, shorter: list[Trace], convention: Convention
 
 
 def _at_one_length(module: nn.Module, x: Tensor, convention: Convention, time_axis: int, problem: str) -> StaticResult:
-    """For a network that takes inputs of one length only: that of the example."""
+    """Analyze a network that takes inputs of one length only: that of the example."""
     try:
         seen = trace(module, x, time_axis=time_axis)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
@@ -128,7 +133,7 @@ def _at_one_length(module: nn.Module, x: Tensor, convention: Convention, time_ax
 def _without_field(
     seen: Trace, stride: Fraction, leaks: dict[int, float], endless: bool, problem: str, leaking_frames: int
 ) -> StaticResult:
-    """What the longest trace shows, where no field repeats."""
+    """Return what the longest trace shows, where no field repeats."""
     worst = math.inf if endless else max(leaks.values(), default=0)
     hidden = bool(seen.high.any()) or seen.short
     certain = bool(leaks) or not hidden
@@ -139,11 +144,18 @@ def _without_field(
 def first_leaking_module(
     module: nn.Module, x: Tensor, convention: Convention, time_axis: int, max_candidates: int = 24
 ) -> tuple[str, str] | None:
-    """The first submodule that looks ahead by its own doing, and whose leak is still there further on.
+    """Find the first submodule that looks ahead by its own doing, and whose leak is still there further on.
 
-    For each candidate the trace runs again, without what its output reads of the future. That must change what the
-    network reads of the future or, where a later leak reads everything anyway, at least what a later submodule
-    receives. A submodule that contains another candidate comes last.
+    For each candidate the trace runs again, with everything ahead of its time removed from what its output reads. That
+    must change what the network reads of the future or, where a later leak reads everything anyway, at least what a
+    later submodule receives. A submodule that contains another candidate comes last.
+
+    Args:
+        module: the network.
+        x: an input on which it looks ahead, ``(batch, channels, time[, frequency])``.
+        convention: which inputs an output may read.
+        time_axis: where time is, counted from the front.
+        max_candidates: how many submodules to try; each costs one trace.
 
     Returns:
         Its qualified name ("" is the network itself) and what is wrong with it; None where nothing looks ahead.
@@ -184,7 +196,7 @@ def _looks_ahead(last: tuple[int, ...] | None, frames: int, convention: Conventi
 
 
 def _starts_a_leak(visit: Visit, frames: int, convention: Convention) -> bool:
-    """Whether its output looks ahead while its input does not: else the leak is in an earlier submodule."""
+    """Say whether its output looks ahead while its input does not: else the leak is in an earlier submodule."""
     return _looks_ahead(visit.last_out, frames, convention) and not _looks_ahead(visit.last_in, frames, convention)
 
 
@@ -197,7 +209,7 @@ def _named(module: nn.Module, visit: Visit) -> tuple[str, str]:
 
 
 def _count_future(seen: Trace, stride: Fraction, convention: Convention) -> int:
-    """How many (output frame, input frame) pairs lie in the future."""
+    """Count the (output frame, input frame) pairs that lie in the future."""
     allowed = allowed_lookahead(stride, convention)
     return sum(int(row[max(0, math.floor(u * stride) + allowed + 1) :].sum()) for u, row in enumerate(seen.times))
 
@@ -219,7 +231,7 @@ def _remove_future(tensor: Tensor, table: DependencyTable, frames: int, conventi
 
 
 def describe(part: nn.Module, visit: Visit) -> str:
-    """What is wrong with a submodule, in words, from its type and the operations that it ran."""
+    """Say what is wrong with a submodule, in words, from its type and the operations that it ran."""
     name, ran = type(part).__name__, set(visit.operations)
     if "BatchNorm" in name and part.training:
         return f"{name} in training mode: statistics of the batch run over all of time; eval() uses stored ones"

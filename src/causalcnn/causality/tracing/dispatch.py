@@ -1,4 +1,16 @@
-"""Intercept every operation of a running network: apply its rule to the dependency table, refuse what has none."""
+"""Intercept every operation of a running network: apply its rule to the dependency table, refuse what has none.
+
+:class:`Tracer` is the dispatch mode. For one operation it
+
+1. refuses a decision that depends on data or weights (``DECIDES``), and tensors of unknown origin;
+2. runs the operation, so that its results exist;
+3. returns at once if they are views, through which the table looks;
+4. calls the rule: the one registered for the name; for a form in place (``relu_``) the one of the name without the
+   underscore; else, for what torch tags as pointwise, the rule for elementwise operations.
+
+Where no argument depends on the input, no rule is needed: the results are constants if the arguments are
+(``KNOWN``), else unknown numbers. The operations in ``CONSTANT_RULES`` are the exception.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +55,11 @@ ESCAPES = {
 
 
 class CannotTrace(RuntimeError):
-    """The dependencies of this network cannot be followed; the message names the operation and the submodule."""
+    """The dependencies of this network cannot be followed. The message names the operation and the submodule."""
 
 
 class Guard(TorchFunctionMode):
-    """Refuses operations by which numbers leave torch, where they could no longer be followed."""
+    """Refuse functions by which numbers leave torch (``numpy()``, ``tolist()``): they could no longer be followed."""
 
     def __init__(self, tracer: Tracer) -> None:
         super().__init__()
@@ -71,7 +83,11 @@ class Guard(TorchFunctionMode):
 
 
 class Tracer(TorchDispatchMode):
-    """Records every ATen operation of a run in the table, and keeps the path of the submodules that are running."""
+    """Record every ATen operation of a run in the table, and keep the path of the submodules that are running.
+
+    ``stack`` holds that path, one entry ``(qualified name, class, operations)`` for each submodule; ``short`` says that
+    a slice reached beyond the example.
+    """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -87,7 +103,7 @@ class Tracer(TorchDispatchMode):
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Operations inside, on the table itself, are not recorded."""
+        """Do not record the operations inside: they work on the table itself."""
         self.paused = True
         try:
             with _disable_current_modes():
@@ -169,7 +185,7 @@ class Tracer(TorchDispatchMode):
             rules_fft.propagate_signals(call, base, signals)
 
     def _apply_rule(self, call: Call, name: str, base: str, inputs: list[Tensor], depends: bool) -> None:
-        """The rule of this operation, or the one for elementwise operations; no rule is needed without dependencies."""
+        """Apply the rule of this operation, or the elementwise one; none is needed if nothing depends on the input."""
         if base in RULES:
             if depends or base in CONSTANT_RULES:
                 RULES[base](call)
@@ -202,12 +218,12 @@ def _is_written(argument: Any) -> bool:
 
 
 def _is_template(name: str) -> bool:
-    """``zeros_like`` and its kin read the shape of their argument only."""
+    """Say whether an operation reads only the shape of its argument, as ``zeros_like`` does."""
     return name.startswith("new_") or name.endswith("_like")
 
 
 def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """Arguments by name, with the defaults of the schema."""
+    """Return the arguments by name, with the defaults of the schema."""
     bound: dict[str, Any] = {}
     for i, argument in enumerate(schema.arguments):
         if i < len(args) and not argument.kwarg_only:
@@ -221,7 +237,7 @@ def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
-    """No fused kernels: every step shows as an operation of its own."""
+    """Switch fused kernels off, so that every step shows as an operation of its own."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,10 +1,11 @@
-"""Run a network once and follow, operation by operation, which input cells each output depends on.
+"""``trace``: run a network once and return which input cells each output depends on.
 
 Weights do not count: a parameter is an unknown number, so a kernel that happens to be zero is still read. Constants
-do: a mask of zeros, an attention mask of −∞. A buffer counts as a constant unless it is all zeros.
+do: a mask of zeros, an attention mask of −∞. A buffer counts as a constant unless it is all zeros: then it may be a
+state that is still to be filled.
 
 Nothing is guessed. An operation without a rule, a decision that depends on data or on weights, numbers that leave
-torch: each raises :class:`CannotTrace`, naming the operation and the submodule.
+torch: each raises :class:`causalcnn.CannotTrace`, naming the operation and the submodule.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ Edit = Callable[[int, str, Tensor, DependencyTable], None]
 
 @dataclass(frozen=True)
 class Visit:
-    """One call of a submodule: its qualified name, its type, the operations that it ran itself, how far it reads.
+    """One call of a submodule during a trace.
 
-    ``last_in``, ``last_out``: for each index along the time axis of what came in, and of what it returned, the last
-    input frame of the network that it depends on (−1 where none); None where there is no time axis.
+    Attributes:
+        name: its qualified name.
+        kind: the name of its class.
+        operations: the operations that it ran itself, not those of its submodules.
+        last_in: for each index along the time axis of what came in, the last input frame of the network that it
+            depends on, −1 where it depends on none; None where there is no time axis.
+        last_out: the same for what it returned.
     """
 
     name: str
@@ -45,17 +51,31 @@ class Visit:
 class Trace:
     """What one run of a network read: exact sets for the frames of the example.
 
+    Outputs near an edge read less than others, because padding takes the place of inputs. ``low``, ``high`` and
+    ``side`` mark these outputs, so that nobody takes their sets for the whole receptive field.
+
     Attributes:
-        reads: ``(time', frequency', cells)``, whether an output depends on a cell of the input.
-        low: ``(time', frequency')``, whether an output was computed from padding before the start of time.
-        high: the same for padding behind the end.
-        side: the same for padding beside the frequencies.
+        reads: whether an output depends on a cell of the input, ``(time', frequency', cells)``; the cell of frame
+            ``t`` and frequency ``f`` is ``t * frequencies + f``.
+        low: whether an output was computed from padding before the start of time, ``(time', frequency')``.
+        high: the same for padding behind the end, ``(time', frequency')``.
+        side: the same for padding beside the frequencies, ``(time', frequency')``.
         shape: rows, frames and frequencies of the input.
         joint: whether input and output have a frequency axis; else there is one frequency.
         visits: the calls of submodules, where they were asked for.
         rows_mix: whether a row of the batch reads another.
-        short: a slice reached beyond the example, so that a longer one may show more.
+        short: whether a slice reached beyond the example, so that a longer one may show more.
         padding: frames of padding that the network puts around time, all in all.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from causalcnn.causality import trace
+        >>> seen = trace(nn.Conv1d(1, 1, 3, dilation=2), torch.zeros(1, 1, 6))
+        >>> [sorted(read) for read in seen.sets()]
+        [[0, 2, 4], [1, 3, 5]]
+        >>> seen.last_frames()
+        [4, 5]
     """
 
     reads: Tensor
@@ -75,7 +95,15 @@ class Trace:
         return self.shape[1], self.reads.shape[0]
 
     def inputs_of(self, output: int | tuple[int, int]) -> frozenset:
-        """The input frames (or cells) that an output depends on, within the example."""
+        """Return the inputs that one output depends on, within the example.
+
+        Args:
+            output: the output frame, or ``(time, frequency)`` in a joint trace. A frame alone stands for all its
+                frequencies.
+
+        Returns:
+            The input frames; the cells ``(time, frequency)`` where a cell of a joint trace is asked for.
+        """
         t, f = output if isinstance(output, tuple) else (output, None)
         row = self.reads[t].any(0) if f is None else self.reads[t, f]
         cells = row.nonzero().flatten().tolist()
@@ -85,7 +113,7 @@ class Trace:
         return frozenset((cell // wide, cell % wide) for cell in cells)
 
     def sets(self) -> list[frozenset[int]]:
-        """For each output frame the input frames that it depends on."""
+        """Return for each output frame the input frames that it depends on."""
         return [self.inputs_of(u) for u in range(self.frames[1])]
 
     @property
@@ -94,12 +122,12 @@ class Trace:
         return self.reads.any(1).unflatten(1, (self.shape[1], self.shape[2])).any(2)
 
     def last_frames(self) -> list[int | None]:
-        """For each output frame the last input frame that it depends on, or None."""
+        """Return for each output frame the last input frame that it depends on, or None where there is none."""
         return [max(row.nonzero().flatten().tolist(), default=None) for row in self.times]
 
 
 def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
-    """Tensors that a module keeps as plain attributes, also inside of lists and dicts."""
+    """Yield tensors that a module keeps as plain attributes, also inside lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif depth and isinstance(value, dict):
@@ -122,7 +150,7 @@ def _enter_constants(table: DependencyTable, module: nn.Module) -> None:
 
 
 def _last_frames(table: DependencyTable, tensor: Tensor) -> tuple[int, ...] | None:
-    """The last input frame for each index along the time axis of a tensor; None where it has none."""
+    """Return the last input frame for each index along the time axis of a tensor; None where it has no such axis."""
     dep = table.dep(tensor) if table.knows(tensor) else None
     if dep is None or tensor.dim() < 2:
         return None
@@ -134,13 +162,13 @@ def _last_frames(table: DependencyTable, tensor: Tensor) -> tuple[int, ...] | No
 
 
 def over_time(grid: Tensor, axis: int) -> Tensor:
-    """``(times, *shape)`` → ``(times, length of axis)``."""
+    """Join all axes but one: ``(times, *shape)`` becomes ``(times, length of axis)``."""
     others = [d for d in range(1, grid.dim()) if d != axis + 1]
     return any_over(grid, others) if others else grid
 
 
 def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
-    """The axis along which the frames that are read vary most; axis 2 where none does."""
+    """Find the axis along which the frames that are read vary most; axis 2 where none does."""
     best = (1, min(2, tensor.dim() - 1))
     for axis in range(1, tensor.dim()):
         variety = len(torch.unique(over_time(grid, axis).T, dim=0))
@@ -161,15 +189,28 @@ def trace(
 
     Args:
         module: any module whose first output has time on ``time_axis``. It runs as a copy, in the mode it is in.
-        example: an input; small is good, 30 to 100 frames. Only its shape and dtype count.
+        example: an input, ``(batch, channels, time[, frequency])``, or another with time on ``time_axis``; small is
+            good, 30 to 100 frames. Only its shape and dtype count.
         time_axis: where time is, in the input and in the output; frequency, if any, is axis 3.
         rows: whether to keep the rows of the batch apart, to see whether one reads another.
         visits: whether to note every call of a submodule.
         edit: called after each of these calls, with its index, the name of the submodule, the first tensor that it
-            returned, and the table, which it may rewrite.
+            returned, and the table, which it may rewrite. Calls are only noted, and edited, with ``visits``.
+
+    Returns:
+        What each output frame reads of this example, with marks where padding was read instead.
 
     Raises:
         CannotTrace: an operation cannot be followed, or the output has no time axis.
+        ValueError: the example has no axis ``time_axis``.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from causalcnn.causality import trace
+        >>> seen = trace(nn.Conv1d(1, 1, 3, padding=1), torch.zeros(1, 1, 4))
+        >>> [sorted(read) for read in seen.sets()], seen.low[:, 0].tolist()
+        ([[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]], [True, False, False, False])
     """
     time_axis = positive_axis(example, time_axis)
     copy = deepcopy_module(module).to("cpu")
@@ -197,7 +238,7 @@ def trace(
 
 
 def _rows_mix(dep: Tensor, table: DependencyTable) -> bool:
-    """Whether a row of the output depends on another row of the input; ``dep`` is ``(width, rows, *shape)``."""
+    """Say whether a row of the output depends on another row of the input; ``dep`` is ``(width, rows, *shape)``."""
     rows = table.shape[0]
     if rows == 1:
         return False
@@ -234,7 +275,7 @@ def _result(
 
 
 def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: Edit | None) -> list[Any]:
-    """Hooks that keep the path of running submodules, and note what each returns."""
+    """Set hooks that keep the path of running submodules, and note what each returns."""
     handles: list[Any] = []
     entered: list[tuple[int, ...] | None] = []
 

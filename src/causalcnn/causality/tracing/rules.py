@@ -1,4 +1,17 @@
-"""The registry of rules: how the dependencies of an operation's results follow from those of its arguments."""
+"""The registry of rules: how the dependencies of an operation's results follow from those of its arguments.
+
+A rule is a function of one :class:`Call`, registered under the names of its operations with :func:`rule`. This one,
+a little simplified, says that each element reads everything up to its own place::
+
+    @rule("cumsum", "cumprod")
+    def cumulative(call):
+        x = call.operand("self")
+        axis = call["dim"] % x.value.dim() + 1  # axis 0 of the dependencies stands for the cells of the input
+        call.put(x.dep.to(torch.uint8).cummax(axis).values.bool())
+
+The package's documentation (:mod:`causalcnn.causality.tracing`) says step by step how to add one. Rules are
+registered when their file is imported, so a new file must be imported in ``dispatch``.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +28,32 @@ __all__ = ["RULES", "Call", "Untraceable", "broadcast", "drop", "listed", "rule"
 
 
 class Untraceable(Exception):
-    """An operation whose dependencies cannot be followed; the message says why."""
+    """The dependencies of an operation cannot be followed; the message says why.
+
+    A rule raises it, and the tracer turns it into :class:`causalcnn.CannotTrace` with the operation and the submodule.
+    """
 
 
 @dataclass
 class Call:
-    """One operation that has just run: its bound arguments, its results, and the table to write into."""
+    """One operation that has just run, as its rule sees it.
+
+    A rule is called where at least one tensor argument depends on the input (for names in ``CONSTANT_RULES`` always).
+    Any other argument may depend on nothing, and then ``operand(…).dep`` is None. The rule must :meth:`put` every
+    result.
+
+    What it puts is a boolean tensor ``(width, *shape of the result)``. The first axis stands for the cells of the
+    network's input and, last, three marks of padding (see :class:`causalcnn.causality.tracing.table.DependencyTable`).
+    A rule treats all of them alike: what reads ``a`` and ``b`` gets the union of both. It must not write into what an
+    operand gave it, because that may be the table itself.
+
+    Attributes:
+        table: the dependencies of all tensors so far.
+        func: the operation, with its overload.
+        arguments: all arguments by the names of the schema, defaults filled in.
+        outs: the tensors that the operation returned. Their numbers are those of one run: a rule may use them only
+            where they are constants.
+    """
 
     table: DependencyTable
     func: torch._ops.OpOverload
@@ -33,19 +66,19 @@ class Call:
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An argument that not every overload has."""
+        """Return an argument that not every overload has."""
         return self.arguments.get(name, default)
 
     def operand(self, name: str) -> Operand:
-        """What is known of a tensor argument, or of a number."""
+        """Return what is known of a tensor argument, or of a number."""
         return self.table.operand(self[name])
 
     def put(self, dep: Tensor | None, kind: Tensor | int = UNKNOWN, out: int = 0) -> None:
-        """Write what result ``out`` depends on."""
+        """Write what result ``out`` depends on, ``(width, *shape)`` or None, and what is known of its numbers."""
         self.table.set(self.outs[out], dep, kind)
 
     def tensors(self) -> list[Tensor]:
-        """All tensor arguments, those in lists too."""
+        """Return all tensor arguments, those in lists too."""
         return [t for value in self.arguments.values() for t in listed(value) if isinstance(t, Tensor)]
 
     def forbid(self, *names: str) -> None:
@@ -57,7 +90,7 @@ class Call:
 
 
 def listed(value: Any) -> list[Any]:
-    """The elements of a list or tuple, or the one value."""
+    """Return the elements of a list or tuple, or a list of the one value."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
@@ -65,7 +98,7 @@ RULES: dict[str, Callable[[Call], None]] = {}
 
 
 def rule(*names: str) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
-    """Register a rule for these ATen operations; in-place forms share it."""
+    """Register a rule for these ATen operations; their forms in place share it."""
 
     def register(function: Callable[[Call], None]) -> Callable[[Call], None]:
         RULES.update(dict.fromkeys(names, function))
@@ -75,7 +108,7 @@ def rule(*names: str) -> Callable[[Callable[[Call], None]], Callable[[Call], Non
 
 
 def broadcast(dep: Tensor | None, shape: torch.Size) -> Tensor | None:
-    """``(width, *small)`` → ``(width, *shape)``, aligned from the right as numbers are."""
+    """Expand ``(width, *small)`` to ``(width, *shape)``, aligned from the right as numbers are."""
     if dep is None:
         return None
     missing = len(shape) - (dep.dim() - 1)
@@ -83,7 +116,7 @@ def broadcast(dep: Tensor | None, shape: torch.Size) -> Tensor | None:
 
 
 def union(*deps: Tensor | None) -> Tensor | None:
-    """The union of what several operands depend on."""
+    """Return the union of what several operands depend on; None where none depends on anything."""
     present = [dep for dep in deps if dep is not None]
     if not present:
         return None
@@ -94,7 +127,7 @@ def union(*deps: Tensor | None) -> Tensor | None:
 
 
 def drop(dep: Tensor | None, dropped: Tensor, table: DependencyTable) -> Tensor | None:
-    """Dependencies with those of ``dropped`` elements removed; marks of padding stay."""
+    """Remove the dependencies of the ``dropped`` elements; marks of padding stay."""
     if dep is None:
         return None
     if not dropped.any():

@@ -23,13 +23,13 @@ __all__ = ["propagate_signals", "signals_of"]
 
 
 def signals_of(call: Call) -> dict[str, Signal]:
-    """The signal of each argument that is a spectrum. To be called before a result is written in place."""
+    """Return the signal of each argument that is a spectrum. To be called before a result is written in place."""
     found = {name: call.table.signal(value) for name, value in call.arguments.items() if isinstance(value, Tensor)}
     return {name: signal for name, signal in found.items() if signal is not None}
 
 
 def propagate_signals(call: Call, name: str, signals: dict[str, Signal]) -> None:
-    """After the rule of an operation on spectra: note the signal of its result, where there is one."""
+    """Note the signal of the result of an operation on spectra, where there is one. To be called after its rule."""
     mine, other = signals.get("self"), signals.get("other")
     result: Signal | None = None
     if name == "mul" and mine is not None and other is not None:
@@ -51,7 +51,7 @@ def propagate_signals(call: Call, name: str, signals: dict[str, Signal]) -> None
 
 
 def _pair(a: Signal, b: Signal) -> tuple[Signal, Signal] | None:
-    """Both with as many axes, the new ones in front; None where they lie on other axes or have other lengths."""
+    """Give both as many axes, new ones in front; None where they lie on other axes or have other lengths."""
     if (a.axis, a.length) != (b.axis, b.length):
         return None
     axes = max(a.present.dim(), b.present.dim())
@@ -65,7 +65,7 @@ def _pair(a: Signal, b: Signal) -> tuple[Signal, Signal] | None:
 
 
 def _joined(a: Signal, b: Signal, present: Callable[[Tensor, Tensor], Tensor]) -> Signal | None:
-    """Place by place, what both depend on."""
+    """Unite, place by place, what both depend on."""
     if (pair := _pair(a, b)) is None:
         return None
     where = present(*(s.present for s in pair))
@@ -74,9 +74,10 @@ def _joined(a: Signal, b: Signal, present: Callable[[Tensor, Tensor], Tensor]) -
 
 
 def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
-    """Times a number that is the same at all frequencies; it may be different from line to line, and computed.
+    """Multiply by a number that is the same at all frequencies; it may differ from line to line, and be computed.
 
-    A complex one turns the phases: back in real numbers that reads everything, as a Hilbert transform does.
+    A complex number turns the phases: then the result, back in real numbers, reads everything, as a Hilbert transform
+    does, and there is no signal.
     """
     gain = call.operand(by)
     same = gain.value.dim() < -signal.axis or gain.value.shape[signal.axis] == 1
@@ -86,6 +87,7 @@ def _scaled(signal: Signal, call: Call, by: str) -> Signal | None:
 
 
 def _summed(signal: Signal, dims: list[int], keepdim: bool) -> Signal | None:
+    """Sum over some axes; None where the axis of the transform is among them."""
     axes = signal.present.dim()
     if axes + signal.axis in dims:
         return None
@@ -95,6 +97,7 @@ def _summed(signal: Signal, dims: list[int], keepdim: bool) -> Signal | None:
 
 
 def _convolved(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
+    """Multiply two spectra: a circular convolution of their signals."""
     if (pair := _pair(a, b)) is None:
         return None
     parts = [_dependencies_of_filtered(s, by, table) for s, by in (pair, pair[::-1]) if s.dep is not None]
@@ -104,7 +107,7 @@ def _convolved(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
 
 
 def _mixed(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
-    """A matrix product at each frequency: filters from every channel to every channel."""
+    """Multiply matrices at each frequency: filters from every channel to every channel."""
     if (a.axis, b.axis) != (-3, -3):
         return None
     out, padding = None, table.padding
@@ -120,17 +123,17 @@ def _mixed(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
 
 
 def _line(signal: Signal, axis: int, place: int) -> Signal:
-    """One channel of a signal, the axis kept."""
+    """Take one channel of a signal and keep the axis."""
     dep = None if signal.dep is None else signal.dep.narrow(axis, place, 1)
     return signal._replace(dep=dep, present=signal.present.narrow(axis, place, 1))
 
 
 def _dependencies_of_filtered(signal: Signal, by: Signal, table: DependencyTable) -> Tensor:
-    """What the convolution by the places that are present in ``by`` reads.
+    """Return what the convolution by the places that are present in ``by`` reads.
 
-    What comes around the circle from the zeros behind the end are the zeros in front of the start, and so their marks
-    change sides. They are left out where the filter is just as long as the signal: such a filter was made for it, would
-    be longer for a longer one, and has no end of its own.
+    What comes around the circle from the zeros behind the end stands for the zeros in front of the start, and so its
+    marks change sides. They are left out where the filter is just as long as the signal: such a filter was made for
+    this length, would be longer for a longer signal, and has no end of its own.
     """
     assert signal.dep is not None
     rows, taps = signal.dep.movedim(signal.axis, -1), by.present.movedim(signal.axis, -1)
@@ -147,7 +150,7 @@ def _dependencies_of_filtered(signal: Signal, by: Signal, table: DependencyTable
 
 
 def _spread(rows: Tensor, taps: Tensor) -> Tensor:
-    """``(rows, *shape, length)`` moved around the circle by each of the ``(*shape, length)`` taps, and joined."""
+    """Move ``(rows, *shape, length)`` around the circle by each of the ``(*shape, length)`` taps, and unite them."""
     shape = torch.broadcast_shapes(rows.shape[1:], taps.shape)
     out = torch.zeros(rows.shape[0], *shape, dtype=torch.bool)
     kinds, which = torch.unique(taps.reshape(-1, taps.shape[-1]), dim=0, return_inverse=True)
@@ -161,7 +164,7 @@ def _spread(rows: Tensor, taps: Tensor) -> Tensor:
 
 
 def _window(rows: Tensor, taps: int) -> Tensor:
-    """Joined with the ``taps − 1`` places before each, around the circle, by doubling."""
+    """Unite each place with the ``taps − 1`` places before it, around the circle, by doubling."""
     out, done = rows, 1
     while done < taps:
         step = min(done, taps - done)
@@ -170,14 +173,14 @@ def _window(rows: Tensor, taps: int) -> Tensor:
 
 
 def _extent(signal: Signal) -> int:
-    """How many places from the first on may be other than zero."""
+    """Count the places, from the first on, up to the last that may be other than zero."""
     places = signal.present.movedim(signal.axis, 0).reshape(signal.length, -1).any(1).nonzero()
     return int(places.max()) + 1 if len(places) else 0
 
 
 # ---------------------------------------------------------------------- transforms
 def _everything(call: Call, dims: list[int]) -> None:
-    """Each result reads the whole of the axes."""
+    """Let each result read the whole of the axes."""
     dep = call.operand("self").dep
     if dep is not None and dims:
         dep = any_over(dep, [d % (dep.dim() - 1) + 1 for d in dims], keepdim=True)
@@ -191,7 +194,7 @@ def _signal(call: Call, axis: int) -> Signal:
 
 @rule("_fft_r2c", "_fft_c2c")
 def fft(call: Call) -> None:
-    """``rfft`` and ``fft``, and the inverse of the latter."""
+    """Each frequency of ``rfft`` and ``fft`` reads the whole axis; the signal is kept for the way back."""
     dims: list[int] = list(call["dim"])
     if "forward" in call.arguments and not call["forward"]:
         _inverse(call, dims, call["self"].shape)
@@ -208,7 +211,7 @@ def fft(call: Call) -> None:
 
 @rule("_fft_c2r")
 def irfft(call: Call) -> None:
-    """From a spectrum to real numbers."""
+    """Go from a spectrum back to real numbers."""
     _inverse(call, list(call["dim"]), call.outs[0].shape)
 
 

@@ -1,4 +1,8 @@
-"""How dependencies pass through convolutions, pools and products of matrices."""
+"""How dependencies pass through convolutions, pools and products of matrices.
+
+What they read does not depend on the numbers of a kernel. So the kernel is replaced by ones, with zeros only where it
+is a constant zero, and the same operation on dependencies (zeros and ones) shows what is touched.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ def _per_axis(value: int | Sequence[int], axes: int) -> list[int]:
 
 
 def _slide(dep: Tensor, kernel: Tensor, groups: int, table: DependencyTable, **options: Any) -> Tensor:
-    """Move a kernel of zeros and ones over ``(width, batch, channels, *space)``: what does each output touch?"""
+    """Move a kernel of zeros and ones over ``(width, batch, channels, *space)`` to see what each output touches."""
     axes = kernel.dim() - 2
     transposed = options.pop("transposed", False)
     batch, channels = dep.shape[1:3]
@@ -46,7 +50,7 @@ def _slide(dep: Tensor, kernel: Tensor, groups: int, table: DependencyTable, **o
 
 @rule("convolution", "_convolution", "mkldnn_convolution", "convolution_overrideable")
 def convolution(call: Call) -> None:
-    """Strided, dilated, grouped, transposed; taps on padding leave a mark."""
+    """Convolutions of every kind: strided, dilated, grouped, transposed. Taps on padding leave a mark."""
     x, w, table = call.operand("input"), call.operand("weight"), call.table
     axes = w.value.dim() - 2
     stride, padding, dilation = (_per_axis(call[name], axes) for name in ("stride", "padding", "dilation"))
@@ -102,7 +106,7 @@ def pool(call: Call) -> None:
 
 
 def _product(a: Operand, b: Operand, table: DependencyTable) -> Tensor | None:
-    """``a @ b``: a pair of elements is read unless one of them is a constant zero."""
+    """Dependencies of ``a @ b``: a pair of elements is read unless one of them is a constant zero."""
     parts = []
     if a.dep is not None:
         if b.zero.any():
@@ -146,7 +150,7 @@ def addmm(call: Call) -> None:
 
 @rule("mv", "addmv", "dot", "vdot")
 def vectors(call: Call) -> None:
-    """Products with a vector."""
+    """Products with a vector are products with a matrix of one column."""
     a = call.operand("mat" if "mat" in call.arguments else "self")
     b = call.operand(next((n for n in ("vec", "tensor") if n in call.arguments), "other"))
     dot = a.value.dim() == 1
@@ -172,7 +176,7 @@ def det(call: Call) -> None:
 
 @rule("_cdist_forward", "_euclidean_dist", "cdist")
 def cdist(call: Call) -> None:
-    """Every pair of points, over all of their features."""
+    """The distance of each pair of points reads all features of both."""
     a, b = call.operand("x1"), call.operand("x2")
     left = None if a.dep is None else any_over(a.dep, -1).unsqueeze(-1)
     right = None if b.dep is None else any_over(b.dep, -1).unsqueeze(-2)

@@ -11,7 +11,7 @@ __all__ = ["elementwise"]
 
 
 def elementwise(call: Call) -> None:
-    """The union of the operands, element by element; known where all are."""
+    """Unite what the operands depend on, element by element; the result is known where all of them are."""
     operands = [call.table.operand(tensor) for tensor in call.tensors()]
     for i, out in enumerate(call.outs):
         dep = union(*(broadcast(o.dep, out.shape) for o in operands))
@@ -30,7 +30,7 @@ rule("native_dropout", "frexp", "bucketize")(elementwise)
 
 @rule("glu")
 def glu(call: Call) -> None:
-    """One half of an axis gates the other."""
+    """One half of an axis gates the other: an element reads both."""
     x = call.operand("self")
     if x.dep is None:
         call.put(None)
@@ -103,7 +103,7 @@ def _choose(call: Call, condition: Operand, yes: Operand, no: Operand) -> None:
 
 @rule("where")
 def where(call: Call) -> None:
-    """``where(condition, self, other)``."""
+    """``where(condition, self, other)`` is a choice."""
     if "self" not in call.arguments:
         raise Untraceable("where(condition) returns as many indices as the data say")
     _choose(call, call.operand("condition"), call.operand("self"), call.operand("other"))
@@ -111,13 +111,13 @@ def where(call: Call) -> None:
 
 @rule("masked_fill")
 def masked_fill(call: Call) -> None:
-    """``masked_fill(self, mask, value)``."""
+    """``masked_fill(self, mask, value)`` is a choice."""
     _choose(call, call.operand("mask"), call.operand("value"), call.operand("self"))
 
 
 @rule("fill", "zero", "fill_", "zero_")
 def fill(call: Call) -> None:
-    """Overwritten with one value."""
+    """A tensor that is overwritten with one value depends on this value alone."""
     value = call.operand("value") if "value" in call.arguments else call.table.operand(0)
     shape = call.outs[0].shape
     call.put(broadcast(value.dep, shape), value.kind.expand(shape))

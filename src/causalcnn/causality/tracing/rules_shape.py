@@ -18,7 +18,12 @@ __all__: list[str] = []
 
 # ---------------------------------------------------------------------- moving elements
 def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: Any) -> None:
-    """Run the operation itself on zeros and ones, one row for each cell: what arrives where?"""
+    """Run the operation itself on zeros and ones, one row for each cell, to see what arrives where.
+
+    For operations that only move, copy or add up elements. ``name`` is the argument whose elements move, ``also`` names
+    other arguments whose elements are written; everything else must be constant. ``fixed`` replaces arguments under
+    which a one would not arrive.
+    """
     call.forbid(*(n for n in call.arguments if n != name and n not in also))
     operands = {n: call.operand(n) for n in (name, *also)}
     blank = {n: torch.zeros(o.value.shape, dtype=torch.float32) for n, o in operands.items()}
@@ -48,13 +53,13 @@ def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: An
 @rule("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
 @rule("upsample_linear1d", "upsample_bilinear2d", "rot90", "unfold_copy", "as_strided_copy", "permute_copy")
 def move(call: Call) -> None:
-    """Elements change places; interpolation and adaptive averages add a few."""
+    """Elements change places; interpolation and adaptive averages add a few of them up."""
     _moved(call)
 
 
 @rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def adaptive_max(call: Call) -> None:
-    """As the average over the same windows."""
+    """A maximum reads the windows that the average reads; the indices that come with it read the same."""
     _moved(call)
     for i in range(1, len(call.outs)):
         call.put(call.table.dep(call.outs[0]), out=i)
@@ -62,13 +67,13 @@ def adaptive_max(call: Call) -> None:
 
 @rule("unfold_backward")
 def fold(call: Call) -> None:
-    """Frames added up where they overlap (the inverse STFT)."""
+    """Frames are added up where they overlap, as in the inverse STFT."""
     _moved(call, "grad_in")
 
 
 @rule("constant_pad_nd")
 def pad_constant(call: Call) -> None:
-    """Constants around: the new elements are marked, those that stay keep their dependencies."""
+    """Put constants around: the new elements are marked, the others keep their dependencies."""
     x, shape = call.operand("self"), call.outs[0].shape
     pads = list(call["pad"])
     pairs = [(0, 0)] * (len(shape) - len(pads) // 2) + [(pads[i], pads[i + 1]) for i in range(len(pads) - 2, -1, -2)]
@@ -80,7 +85,7 @@ def pad_constant(call: Call) -> None:
 @rule("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "reflection_pad3d")
 @rule("replication_pad3d")
 def pad_with_input(call: Call) -> None:
-    """Copies of the input around: they depend on what they copy, and are marked as an edge."""
+    """Put copies of the input around: they depend on what they copy, and are marked as an edge."""
     _moved(call)
     source = call.operand("self").dep
     if source is None:
@@ -102,7 +107,7 @@ def pad_with_input(call: Call) -> None:
 
 @rule("cat")
 def cat(call: Call) -> None:
-    """Side by side; constants put before or behind time are padding."""
+    """Put tensors side by side; constants in front of the input or behind it are padding."""
     table, out = call.table, call.outs[0]
     parts = [t for t in call["tensors"] if t.numel() or t.dim() == out.dim()]
     dim = call.get("dim", 0) % out.dim()
@@ -125,7 +130,7 @@ def cat(call: Call) -> None:
 
 @rule("stack")
 def stack(call: Call) -> None:
-    """A new axis."""
+    """Put tensors side by side along a new axis; each element keeps its dependencies."""
     dim = call.get("dim", 0) % call.outs[0].dim()
     operands = [call.table.operand(t) for t in call["tensors"]]
     kind = torch.stack([o.kind for o in operands], dim)
@@ -140,7 +145,7 @@ def stack(call: Call) -> None:
 # ---------------------------------------------------------------------- picking by index
 @rule("index_select", "gather")
 def pick(call: Call) -> None:
-    """By a constant index: the picked element; by data: the index and everything that it might point at."""
+    """A constant index reads what it picks; one that depends on data reads itself and all that it might point at."""
     index, source, dim = call.operand("index"), call.operand("self"), call["dim"]
     shape = call.outs[0].shape
     if index.dep is None and index.known.all():
@@ -162,7 +167,7 @@ def pick(call: Call) -> None:
 
 @rule("embedding")
 def embedding(call: Call) -> None:
-    """A codeword depends on its index, and on the table where that is computed."""
+    """A codeword depends on its index, and on the whole table where that is computed."""
     table, index = call.operand("weight"), call.operand("indices")
     shape = call.outs[0].shape
     dep = None if index.dep is None else index.dep.unsqueeze(-1).expand(index.dep.shape[0], *shape)
@@ -174,7 +179,7 @@ def embedding(call: Call) -> None:
 
 @rule("index", "_unsafe_index", "take")
 def index(call: Call) -> None:
-    """``x[indices]`` by constants; ``table[codes]`` by data, where the table itself is constant."""
+    """Constant indices read what they pick; indices that depend on data read themselves and all they might point at."""
     indices = call.get("indices", call.get("index"))
     given = [i for i in listed(indices) if i is not None]
     operands = [call.table.operand(i) for i in given]
@@ -203,7 +208,7 @@ def index(call: Call) -> None:
 @rule("index_put", "_index_put_impl", "scatter", "scatter_add", "index_add", "index_copy", "slice_scatter")
 @rule("select_scatter", "diagonal_scatter", "index_fill")
 def write(call: Call) -> None:
-    """Written at constant places: exactly those; at places that the data choose: anywhere."""
+    """What is written at constant places goes exactly there; at places that the data choose, anywhere."""
     places = [n for n in ("indices", "index") if n in call.arguments]
     operands = [call.table.operand(t) for n in places for t in listed(call[n]) if isinstance(t, Tensor)]
     sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
@@ -230,7 +235,7 @@ def _axes(call: Call, tensor: Tensor) -> list[int]:
 @rule("var_mean", "std_mean", "logsumexp", "linalg_vector_norm", "norm", "median", "nanmedian", "nansum", "nanmean")
 @rule("mode", "kthvalue", "aminmax", "count_nonzero", "trace")
 def reduce(call: Call) -> None:
-    """Every result reads the whole of the axes that are reduced; an argmax too."""
+    """Every result, an argmax too, reads the whole of the axes that are reduced."""
     if isinstance(call.get("other"), Tensor):  # max(a, b)
         elementwise(call)
         return
@@ -247,7 +252,7 @@ def reduce(call: Call) -> None:
 
 @rule("renorm")
 def renorm(call: Call) -> None:
-    """Slices along one axis, each made shorter by its own norm: an element reads all axes but that one."""
+    """Slices along one axis are scaled by their own norms: an element reads all axes but that one."""
     x = call.operand("self")
     others = [axis + 1 for axis in range(x.value.dim()) if axis != call["dim"] % x.value.dim()]
     call.put(None if x.dep is None else any_over(x.dep, others, keepdim=True).expand_as(x.dep))
@@ -255,7 +260,7 @@ def renorm(call: Call) -> None:
 
 @rule("topk", "sort", "argsort", "cummax_all")
 def sort(call: Call) -> None:
-    """Orders along an axis: every element reads the whole of it."""
+    """Every element of a sorted axis reads the whole of it."""
     x = call.operand("self")
     dep = None if x.dep is None else any_over(x.dep, call.get("dim", -1) % x.value.dim() + 1, keepdim=True)
     for i, out in enumerate(call.outs):
@@ -279,7 +284,7 @@ def softmax(call: Call) -> None:
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def cumulative(call: Call) -> None:
-    """Everything up to here along one axis."""
+    """Each element reads everything up to its own place along one axis."""
     x = call.operand("self")
     dep = None if x.dep is None else x.dep.to(torch.uint8).cummax(call["dim"] % x.value.dim() + 1).values.bool()
     kind = KNOWN if bool(x.known.all()) else UNKNOWN
@@ -291,7 +296,7 @@ def cumulative(call: Call) -> None:
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_batch_norm_impl_index")
 @rule("_native_batch_norm_legit_functional", "cudnn_batch_norm", "batch_norm")
 def batch_norm(call: Call) -> None:
-    """With statistics of the batch: everything of a channel. With stored ones: element by element."""
+    """With statistics of the batch an element reads all of its channel; with stored ones it reads itself alone."""
     x = call.operand("input")
     stored = call.func._schema.name.endswith("no_training") or not call.get("training", True)
     over = [0, *range(2, x.value.dim())]
@@ -314,7 +319,7 @@ def layer_norm(call: Call) -> None:
 
 @rule("native_group_norm", "group_norm")
 def group_norm(call: Call) -> None:
-    """A group of channels, over all of time."""
+    """An element reads its group of channels, over all of time."""
     x = call.operand("input")
     groups = call.get("group", call.get("num_groups"))
     dep = x.dep
@@ -328,7 +333,7 @@ def group_norm(call: Call) -> None:
 
 
 def _normalized(call: Call, dep: Tensor | None, axes: list[int], trailing: int = 0) -> None:
-    """The union over ``axes``; scale, shift and statistics may be computed too, ``trailing`` axes lie behind theirs."""
+    """Unite over ``axes``. Scale, shift and statistics may be computed too; ``trailing`` axes lie behind theirs."""
     own = dep
     if dep is not None:
         for axis in axes:

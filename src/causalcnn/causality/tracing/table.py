@@ -6,6 +6,10 @@ rules of their own: a tensor looks up its elements through its strides, as it do
 Besides the input cells there are three marks. ``LOW`` and ``HIGH`` say that an element was computed from padding
 before the start or behind the end of time, ``SIDE`` the same for frequency: such outputs sit at an edge and show
 less than the whole receptive field. Without the marks a tap that lies beyond the example would go unseen.
+
+Of each element the table also keeps what is known of its number: ``UNKNOWN`` for what depends on the input or on a
+weight, ``KNOWN`` for a constant, ``MASKED`` for a score that a finite mask (−1e9, say) pushed down. It is what lets a
+masked kernel or a causal attention read only what its mask lets through.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ MASK_VALUE = -1e4
 
 
 def any_over(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
-    """``dep.any(dims)``, as a maximum over bytes: on a CPU torch finds that 25 times faster."""
+    """Return ``dep.any(dims)``, computed as a maximum over bytes: on a CPU torch does that 25 times faster."""
     if dep.numel() == 0:
         for dim in sorted([dims] if isinstance(dims, int) else [d % dep.dim() for d in dims], reverse=True):
             dep = dep.any(dim, keepdim=keepdim)
@@ -53,19 +57,34 @@ class Signal(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """A signal as it is kept for a storage, ``(width, length, lines)``: each line was transformed by itself."""
+    """A signal as it is kept for a storage, ``(width, length, lines)``: each line was transformed by itself.
+
+    Attributes:
+        dep: its dependencies ``(width, length, lines)``; None where it depends on no input.
+        present: where it may be other than zero, ``(length, lines)``.
+        step: elements of the storage from one frequency to the next.
+        bins: the number of frequencies.
+    """
 
     dep: Tensor | None
     present: Tensor
-    step: int  # from one frequency to the next
+    step: int
     bins: int
 
 
 @dataclass
 class _Record:
-    """What is known of the elements of one storage."""
+    """What is known of the elements of one storage.
 
-    storage: torch.UntypedStorage  # held, so that its address is not used again while the record lives
+    Attributes:
+        storage: held, so that its address is not used again while the record lives.
+        itemsize: bytes of an element.
+        kind: UNKNOWN, KNOWN or MASKED for each element, ``(elements,)``.
+        dep: their dependencies, ``(width, elements)``; None where there are none.
+        signal: the signal of which the storage holds the spectrum, if it does.
+    """
+
+    storage: torch.UntypedStorage
     itemsize: int
     kind: Tensor
     dep: Tensor | None = None
@@ -74,7 +93,13 @@ class _Record:
 
 @dataclass(frozen=True)
 class Operand:
-    """One argument of an operation: its dependencies ``(cells, *shape)`` or None, what is known, its value."""
+    """What is known of one argument of an operation.
+
+    Attributes:
+        dep: its dependencies ``(width, *shape)``; None where it depends on no input.
+        kind: what is known of each number, ``(*shape)``: UNKNOWN, KNOWN or MASKED.
+        value: the argument itself, as it was before the operation. Only the numbers that are KNOWN may be used.
+    """
 
     dep: Tensor | None
     kind: Tensor
@@ -103,19 +128,19 @@ class Operand:
         return self.known & torch.isinf(self.value)
 
     def masks(self, sign: int = 1) -> Tensor:
-        """Where the value, once added, pushes a score below everything else."""
+        """Say where the value, once added (or, with ``sign`` −1, subtracted), pushes a score below everything else."""
         if not self.value.is_floating_point():
             return self.kind == MASKED
         return (self.kind == MASKED) | (self.known & (sign * self.value <= MASK_VALUE))
 
 
 def _apart(rows: Tensor, record: Tensor) -> Tensor:
-    """Rows that can be written into the record, also where an operation in place has left them a view of it."""
+    """Return rows that can be written into the record, also where an operation in place has left them a view of it."""
     return rows.clone() if rows.untyped_storage()._cdata == record.untyped_storage()._cdata else rows
 
 
 def _fills(tensor: Tensor, record: _Record) -> bool:
-    """Whether each element of the storage is one of the tensor's, and only one: not where a view overlaps itself."""
+    """Say whether each element of the storage is one of the tensor's, once: not where a view overlaps itself."""
     reach = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and stride != reach:
@@ -125,9 +150,9 @@ def _fills(tensor: Tensor, record: _Record) -> bool:
 
 
 def _place(tensor: Tensor, step: int, bins: int) -> tuple[int, list[int], int] | None:
-    """Where this view of a storage of spectra has its frequencies, and how it walks from line to line.
+    """Find where this view of a storage of spectra has its frequencies, and how it walks from line to line.
 
-    ``(axis, strides, offset)`` among the lines, or None where it is no view of whole lines.
+    Returns ``(axis, strides, offset)`` among the lines, or None where it is no view of whole lines.
     """
     block, axis, strides, start = step * bins, None, [], int(tensor.storage_offset())
     within = start % block  # of a block, before its second frequency
@@ -148,7 +173,7 @@ def _place(tensor: Tensor, step: int, bins: int) -> tuple[int, list[int], int] |
 
 
 def _along(rows: Tensor, tensor: Tensor, place: tuple[int, list[int], int]) -> Tensor:
-    """``(width, length, lines)`` as ``(width, *shape)``: the view's axes, with places where it has frequencies."""
+    """View ``(width, length, lines)`` as ``(width, *shape)``, with places along the axis of the frequencies."""
     axis, strides, offset = place
     shape, steps = list(tensor.shape), list(strides)
     shape[axis], steps[axis] = rows.shape[1], rows.stride(1)
@@ -158,8 +183,12 @@ def _along(rows: Tensor, tensor: Tensor, place: tuple[int, list[int], int]) -> T
 class DependencyTable:
     """Dependencies of all tensors of one run on the cells ``(row, time, frequency)`` of its input.
 
+    The dependencies of a tensor are booleans ``(width, *shape)``: along the first axis one for each cell, at index
+    ``(row * times + time) * frequencies + frequency``, and then the marks at ``LOW``, ``HIGH`` and ``SIDE``. So
+    ``width`` is the number of cells and 3.
+
     Args:
-        rows: of the input. A dependency is one bit for each of its cells, and three marks.
+        rows: rows of the batch of the input that are kept apart.
         times: frames of the input.
         frequencies: of the input; 1 where it has no such axis.
     """
@@ -175,7 +204,7 @@ class DependencyTable:
 
     # ------------------------------------------------------------------ tensors
     def knows(self, tensor: Tensor) -> bool:
-        """Whether the storage of this tensor has been seen."""
+        """Say whether the storage of this tensor has been seen."""
         return tensor.untyped_storage()._cdata in self._records
 
     def register(self, tensor: Tensor, kind: int) -> None:
@@ -217,7 +246,7 @@ class DependencyTable:
 
     @staticmethod
     def _view(rows: Tensor, record: _Record, tensor: Tensor) -> Tensor:
-        """``(*leading, *shape, parts)``: the entries of a tensor's elements, seen through its strides."""
+        """View the entries of a tensor's elements through its strides, ``(*leading, *shape, parts)``."""
         ratio = tensor.element_size() // record.itemsize
         lead = rows.dim() - 1
         size = (*rows.shape[:lead], *tensor.shape, ratio)
@@ -225,7 +254,7 @@ class DependencyTable:
         return rows.as_strided(size, stride, tensor.storage_offset() * ratio)
 
     def dep(self, tensor: Tensor) -> Tensor | None:
-        """``(width, *shape)``: which cells each element depends on; None where it depends on none."""
+        """Return which cells each element depends on, ``(width, *shape)``; None if nothing in its storage does."""
         record = self._record(tensor, UNKNOWN)
         if record.dep is None:
             return None
@@ -233,24 +262,24 @@ class DependencyTable:
         return view[..., 0] if view.shape[-1] == 1 else view.any(-1)
 
     def depends(self, tensor: Tensor) -> bool:
-        """Whether anything in the storage of this tensor depends on the input."""
+        """Say whether anything in the storage of this tensor depends on the input."""
         return self._record(tensor, UNKNOWN).dep is not None
 
     def kind(self, tensor: Tensor) -> Tensor:
-        """``(*shape)``: UNKNOWN, KNOWN or MASKED."""
+        """Return what is known of each element, ``(*shape)``: UNKNOWN, KNOWN or MASKED."""
         record = self._record(tensor, UNKNOWN)
         view = self._view(record.kind, record, tensor)
         return view[..., 0] if view.shape[-1] == 1 else view.amin(-1)
 
     def operand(self, argument: Tensor | complex) -> Operand:
-        """Everything about one argument; plain numbers are constants."""
+        """Return everything that is known of one argument; plain numbers are constants."""
         if isinstance(argument, Tensor):
             return Operand(self.dep(argument), self.kind(argument), self.before.get(id(argument), argument))
         value = torch.tensor(argument)
         return Operand(None, torch.full((), KNOWN, dtype=torch.uint8), value)
 
     def set(self, tensor: Tensor, dep: Tensor | None, kind: Tensor | int) -> None:
-        """Write what the elements of an operation's result depend on."""
+        """Write what the elements of an operation's result depend on, and what is known of them."""
         fresh = not self.knows(tensor)
         record = self._record(tensor, UNKNOWN)
         record.signal = None
@@ -287,7 +316,7 @@ class DependencyTable:
         record.signal = _Lines(dep, kept(signal.present[None]), step, bins)
 
     def signal(self, tensor: Tensor) -> Signal | None:
-        """The signal that this tensor, or the one that it is a view of, is the transform of; None if unknown."""
+        """Return the signal that this tensor, or the one that it is a view of, is the transform of; None if unknown."""
         record = self._records.get(tensor.untyped_storage()._cdata)
         if record is None or (kept := record.signal) is None or not tensor.is_complex():
             return None
@@ -297,7 +326,7 @@ class DependencyTable:
         return Signal(dep, _along(kept.present, tensor, place)[0], place[0] - tensor.dim(), kept.present.shape[1])
 
     def _mark_padding(self, record: _Record, tensor: Tensor) -> None:
-        """Zeros into which something is written become padding: which side they are on is not known."""
+        """Make zeros into which something is written padding: as their side is not known, they get all marks."""
         assert record.dep is not None
         if tensor.element_size() != record.itemsize:
             return
@@ -314,7 +343,7 @@ class DependencyTable:
 
     # ------------------------------------------------------------------ axes and edges
     def edge_marks(self, dep: Tensor, dim: int) -> tuple[list[int], list[int]]:
-        """The marks that padding along ``dim`` of ``(width, *shape)`` leaves, at its start and at its end.
+        """Return the marks that padding along ``dim`` of ``(width, *shape)`` leaves, at its start and at its end.
 
         An axis is time where its middle elements depend on different frames, frequency where on different cells.
         """
@@ -338,7 +367,7 @@ class DependencyTable:
         return low, high
 
     def pad(self, dep: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
-        """Pad (or crop) the last axes of ``(width, …)`` with marks; ``pads`` are given in the order of the axes."""
+        """Pad (or crop) the last axes of ``(width, …)`` and mark the padding; ``pads`` are in the order of the axes."""
         flat = [n for pair in reversed(list(pads)) for n in pair]
         if not any(flat):
             return dep
@@ -359,6 +388,6 @@ class DependencyTable:
             self.padding += elements * math.ceil(self.shape[1] / max(1, length))
 
     def in_chunks(self, function: Callable[[Tensor], Tensor], dep: Tensor, max_elements: int = 1 << 23) -> Tensor:
-        """Apply a linear map to 0/1 rows and see what is touched, in parts that fit into memory."""
+        """Apply a linear map to rows of zeros and ones and see what is touched, in parts that fit into memory."""
         step = max(1, max_elements // max(1, dep[0].numel()))
         return torch.cat([function(part.float()) > 0.5 for part in dep.split(step)])

@@ -54,24 +54,32 @@ def read_recording(path: str | Path, *, channel: int | None = None) -> Utterance
     soundfile = require("soundfile", extra="speech")
     samples, rate_hz = _read(soundfile, path)
     if rate_hz < LOWEST_RATE_HZ:
-        raise _refuse(path, f"it has {rate_hz} samples a second; speech needs at least {LOWEST_RATE_HZ}")
+        raise UnreadableRecording(
+            _refusal(path, f"it has {rate_hz} samples a second; speech needs at least {LOWEST_RATE_HZ}")
+        )
     bad = int((~np.isfinite(samples)).sum())
     if bad:
-        raise _refuse(path, f"{bad} of its {samples.size} values are NaN or infinite; write it again from the original")
+        raise UnreadableRecording(
+            _refusal(path, f"{bad} of its {samples.size} values are NaN or infinite; write it again from the original")
+        )
     peak = float(np.abs(samples).max(initial=0.0))
     if peak > _FULL_SCALE_LIMIT:
-        raise _refuse(
-            path,
-            f"its values reach {peak:.6g}, and full scale is 1: integers saved as floating point? "
-            "Divide them by 32768 and write the file again",
+        raise UnreadableRecording(
+            _refusal(
+                path,
+                f"its values reach {peak:.6g}, and full scale is 1: integers saved as floating point? "
+                "Divide them by 32768 and write the file again",
+            )
         )
     mono = _one_channel(path, samples, channel)
     if rate_hz != RATE_HZ:
         mono = _to_16_khz(path, mono, rate_hz)
     if len(mono) < HOP_SAMPLES:
-        raise _refuse(
-            path,
-            f"it lasts {len(mono)} samples at 16 kHz; one frame needs {HOP_SAMPLES} (10 ms). Pad it with zeros",
+        raise UnreadableRecording(
+            _refusal(
+                path,
+                f"it lasts {len(mono)} samples at 16 kHz; one frame needs {HOP_SAMPLES} (10 ms). Pad it with zeros",
+            )
         )
     return Utterance(mono, source=path.name)
 
@@ -145,25 +153,27 @@ class AudioFolder(Sequence[Utterance]):
         return f"folder {self.path.name} {self.path.resolve()} {self.on_bad} {digest}"
 
 
-def _refuse(path: Path, reason: str) -> UnreadableRecording:
-    return UnreadableRecording(f"{str(path)!r} cannot be used: {reason}")
+def _refusal(path: Path, reason: str) -> str:
+    return f"{str(path)!r} cannot be used: {reason}"
 
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise _refuse(path, "it is a folder; AudioFolder(path) reads all recordings in it")
+        raise UnreadableRecording(_refusal(path, "it is a folder; AudioFolder(path) reads all recordings in it"))
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r} (looked from {Path.cwd()})")
     size = path.stat().st_size
     if size == 0:
-        raise _refuse(path, "it is empty (0 bytes); record or copy it again")
+        raise UnreadableRecording(_refusal(path, "it is empty (0 bytes); record or copy it again"))
     with path.open("rb") as file:
         head = file.read(8)
     if head[:4] == b"RIFF" and len(head) == 8:
         # libsndfile reads what is there of a WAV file that was cut off, and says nothing.
         promised = int.from_bytes(head[4:], "little") + 8
         if size < promised < 0xFFFF_FF00:
-            raise _refuse(path, f"it is cut off: its header promises {promised} bytes, it has {size}. Copy it again")
+            raise UnreadableRecording(
+                _refusal(path, f"it is cut off: its header promises {promised} bytes, it has {size}. Copy it again")
+            )
 
 
 def _read(soundfile: Any, path: Path) -> tuple[NDArray[np.float64], int]:
@@ -173,13 +183,17 @@ def _read(soundfile: Any, path: Path) -> tuple[NDArray[np.float64], int]:
             promised, rate_hz = file.frames, file.samplerate
             samples = file.read(dtype="float64", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise _refuse(
-            path, f"it is no audio file that libsndfile can read, or it is damaged ({error}). Convert it to WAV"
+        raise UnreadableRecording(
+            _refusal(
+                path, f"it is no audio file that libsndfile can read, or it is damaged ({error}). Convert it to WAV"
+            )
         ) from None
     if not len(samples):
-        raise _refuse(path, "it holds no samples; record or copy it again")
+        raise UnreadableRecording(_refusal(path, "it holds no samples; record or copy it again"))
     if len(samples) < promised and path.suffix.lower() != ".mp3":  # an MP3's length is an estimate
-        raise _refuse(path, f"it is cut off: {len(samples)} of {promised} samples could be read. Copy it again")
+        raise UnreadableRecording(
+            _refusal(path, f"it is cut off: {len(samples)} of {promised} samples could be read. Copy it again")
+        )
     return samples, int(rate_hz)
 
 
@@ -187,14 +201,18 @@ def _one_channel(path: Path, samples: NDArray[np.float64], channel: int | None) 
     channels = samples.shape[1]
     if channel is not None:
         if not 0 <= channel < channels:
-            raise _refuse(path, f"channel {channel} was asked for; it has {channels}, counted from 0")
+            raise UnreadableRecording(
+                _refusal(path, f"channel {channel} was asked for; it has {channels}, counted from 0")
+            )
         return samples[:, channel].astype(np.float32)
     mono = samples.mean(axis=1)
     if channels > 1 and np.square(mono).sum() < 1e-3 * np.square(samples).mean(axis=1).sum():
-        raise _refuse(
-            path,
-            f"its {channels} channels cancel each other (one is the other turned over), so their mean is nearly "
-            "silent. Choose one: read_recording(path, channel=0)",
+        raise UnreadableRecording(
+            _refusal(
+                path,
+                f"its {channels} channels cancel each other (one is the other turned over), so their mean is nearly "
+                "silent. Choose one: read_recording(path, channel=0)",
+            )
         )
     return mono.astype(np.float32)
 

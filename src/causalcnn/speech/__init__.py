@@ -1,14 +1,38 @@
-"""Speech: corpora, the log-mel front end and its inversion, recordings, playback.
+"""Speech: recordings and embedded speech, log-mel features and their bins, corpora for training, playback.
 
->>> from causalcnn.speech import LogMel, synthesize
->>> front_end = LogMel()
->>> features = front_end(synthesize("Time runs from left to right.").tensor())
->>> features.shape[1], front_end.field.size
-(80, 640)
+Samples are mono float32 in −1 … 1 with :data:`RATE_HZ` = 16,000 a second. Features are log-mel in dB,
+``(batch, 80, time)``, with :data:`FRAMES_PER_SECOND` = 100 frames a second.
 
-Embedded speech (``synthesize``, ``EmbeddedSpeech``, ``conversation``) is made on the spot and downloads nothing;
-``example_recording``, ``download`` and ``AudioFolder`` bring recordings. What needs librosa, soundfile, pooch or
-espeak-ng imports it when it is used and names the extra ``speech`` where it is missing.
+What to use for what:
+
+- **Speech without a download**, made by espeak-ng with exact phones and words: :func:`synthesize` for a sentence,
+  :class:`EmbeddedSpeech` for a corpus, :func:`conversation` for two speakers who talk with each other.
+- **Recordings**: :func:`read_recording` for a file, :class:`AudioFolder` for a folder. :func:`example_recording`,
+  :class:`SpokenDigits` and :func:`download` get those in :data:`SOURCES`, each with its licence;
+  :func:`recording_or_embedded` falls back to embedded speech where there is no network. All of these give an
+  :class:`Utterance` or several: samples, rate, labels, speaker, source.
+- **Features**: :class:`LogMel`, causal or centred. :func:`griffin_lim` goes back to samples.
+  :func:`frame_labels`, :func:`num_frames` and :func:`frame_center_seconds` say which label belongs to which frame.
+- **A corpus to train and score on**: :class:`FeatureCorpus` keeps features on disk and gives batches;
+  :func:`augment` changes batches as other microphones and rooms would; :func:`evaluation_sets` collects held-out
+  speech.
+- **The level**: :func:`speech_level_db` and :func:`speech_mask` measure whole clips; :class:`RunningLevel` is a gain
+  that knows the past only.
+- **Whole numbers instead of dB**: :class:`UniformBins` with a fixed range, :class:`RunningBins` with one that follows
+  the speaker, and for comparison :class:`MinMaxBins`, which reads the future.
+- **Listening on a page**: :func:`player`, and :func:`players` for sounds side by side.
+
+Three environment variables say where data lie: ``CAUSALCNN_DATA``, a folder of recordings that is only read;
+``CAUSALCNN_CACHE``, the folder for downloads and features (default: the user's cache folder); and
+``CAUSALCNN_OFFLINE=1``, which forbids the network. What needs librosa, soundfile, soxr, pooch or espeak-ng imports it
+when it is used, and names the extra ``speech`` where it is missing.
+
+Example:
+    >>> from causalcnn.speech import LogMel, synthesize
+    >>> front_end = LogMel()
+    >>> features = front_end(synthesize("Time runs from left to right.").tensor())
+    >>> features.shape[1], front_end.field.size
+    (80, 640)
 """
 
 from __future__ import annotations

@@ -29,10 +29,11 @@ _NEEDED = ("en_dict", "intonations", "phondata", "phondata-manifest", "phonindex
 
 @dataclass(frozen=True)
 class RawSpeech:
-    """What the engine answers: its own rate, its own mnemonics.
+    """What the engine answers, at its own rate and with its own mnemonics.
 
     Attributes:
-        samples: 16-bit, at ``rate_hz``.
+        samples: 16-bit integers at ``rate_hz``, ``(samples,)``.
+        rate_hz: the engine's rate, in Hz.
         phones: ``(mnemonic, first sample)``.
         words: ``(position in the text, first sample)``.
     """
@@ -51,7 +52,11 @@ class Worker:
     """One running worker process and its folder.
 
     Args:
-        timeout_seconds: how long one answer may take before the process is ended.
+        timeout_seconds: how long one answer may take before the process is ended, in seconds.
+
+    Raises:
+        ImportError: the extra ``speech`` is not installed.
+        RuntimeError: there is no Python interpreter to start it with.
     """
 
     def __init__(self, timeout_seconds: float = 60.0) -> None:
@@ -76,6 +81,12 @@ class Worker:
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Send one request and wait for its answer.
+
+        Args:
+            request: the text, the speaker and the pace, see :func:`espeak_synthesize`.
+
+        Returns:
+            The head of the answer, with events and rate, and its 16-bit samples as bytes.
 
         Raises:
             WorkerDied: the process ended, or was ended because it took too long.
@@ -125,12 +136,22 @@ _owner: int = 0
 
 
 def espeak_synthesize(text: str, speaker: Speaker, words_per_minute: float | None = None) -> RawSpeech:
-    """Speech as espeak-ng gives it.
+    """Let espeak-ng say a text.
 
     The same text, speaker and pace give the same samples, in any order and in any process of one platform.
 
+    Args:
+        text: plain English.
+        speaker: who says it.
+        words_per_minute: the pace, in words a minute; default: the speaker's own.
+
+    Returns:
+        Samples, phones and words, as espeak-ng gives them.
+
     Raises:
+        ValueError: a text without words.
         RuntimeError: espeak-ng refused the text, or its worker died twice in a row.
+        ImportError: the extra ``speech`` is not installed.
     """
     if "\0" in text or not text.strip():
         raise ValueError(f"there is nothing to say in {text!r}; give a sentence of words")
@@ -182,7 +203,7 @@ def _close() -> None:
 
 
 def _copy_data(source: Path, target: Path) -> None:
-    """English only, 1.5 MB, with room for our own voices."""
+    """Copy what English needs, 1.5 MB, with room for our own voices."""
     (target / "lang" / "gmw").mkdir(parents=True)
     (target / "voices" / "!v").mkdir(parents=True)
     for name in _NEEDED:

@@ -24,19 +24,25 @@ _NEPERS = math.log(10) / 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly training speech is changed; where a strength is 0, nothing of its kind happens.
+    """How strongly training speech is changed. Where a strength is 0, nothing of its kind happens.
 
     Attributes:
-        gain_db: the gain is drawn from −gain_db … gain_db.
-        tilt_db: the equaliser's tilt, from the lowest to the highest band, from −tilt_db … tilt_db.
-        curve_db: standard deviation of the smooth curve that bends the equaliser besides.
-        noise_chance: the share of rows with a noise floor.
-        noise_below_db: how far the noise is below the speech, from … to.
-        low_pass_chance: the share of rows that lose everything above a cut, as in a telephone.
-        low_pass_hz: where the cut is, from … to.
+        gain_db: the gain is drawn from −gain_db … gain_db, in dB.
+        tilt_db: the tilt of the equaliser, in dB from the lowest band to the highest, is drawn from −tilt_db … tilt_db.
+        curve_db: standard deviation of the smooth curve that bends the equaliser as well, in dB.
+        noise_chance: the share of rows that get a noise floor, 0 to 1.
+        noise_below_db: how far the noise is below the speech: the least and the most, in dB.
+        low_pass_chance: the share of rows that lose everything above a cut, as in a telephone, 0 to 1.
+        low_pass_hz: where the cut is: the lowest and the highest, in Hz.
 
     Raises:
         ValueError: a strength that is negative or infinite; a chance outside 0 … 1; a range with its ends swapped.
+
+    Example:
+        >>> from causalcnn.speech import Augmentation
+        >>> telephones = Augmentation(low_pass_chance=1.0, low_pass_hz=(3_400.0, 3_400.0))
+        >>> telephones.gain_db, telephones.noise_chance
+        (6.0, 0.7)
     """
 
     gain_db: float = 6.0
@@ -67,22 +73,34 @@ NO_AUGMENTATION = Augmentation(gain_db=0, tilt_db=0, curve_db=0, noise_chance=0,
 def augment(
     batch: Batch, *, step: int, seed: int = 0, rank: int = 0, augmentation: Augmentation | None = None
 ) -> Batch:
-    """The batch as other microphones in other rooms would have recorded it; each row differs.
+    """Change a batch into what other microphones in other rooms would have recorded; each row differs.
 
     In this order: a smooth equaliser over the bands, stationary noise with a smooth spectrum added as power, a
-    low-pass, a gain. A pure function of its arguments: row ``i`` of process ``rank`` is changed as row
-    ``rank · rows + i`` of one process would be. Noise needs the level of the whole row, so this is for training
+    low-pass, a gain. The result is a pure function of the arguments: row ``i`` of process ``rank`` is changed as row
+    ``rank · rows + i`` of a single process would be. Noise needs the level of the whole row, so this is for training
     data, not for a stream.
 
     Args:
-        batch: features in dB.
-        step: number of the training step, as given to :meth:`~causalcnn.speech.FeatureCorpus.batch`.
-        seed: another seed, other draws.
-        rank: number of this process.
-        augmentation: how strongly; default: :class:`Augmentation`'s own strengths.
+        batch: features in dB, ``(batch, 80, time)``, with their mask.
+        step: number of the training step, as given to :meth:`~causalcnn.speech.FeatureCorpus.batch`, from 0.
+        seed: another seed gives other draws; at least 0.
+        rank: number of this process, from 0.
+        augmentation: how strongly; default: the strengths that :class:`~causalcnn.speech.Augmentation` has by itself.
 
     Returns:
-        A batch of the same shapes, mask and padding; no value is below −100 dB.
+        A new batch with the same shapes, mask and padding; no value of it is below −100 dB.
+
+    Raises:
+        ValueError: ``step``, ``seed`` or ``rank`` is negative.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import NO_AUGMENTATION, Batch, augment
+        >>> batch = Batch(torch.full((1, 80, 50), -30.0), torch.ones(1, 50, dtype=torch.bool), torch.tensor([0]))
+        >>> bool((augment(batch, step=0, augmentation=NO_AUGMENTATION).features == batch.features).all())
+        True
+        >>> bool((augment(batch, step=0).features == augment(batch, step=1).features).all())
+        False
     """
     augmentation = augmentation or Augmentation()
     draws = [
@@ -136,7 +154,7 @@ def _curve(draw: np.random.Generator) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _grain() -> Tensor:
-    """How white noise flickers in the bands of the front end: power over its mean, ``(2000, 80)``."""
+    """Make a record of how white noise flickers in the bands of the front end: power over its mean, ``(2000, 80)``."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, _GRAIN_FRAMES * HOP_SAMPLES + WINDOW_SAMPLES, generator=generator, dtype=torch.float64)
     power = (LogMel()(noise * 0.1)[0, :, WINDOW_SAMPLES // HOP_SAMPLES :] * _NEPERS).exp().T

@@ -16,14 +16,20 @@ from causalcnn.speech.utterance import Samples, Span, frame_labels
 
 @dataclass(frozen=True)
 class Turn:
-    """What one of the two says without a pause.
+    """What one of two speakers says without a pause.
 
     Attributes:
         track: which of the two, 0 or 1.
-        start: its first sample.
+        start: its first sample, at 16,000 Hz.
         end: the sample after its last one.
         text: what is said.
-        back_channel: whether it is a listener's "yeah", which takes no turn.
+        back_channel: whether it is a listener's "yeah", which does not take the turn.
+
+    Example:
+        >>> from causalcnn.speech import RATE_HZ, Turn
+        >>> turn = Turn(track=0, start=4_800, end=20_800, text="We are late.")
+        >>> (turn.end - turn.start) / RATE_HZ        # seconds
+        1.0
     """
 
     track: int
@@ -35,15 +41,24 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """Two tracks and who speaks when.
+    """Two speakers on two tracks, and who speaks when. :func:`~causalcnn.speech.conversation` makes one.
 
     Attributes:
-        samples: float32 ``(2, samples)`` at 16 kHz, one speaker a row, as two microphones without crosstalk.
-        speech: for each track the spans in which its speaker is heard, pauses within a turn left out.
-        turns: in the order of their beginnings.
+        samples: float32 in −1 … 1, ``(2, samples)``, one speaker a row, as two microphones without crosstalk would
+            record them.
+        speech: for each track the spans, in samples, in which its speaker is heard; pauses within a turn are left out.
+        turns: what is said, in the order of the beginnings.
         speakers: the names of the two.
-        rate_hz: samples a second.
+        rate_hz: the rate in Hz, 16,000 samples a second.
         source: where it comes from.
+
+    Example:
+        >>> from causalcnn.speech import conversation
+        >>> talk = conversation(seed=1, seconds=4.0)
+        >>> talk.samples.shape, talk.voice_activity().shape
+        ((2, 64000), (2, 400))
+        >>> [turn.track for turn in talk.turns]
+        [0, 1]
     """
 
     samples: Samples
@@ -55,19 +70,25 @@ class Conversation:
 
     @property
     def seconds(self) -> float:
-        """Duration, in seconds."""
+        """The duration, in seconds."""
         return self.samples.shape[1] / self.rate_hz
 
     @property
     def mixed(self) -> Samples:
-        """Both on one microphone, ``(samples,)``: half the sum, so that it cannot clip."""
+        """Both speakers on one microphone, float32 ``(samples,)``: half the sum, so that it cannot clip."""
         return (self.samples.sum(axis=0) / 2).astype(np.float32)
 
     def voice_activity(self, alignment: Alignment = "causal") -> NDArray[np.bool_]:
-        """Who speaks at the centre of each frame's window, 100 times a second: ``(2, frames)`` bool.
+        """Say who speaks at the centre of each frame's window, 100 times a second.
 
         Args:
             alignment: of the front end, ``"causal"`` or ``"centered"``.
+
+        Returns:
+            True where a speaker is heard, bool ``(2, frames)``, one speaker a row.
+
+        Raises:
+            ValueError: ``alignment`` has another value.
         """
         length = self.samples.shape[1]
         rows = [frame_labels(spans, length, alignment) for spans in self.speech]
@@ -75,19 +96,24 @@ class Conversation:
 
 
 def conversation(seed: int = 0, seconds: float = 30.0, *, split: Split = "train") -> Conversation:
-    """A conversation between two embedded speakers of a split; the same arguments give the same one.
+    """Make a conversation between two embedded speakers of a split.
 
-    Turns follow each other after 0.2 s on average and often overlap a little; in long turns the listener
-    may say "yeah"; now and then the same speaker goes on after a pause. The words have no plot.
+    Turns follow each other after 0.2 s on average and often overlap a little; in long turns the listener may say
+    "yeah"; now and then the same speaker goes on after a pause. The sentences do not answer each other. Nothing is
+    downloaded: espeak-ng makes the speech on the spot. The same arguments give the same conversation on one platform.
 
     Args:
-        seed: draws speakers, sentences and timing.
-        seconds: its duration, exactly.
+        seed: draws speakers, sentences and timing; at least 0.
+        seconds: its duration in seconds, kept to the sample.
         split: the speakers' split, ``"train"``, ``"validation"`` or ``"test"``.
 
+    Returns:
+        Two tracks of ``round(seconds · 16,000)`` samples, with their turns.
+
     Raises:
-        ValueError: less than one frame; an unknown split.
-        ImportError: without the extra ``speech``.
+        ValueError: less than one frame (0.01 s); an unknown split; a negative seed.
+        RuntimeError: espeak-ng refused a sentence, or its process died twice.
+        ImportError: the extra ``speech`` is not installed.
     """
     if not seconds >= 1 / FRAMES_PER_SECOND:
         raise ValueError(f"seconds is {seconds}; a conversation needs at least one frame, 0.01")

@@ -43,21 +43,22 @@ class CacheWriteError(OSError):
 
 
 def cached(path: Path, make: Callable[[], Iterable[Piece]], what: str) -> tuple[list[Entry], NDArray]:
-    """The entries and the array that ``path`` holds; made and written there first where it does not.
+    """Give the entries and the array that a file holds; where it is not there, make it first.
 
     A damaged file is made anew, with a warning. Processes that make the same file at the same time do not disturb
     each other: each puts a whole file there, and one that is read stays readable when another takes its place.
 
     Args:
         path: the file.
-        make: makes the pieces, at least one. They must agree in dtype and in all axes but the first.
+        make: makes the pieces, at least one. They must agree in dtype and in all axes but the first. Its errors are
+            passed on.
         what: what the pieces are, for messages; a plural, such as ``"features"``.
 
     Returns:
         The entries, and the pieces joined along their first axis: memory-mapped, read when they are asked for.
 
     Raises:
-        CacheWriteError: see there. Errors of ``make`` are passed on.
+        CacheWriteError: the file cannot be written; nothing partial is left.
     """
     try:
         return _read(path)
@@ -75,7 +76,7 @@ def cached(path: Path, make: Callable[[], Iterable[Piece]], what: str) -> tuple[
 
 
 def in_memory(pieces: Iterable[Piece]) -> tuple[list[Entry], NDArray]:
-    """What :func:`cached` gives, without a disk."""
+    """Give what :func:`cached` gives, without a disk."""
     entries, arrays = zip(*pieces, strict=True)
     return list(entries), np.concatenate(arrays)
 

@@ -38,12 +38,20 @@ class Source:
     """A file that can be had by name.
 
     Attributes:
-        name: what :func:`download` takes.
+        name: what :func:`~causalcnn.speech.download` takes.
         url: where it is.
         checksum: ``"sha256:…"`` or ``"md5:…"``.
-        size: bytes.
+        size: its size in bytes.
         credit: who made it and under which licence; shown wherever it is played.
-        data_path: where it lies inside ``CAUSALCNN_DATA``; its file's name is looked for there, too.
+        data_path: where it lies inside ``CAUSALCNN_DATA``; it is looked for at the top of that folder, too.
+
+    Example:
+        >>> from causalcnn.speech import SOURCES
+        >>> source = SOURCES["libri1"]
+        >>> source.file, source.size, source.is_archive
+        ('5703-47212-0000.hq.ogg', 74634, False)
+        >>> source.credit
+        'LibriSpeech, read by Garth Comira (LibriVox), CC BY 4.0'
     """
 
     name: str
@@ -55,12 +63,12 @@ class Source:
 
     @property
     def file(self) -> str:
-        """The file's name."""
+        """The name of the file, without its folder."""
         return self.url.rsplit("/", 1)[1]
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is unpacked after the download."""
+        """Whether it is an archive, which is unpacked after the download."""
         return ".tar." in self.file
 
 
@@ -129,24 +137,31 @@ class NoNetworkError(ConnectionError):
 
 
 def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
-    """A named recording or corpus on this machine: found, or downloaded, checked and unpacked.
+    """Get a named recording or corpus: found on this machine, or downloaded, checked and unpacked.
 
-    Looks into ``CAUSALCNN_DATA`` (a read-only folder), then into ``CAUSALCNN_CACHE`` (default: the user's
-    cache folder), then goes to the network, unless ``CAUSALCNN_OFFLINE`` is 1.
+    It is looked for in ``CAUSALCNN_DATA`` (a folder that is only read), then in ``CAUSALCNN_CACHE`` (default: the
+    user's cache folder). Else it is downloaded into the cache, unless ``CAUSALCNN_OFFLINE`` is 1. The checksum of a
+    file is verified whenever it is used. A file or folder appears in the cache complete or not at all. The largest of
+    the corpora has 6.4 GB, see ``size`` in :data:`~causalcnn.speech.SOURCES`; an unpacked archive needs its space once
+    more.
 
     Args:
-        name: a key of ``SOURCES``.
-        progress: show how far a download is.
+        name: a key of :data:`~causalcnn.speech.SOURCES`.
+        progress: show how far a download of more than 1 MB is; that needs tqdm.
         unpack: unpack an archive; else give the archive itself.
 
     Returns:
-        The file, or for an archive the folder that it was unpacked into, ready for
+        The path of the file. For an archive it is the folder in the cache that it was unpacked into, ready for
         :class:`~causalcnn.speech.AudioFolder`.
 
     Raises:
         KeyError: an unknown name; the message lists the known ones.
-        NoNetworkError: it is nowhere, and the network cannot be reached or gives something else.
+        NoNetworkError: it is not on this machine, and the network cannot be reached or gives something else, or the
+            cache cannot be written.
         ValueError: the file in ``CAUSALCNN_DATA`` fails its checksum.
+        FileNotFoundError: ``CAUSALCNN_DATA`` names a folder that is not there.
+        OSError: an archive cannot be unpacked, because the disk is full for example.
+        ImportError: the extra ``speech`` is not installed.
     """
     if name not in SOURCES:
         raise KeyError(f"no source is called {name!r}; there are {', '.join(SOURCES)}")
@@ -160,22 +175,27 @@ def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
 
 
 def is_local(name: str) -> bool:
-    """Whether a named recording or archive is on this machine, in ``CAUSALCNN_DATA`` or in the cache."""
+    """Say whether a named recording or archive is on this machine, in ``CAUSALCNN_DATA`` or in the cache."""
     return _find(SOURCES[name]) is not None
 
 
 def example_recording(name: str = "libri1") -> Utterance:
-    """One of librosa's three LibriSpeech clips, about 15 s each.
+    """Get one of librosa's three clips from LibriSpeech, about 15 s each, found or downloaded as by :func:`download`.
+
+    LibriSpeech is under CC BY 4.0; the credit that this asks for is the ``source`` of the utterance.
 
     Args:
-        name: ``"libri1"``, ``"libri2"`` or ``"libri3"``.
+        name: ``"libri1"``, ``"libri2"`` or ``"libri3"``; each is a download of about 75 kB.
 
     Returns:
-        16 kHz mono, without labels; speaker and source with its licence are known.
+        The clip, 16,000 Hz mono, with its speaker and its source; no text, phones or words.
 
     Raises:
         KeyError: no clip has this name.
-        NoNetworkError: it is not on this machine and cannot be downloaded. See :func:`recording_or_embedded`.
+        NoNetworkError: it is not on this machine and cannot be downloaded; see :func:`recording_or_embedded`.
+        ValueError: the file in ``CAUSALCNN_DATA`` fails its checksum.
+        FileNotFoundError: ``CAUSALCNN_DATA`` names a folder that is not there.
+        ImportError: the extra ``speech`` is not installed.
     """
     source = SOURCES.get(name)
     if source is None or source.is_archive:
@@ -188,17 +208,24 @@ def example_recording(name: str = "libri1") -> Utterance:
 def recording_or_embedded(
     name: str = "libri1", *, text: str = READ_SENTENCES[0], speaker: int = 3, announce: bool = True
 ) -> Utterance:
-    """A real clip where it can be had, else an embedded sentence; prints which of the two it is.
+    """Get a real clip where it can be had, else an embedded sentence, and print which of the two it is.
 
     Args:
         name: a clip, as for :func:`example_recording`.
         text: what the embedded speaker says where there is no clip.
-        speaker: the number of that speaker.
-        announce: print which it is. The ``source`` of the utterance says so, too.
+        speaker: the number of that speaker, 0 … 9999.
+        announce: print which of the two it is. The ``source`` of the utterance says so, too.
+
+    Returns:
+        The clip or the sentence, 16,000 Hz mono.
 
     Raises:
         KeyError: no clip has this name.
-        ImportError: without the extra ``speech``.
+        ValueError: the file in ``CAUSALCNN_DATA`` fails its checksum; for embedded speech, a text without words or a
+            speaker who is not there.
+        FileNotFoundError: ``CAUSALCNN_DATA`` names a folder that is not there.
+        RuntimeError: espeak-ng refused the text, or its process died twice.
+        ImportError: the extra ``speech`` is not installed.
     """
     try:
         speech = example_recording(name)
@@ -216,7 +243,7 @@ def recording_or_embedded(
 
 # ---------------------------------------------------------------------- finding and fetching
 def _find(source: Source) -> Path | None:
-    """The file in the data folder or in the cache, its checksum verified."""
+    """Look for the file in the data folder and in the cache, and verify its checksum."""
     folder = data_folder()
     if folder is not None:
         for file in (folder / (source.data_path or source.file), folder / source.file):
@@ -241,7 +268,7 @@ def _matches(file: Path, checksum: str) -> bool:
 
 
 def _fetch(source: Source, progress: bool) -> Path:
-    """The file in the cache, downloaded: it appears there complete and checked, or not at all."""
+    """Download the file into the cache, where it appears complete and checked, or not at all."""
     pooch = require("pooch", extra="speech")
     pooch.get_logger().setLevel("WARNING")
     registry = pooch.create(
@@ -274,7 +301,7 @@ def _fetch(source: Source, progress: bool) -> Path:
 
 
 def _unreachable(url: str, patience_seconds: float = 4.0) -> str:
-    """Why the host of a URL cannot be reached, ``""`` if it can: found out quickly, and remembered for a minute.
+    """Say why the host of a URL cannot be reached, ``""`` if it can: quickly, and remembered for a minute.
 
     A thread, because no timeout covers the look-up of a host's name, which can hang for a minute without a network.
     """

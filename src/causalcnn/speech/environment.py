@@ -16,7 +16,7 @@ OFFLINE_VARIABLE = "CAUSALCNN_OFFLINE"
 
 
 def cache_folder() -> Path:
-    """``CAUSALCNN_CACHE``, or the user's cache folder. Not created before something is written."""
+    """Give the folder of ``CAUSALCNN_CACHE``, or the user's cache folder. It is made only when something is written."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -24,10 +24,13 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path | None:
-    """``CAUSALCNN_DATA``, or None where it is not set.
+    """Give the folder of ``CAUSALCNN_DATA``, or None where it is not set.
+
+    Returns:
+        The folder, which is never written to.
 
     Raises:
-        FileNotFoundError: it names a folder that is not there: a typing error should not look like a missing file.
+        FileNotFoundError: it names a folder that is not there; a typing error must not look like a missing recording.
     """
     named = os.environ.get(DATA_VARIABLE)
     if not named:
@@ -39,5 +42,5 @@ def data_folder() -> Path | None:
 
 
 def offline() -> bool:
-    """Whether the user forbids the network."""
+    """Say whether the user forbids the network."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")

@@ -22,26 +22,34 @@ EVALUATION_MAX_HZ: dict[str, float] = {"embedded": 8_000, "prompts": 8_000, "lib
 def evaluation_sets(
     seconds: float = 120.0, *, speakers: int = 20, level_db: float | None = None, announce: bool = True
 ) -> dict[str, FeatureCorpus]:
-    """Sets of clips for scoring, by name; none of their speakers is in a training corpus.
+    """Collect sets of clips for scoring, by name; none of their speakers is in a training corpus.
 
-    ``"embedded"``: the embedded test speakers; always there. ``"prompts"``: recorded English prompts, one
-    professional speaker. ``"librispeech"``: librosa's three clips, three readers. ``"digits"``: the Free
-    Spoken Digit Dataset, six speakers, 8 kHz: score it on ``bands_below(4000)``. The recordings are taken from
-    ``CAUSALCNN_DATA`` or the cache; nothing is downloaded.
+    - ``"embedded"``: the embedded test speakers; always there.
+    - ``"prompts"``: recorded English prompts of one professional speaker, from the folder ``prompts-en`` of
+      ``CAUSALCNN_DATA``.
+    - ``"librispeech"``: librosa's three clips from LibriSpeech, three readers, CC BY 4.0.
+    - ``"digits"``: the Free Spoken Digit Dataset, six speakers, CC BY-SA 4.0. It was recorded with 8,000 samples a
+      second: score it on ``bands_below(4000)``.
+
+    Recordings are taken from ``CAUSALCNN_DATA`` or the cache; nothing is downloaded. The features of all sets are kept
+    in the cache.
 
     Args:
-        seconds: about so much of each set, taken evenly.
-        speakers: number of embedded test speakers.
-        level_db: the level that every real speaker is brought to by one gain, as a microphone is set: the
-            training corpus's ``level_db``. The embedded speakers get one gain together. Default: as recorded.
+        seconds: about so many seconds of each set, in whole clips taken evenly; a shorter set is given whole.
+        speakers: number of embedded test speakers, 1 to 200.
+        level_db: the level in dB that every real speaker is brought to by one gain, as one sets a microphone: usually
+            ``level_db`` of the training corpus. The embedded speakers get one gain together. Default: as recorded.
         announce: print which sets are missing, and how they can be had.
 
     Returns:
         The corpora by name; only those that are on this machine.
 
     Raises:
-        FileNotFoundError: ``CAUSALCNN_DATA`` names no folder.
-        ValueError: a recording there is damaged.
+        FileNotFoundError: ``CAUSALCNN_DATA`` names a folder that is not there.
+        ValueError: a recording there is damaged; ``seconds`` is not positive; ``speakers`` is outside 1 … 200;
+            ``level_db`` is not finite.
+        OSError: the features cannot be kept, because the disk is full for example.
+        ImportError: the extra ``speech`` is not installed.
     """
     embedded = FeatureCorpus.of(EmbeddedSpeech("test", speakers=speakers, seconds=max(seconds, 3.0 * speakers)))
     sets = {"embedded": embedded if level_db is None else embedded.at_level(level_db)}

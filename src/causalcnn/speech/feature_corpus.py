@@ -27,10 +27,18 @@ class Batch:
     """Pieces of clips, side by side.
 
     Attributes:
-        features: log-mel in dB, ``(batch, 80, time)`` float32; padding is −100 dB, digital silence. The bands
+        features: log-mel in dB, float32 ``(batch, 80, time)``; padding is −100 dB, digital silence. The bands
             of a frame lie side by side in memory, so that ``to_2d`` of it is contiguous.
-        mask: which frames are real and no padding, ``(batch, time)`` bool.
-        speaker: the index of each row's speaker in ``speaker_names``, ``(batch,)`` int64.
+        mask: which frames are real and not padding, bool ``(batch, time)``.
+        speaker: the index of each row's speaker in ``speaker_names`` of the corpus, int64 ``(batch,)``.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import Batch
+        >>> mask, speaker = torch.ones(4, 64, dtype=torch.bool), torch.zeros(4, dtype=torch.int64)
+        >>> batch = Batch(torch.zeros(4, 80, 64), mask, speaker)
+        >>> len(batch), batch.to("cpu").features.shape
+        (4, torch.Size([4, 80, 64]))
     """
 
     features: Tensor
@@ -41,7 +49,14 @@ class Batch:
         return len(self.features)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on ``device``."""
+        """Move the batch to a device.
+
+        Args:
+            device: such as ``"cuda"``. The copy does not wait where memory is pinned.
+
+        Returns:
+            The same batch on ``device``.
+        """
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in (self.features, self.mask, self.speaker)))
 
 
@@ -52,9 +67,15 @@ class Clip:
     Attributes:
         name: unique within its source: a number, or a file within its folder.
         speaker: the speaker's name.
-        frames: its length in frames of 10 ms.
-        level_db: its level, see :func:`~causalcnn.speech.speech_level_db`.
-        loud_frames: how many frames that level is the mean of.
+        frames: its length, in frames of 10 ms.
+        level_db: its level in dB, see :func:`~causalcnn.speech.speech_level_db`.
+        loud_frames: the number of frames that this level is the mean of.
+
+    Example:
+        >>> from causalcnn.speech import FRAMES_PER_SECOND, Clip
+        >>> clip = Clip("anna/hello.wav", "anna", frames=250, level_db=-22.5, loud_frames=180)
+        >>> clip.frames / FRAMES_PER_SECOND        # seconds
+        2.5
     """
 
     name: str
@@ -76,20 +97,31 @@ class _ClipFrames:
 class FeatureCorpus(Sequence[Tensor]):
     """Log-mel features of a corpus: made once, kept on disk as one memory-mapped array, read when asked for.
 
-    Built with :meth:`of`. A corpus is a value: :meth:`select_speakers`, :meth:`subset`, :meth:`with_gain`,
+    :meth:`of` makes one. ``corpus[i]`` gives all frames of a clip, ``(80, frames)`` float32 in dB, and ``len(corpus)``
+    the number of clips. A corpus is a value: :meth:`select_speakers`, :meth:`subset`, :meth:`with_gain`,
     :meth:`at_level` and ``+`` give new ones that share the frames on disk.
 
-    Attributes:
-        clips: name, speaker and length of every clip.
+    Args:
+        clips: name, speaker, length and level of every clip.
+        clip_frames: where the frames of every clip lie; :meth:`of` knows it.
+
+    Raises:
+        ValueError: no clips.
 
     Example:
-        >>> corpus = FeatureCorpus.of(EmbeddedSpeech("train", speakers=2, seconds=4))    # doctest: +SKIP
-        >>> corpus.batch(step=0, rows=4, frames=64).features.shape                       # doctest: +SKIP
+        >>> import numpy as np
+        >>> from causalcnn.speech import FeatureCorpus, Utterance
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+        >>> corpus = FeatureCorpus.of([Utterance(noise, speaker="anna"), Utterance(noise[:8_000])], cache=False)
+        >>> corpus.batch(step=0, rows=4, frames=64).features.shape
         torch.Size([4, 80, 64])
+        >>> [clip.frames for clip in corpus.clips], corpus.speaker_names
+        ([200, 50], ('anna', 'unknown'))
     """
 
     def __init__(self, clips: Iterable[Clip], clip_frames: Iterable[_ClipFrames]) -> None:
         self.clips: tuple[Clip, ...] = tuple(clips)
+        """Name, speaker, length and level of every clip, in their order."""
         self._clip_frames = tuple(clip_frames)
         if not self.clips:
             raise ValueError("a corpus needs at least one clip")
@@ -102,21 +134,26 @@ class FeatureCorpus(Sequence[Tensor]):
         speaker_of: str | Callable[[str], str] | None = None,
         cache: bool = True,
     ) -> FeatureCorpus:
-        """The features of ``EmbeddedSpeech(…)``, ``SpokenDigits()``, ``AudioFolder(…)`` or any utterances.
+        """Make the features of ``EmbeddedSpeech(…)``, ``SpokenDigits()``, ``AudioFolder(…)`` or any utterances.
 
-        An hour takes a few seconds on one core and 115 MB on disk. The cache is found again by what the
-        source says of itself, by the settings of the front end and by a version; where it is damaged, it is made
-        anew with a warning.
+        An hour of speech takes a few seconds on one core and 115 MB on disk. The cache is found again by what the
+        source says of itself, by the settings of the front end and by a version; where it is damaged, it is made anew
+        with a warning.
 
         Args:
             source: utterances with 16,000 samples a second.
-            speaker_of: who speaks: one name for all clips, or a function of a clip's name. Default: what the
-                source knows, else the folder that a file is in.
-            cache: keep the features in ``CAUSALCNN_CACHE``; else in memory.
+            speaker_of: who speaks: one name for all clips, or a function from a clip's name to its speaker. Default:
+                the speaker that the source knows, else the folder that a file is in, else ``"unknown"``.
+            cache: keep the features in ``CAUSALCNN_CACHE`` (default: the user's cache folder); else in memory.
+
+        Returns:
+            The corpus, its clips in the order of the source.
 
         Raises:
-            ValueError: no clip; a clip with NaN, another rate, or shorter than one hop of 10 ms.
+            ValueError: no clip; a clip with NaN or infinity, with another rate, or shorter than one hop of 10 ms.
+                Errors of ``source``, such as a damaged file, are passed on.
             OSError: the cache cannot be written, because the disk is full for example. Nothing partial is left there.
+            ImportError: the extra ``speech`` is not installed, and no ``CAUSALCNN_CACHE`` names a cache folder.
         """
         if iter(source) is source:  # a generator: it can be walked once, and is asked for its name first
             source = list(source)
@@ -139,12 +176,12 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def frames(self) -> int:
-        """Number of frames of all clips."""
+        """The number of frames of all clips together."""
         return sum(clip.frames for clip in self.clips)
 
     @property
     def seconds(self) -> float:
-        """Duration of all clips, in seconds."""
+        """The duration of all clips together, in seconds."""
         return self.frames / FRAMES_PER_SECOND
 
     @cached_property
@@ -154,13 +191,19 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def level_db(self) -> float:
-        """The mean level of the clips in dB, each weighted by its frames that are no silence."""
+        """The mean level of the clips in dB, each weighted by its loud frames."""
         total = sum(clip.level_db * clip.loud_frames for clip in self.clips)
         return total / sum(clip.loud_frames for clip in self.clips)
 
     # ------------------------------------------------------------------ clips and batches
     def __getitem__(self, which: int) -> Tensor:  # type: ignore[override]
-        """All frames of one clip, ``(80, frames)`` float32 in dB.
+        """Read all frames of one clip.
+
+        Args:
+            which: number of the clip; negative numbers count from the end.
+
+        Returns:
+            Log-mel in dB, float32 ``(80, frames)``.
 
         Raises:
             IndexError: there is no such clip.
@@ -170,19 +213,23 @@ class FeatureCorpus(Sequence[Tensor]):
         return torch.from_numpy(self._read(which, 0, self.clips[which].frames)).T
 
     def batch(self, step: int, *, rows: int, frames: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> Batch:
-        """The batch of a training step: a pure function of its arguments, so that training can be resumed anywhere.
+        """Draw the batch of a training step: a pure function of its arguments, so that training can be resumed
+        anywhere.
 
-        A clip is drawn with a probability proportional to its length, and begins anywhere in it. Clips
-        shorter than ``frames`` are taken whole and padded at the end. Of the ``rows · world_size`` rows that belong to
-        a step, process ``rank`` gets its share: two processes train on what one would with twice the rows.
+        A clip is drawn with a probability proportional to its length, and begins anywhere in it. Clips shorter than
+        ``frames`` are taken whole and padded at the end. The ``rows · world_size`` rows that belong to a step are
+        shared among the processes: two processes train on what one would with twice the rows.
 
         Args:
             step: number of the step, from 0.
-            rows: rows of this process.
-            frames: length of a row, in frames of 10 ms.
-            seed: another seed, other draws.
+            rows: number of rows of this process, at least 1.
+            frames: length of a row, in frames of 10 ms, at least 1.
+            seed: another seed gives other draws; at least 0.
             rank: number of this process, from 0.
-            world_size: number of processes.
+            world_size: number of processes, at least 1.
+
+        Returns:
+            ``rows`` pieces of clips, with features ``(rows, 80, frames)``.
 
         Raises:
             ValueError: a number that is too small or not whole; a rank that is not below ``world_size``.
@@ -206,12 +253,15 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._batch(which[mine].tolist(), start[mine].tolist(), frames)
 
     def in_batches(self, rows: int) -> Iterator[Batch]:
-        """Every clip once, whole, padded to the longest of its batch: for scoring.
+        """Go through all clips once, whole, each padded to the longest of its batch: for scoring.
 
         The longest come first, so that little is padded, and that what does not fit into memory fails at once.
 
         Args:
-            rows: clips in a batch; the last batch may have fewer.
+            rows: number of clips in a batch, at least 1; the last batch may have fewer.
+
+        Yields:
+            The batches, with features ``(rows, 80, time)``.
 
         Raises:
             ValueError: ``rows`` is not a whole number of at least 1.
@@ -233,7 +283,7 @@ class FeatureCorpus(Sequence[Tensor]):
         return Batch(torch.from_numpy(features).transpose(1, 2), torch.from_numpy(mask), torch.tensor(speaker))
 
     def _read(self, which: int, start: int, frames: int) -> NDArray[np.float32]:
-        """Some frames of a clip, ``(frames, 80)``, as a copy."""
+        """Read some frames of a clip, ``(frames, 80)``, as a copy."""
         stored = self._clip_frames[which]
         first = stored.start + start
         piece = np.array(stored.array[first : first + frames], dtype=np.float32)
@@ -255,10 +305,13 @@ class FeatureCorpus(Sequence[Tensor]):
 
     # ------------------------------------------------------------------ other corpora from it
     def select_speakers(self, speakers: Iterable[str]) -> FeatureCorpus:
-        """The clips of these speakers.
+        """Take the clips of some speakers.
 
         Args:
             speakers: names, or one name.
+
+        Returns:
+            A corpus of their clips, in the same order.
 
         Raises:
             ValueError: a speaker who is not in the corpus; no speaker.
@@ -270,10 +323,14 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._those(i for i, clip in enumerate(self.clips) if clip.speaker in wanted)
 
     def subset(self, seconds: float) -> FeatureCorpus:
-        """A part of about so many seconds: whole clips, taken evenly, of each speaker in proportion and at least one.
+        """Take a part of about so many seconds: whole clips, spread evenly, in proportion for each speaker and at least
+        one.
 
         Args:
-            seconds: its duration; a corpus that is shorter is given whole.
+            seconds: its duration, in seconds.
+
+        Returns:
+            The part; the corpus itself where it is not longer than ``seconds``.
 
         Raises:
             ValueError: ``seconds`` is not positive.
@@ -290,14 +347,17 @@ class FeatureCorpus(Sequence[Tensor]):
         return self._those(sorted(chosen))
 
     def __add__(self, other: FeatureCorpus) -> FeatureCorpus:
-        """A corpus of the clips of both."""
+        """Join the clips of two corpora."""
         return FeatureCorpus(self.clips + other.clips, self._clip_frames + other._clip_frames)
 
     def with_gain(self, db: float) -> FeatureCorpus:
-        """The same recordings with more gain; nothing falls below the floor of −100 dB.
+        """Make the same recordings louder or quieter; nothing falls below the floor of −100 dB.
 
         Args:
             db: the gain in dB; negative makes them quieter.
+
+        Returns:
+            The corpus with the gain; the frames on disk stay as they are.
 
         Raises:
             ValueError: the gain is not finite.
@@ -308,17 +368,21 @@ class FeatureCorpus(Sequence[Tensor]):
         return FeatureCorpus(clips, (replace(stored, shift_db=stored.shift_db + db) for stored in self._clip_frames))
 
     def at_level(self, level_db: float, *, per: Literal["corpus", "speaker"] = "corpus") -> FeatureCorpus:
-        """The corpus with the gain that brings its speech to ``level_db``, usually that of the training corpus.
+        """Give the corpus the gain that brings its speech to a level, usually that of the training corpus.
 
         One gain for all clips, or one for each speaker, as if the microphone had been set: it is known before
         a clip begins. Where the level must be found while listening, see :class:`~causalcnn.speech.RunningLevel`.
 
         Args:
-            level_db: what :attr:`level_db` will be, in dB.
-            per: ``"corpus"``, or ``"speaker"`` where each had a microphone of their own.
+            level_db: the new :attr:`level_db`, in dB.
+            per: ``"corpus"`` for one gain, or ``"speaker"`` for one gain each. The clips are then in the order of the
+                speakers' names.
+
+        Returns:
+            The corpus at that level; the frames on disk stay as they are.
 
         Raises:
-            ValueError: ``per`` is neither; the gain is not finite.
+            ValueError: ``per`` has another value; the gain is not finite.
         """
         if per not in ("corpus", "speaker"):
             raise ValueError(f"per is {per!r}; it must be 'corpus' or 'speaker'")

@@ -1,4 +1,4 @@
-"""From utterances to the entries and arrays of a feature corpus, and the file that these are kept in."""
+"""From utterances to the entries and arrays of a feature corpus, and the name of the file that they are kept in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ _PIECE_FRAMES = 3_000
 
 
 def extract_features(source: Iterable[Utterance]) -> Iterator[Piece]:
-    """Clip after clip: the fields of its :class:`~causalcnn.speech.Clip`, and its frames ``(frames, 80)`` in dB.
+    """Compute the features of clip after clip.
+
+    Args:
+        source: utterances; one with a method ``named`` names its clips, else they are numbered.
+
+    Yields:
+        The fields of a :class:`~causalcnn.speech.Clip`, and the frames of that clip in dB, ``(frames, 80)``.
 
     Raises:
         ValueError: no clip; a clip with NaN, with another rate than 16,000 Hz, or shorter than one hop of 10 ms.
@@ -56,7 +62,7 @@ def extract_features(source: Iterable[Utterance]) -> Iterator[Piece]:
 
 @torch.no_grad()
 def features_of(utterance: Utterance) -> Tensor:
-    """The features of the causal front end, computed piece by piece: ``(80, frames)`` float32 in dB."""
+    """Compute the features of the causal front end, piece by piece: ``(80, frames)`` float32 in dB."""
     layer = LogMel()
     samples = utterance.tensor()
     state, pieces = layer.initial_state(samples), []
@@ -75,7 +81,7 @@ def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
 
 
 def clip_speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) -> str:
-    """The speaker of a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
+    """Say who speaks in a clip, see :meth:`~causalcnn.speech.FeatureCorpus.of`."""
     if isinstance(speaker_of, str):
         return speaker_of
     if speaker_of is not None:
@@ -85,7 +91,7 @@ def clip_speaker(entry: Entry, speaker_of: str | Callable[[str], str] | None) ->
 
 
 def cache_path(source: Iterable[Utterance]) -> Path:
-    """The file for the features of this source: a readable beginning, and a digest of all that they depend on."""
+    """Name the file for the features of a source: a readable beginning, and a digest of all that they depend on."""
     identity = source.identity() if hasattr(source, "identity") else _of_samples(source)
     settings: list[float] = [_VERSION, front_end.RATE_HZ, front_end.WINDOW_SAMPLES, front_end.N_FFT, HOP_SAMPLES, MELS]
     settings += [front_end.LOWEST_HZ, front_end.HIGHEST_HZ, FLOOR_DB]
@@ -95,7 +101,7 @@ def cache_path(source: Iterable[Utterance]) -> Path:
 
 
 def _of_samples(source: Iterable[Utterance]) -> str:
-    """The identity of utterances without a method ``identity``: a digest of their samples."""
+    """Give an identity to utterances without a method ``identity``: a digest of their samples."""
     digest = hashlib.sha256()
     for name, utterance in _named(source):
         digest.update(f"{name} {utterance.speaker} {utterance.rate_hz} {len(utterance)}\n".encode())

@@ -1,4 +1,4 @@
-"""From samples to log-mel features: one table for the whole project, causal or centred, with a declared field.
+"""From samples to log-mel features: the numbers that the whole project shares, and the layer that computes them.
 
 ======================  =====================================================
 rate                    16,000 samples a second, mono
@@ -48,25 +48,39 @@ Alignment = Literal["causal", "centered"]
 
 
 def first_sample(frame: int, alignment: Alignment = "causal") -> int:
-    """The first sample under the window of ``frame`` (negative: zeros before the recording).
+    """Give the first sample under the window of a frame.
 
     Causal: ``(frame + 1) * 160 - 640``. Centred: ``frame * 160 - 320``.
 
     Args:
         frame: number of the frame, from 0.
         alignment: ``"causal"`` or ``"centered"``.
+
+    Returns:
+        The number of the sample, at 16,000 Hz. It is negative where the window begins in the zeros before the
+        recording.
+
+    Raises:
+        ValueError: ``alignment`` has another value.
     """
     return frame * HOP_SAMPLES - _zeros_before(alignment)
 
 
 def frame_center_seconds(frame: int, alignment: Alignment = "causal") -> float:
-    """The time of the centre of a frame's window, in seconds: where a label for that frame is read off.
+    """Give the time of the centre of a frame's window, which is where a label for that frame is read off.
 
     Args:
         frame: number of the frame, from 0.
-        alignment: ``"causal"`` or ``"centered"``.
+        alignment: of the front end, ``"causal"`` or ``"centered"``.
+
+    Returns:
+        The time in seconds from the beginning of the recording; negative for the first frames of the causal setting.
+
+    Raises:
+        ValueError: ``alignment`` has another value.
 
     Example:
+        >>> from causalcnn.speech import frame_center_seconds
         >>> frame_center_seconds(10, "causal"), frame_center_seconds(10, "centered")
         (0.09, 0.1)
     """
@@ -74,21 +88,44 @@ def frame_center_seconds(frame: int, alignment: Alignment = "causal") -> float:
 
 
 def num_frames(samples: int, alignment: Alignment = "causal") -> int:
-    """The number of frames of a recording: ``floor(samples / 160)``, one more in the centred setting.
+    """Count the frames of a recording: ``floor(samples / 160)``, one more in the centred setting.
 
     Args:
-        samples: its length, in samples at 16,000 Hz.
-        alignment: ``"causal"`` or ``"centered"``.
+        samples: length of the recording, in samples at 16,000 Hz.
+        alignment: of the front end, ``"causal"`` or ``"centered"``.
+
+    Returns:
+        The number of frames, 100 for each second.
+
+    Raises:
+        ValueError: ``alignment`` has another value.
+
+    Example:
+        >>> from causalcnn.speech import num_frames
+        >>> num_frames(16_000), num_frames(16_000, "centered")
+        (100, 101)
     """
     _zeros_before(alignment)
     return samples // HOP_SAMPLES + (alignment == "centered")
 
 
 def to_2d(features: Tensor) -> Tensor:
-    """Features for 2D networks, as a view: ``(batch, mels, time)`` → ``(batch, 1, time, mels)``.
+    """Turn features for 1D networks into features for 2D networks, as a view.
+
+    Args:
+        features: ``(batch, mels, time)``.
+
+    Returns:
+        The same values, ``(batch, 1, time, mels)``.
 
     Raises:
-        ValueError: features of another shape.
+        ValueError: ``features`` does not have three axes.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import to_2d
+        >>> to_2d(torch.zeros(2, 80, 100)).shape
+        torch.Size([2, 1, 100, 80])
     """
     if features.dim() != 3:
         raise ValueError(f"to_2d takes (batch, mels, time); this has the shape {tuple(features.shape)}")
@@ -96,10 +133,22 @@ def to_2d(features: Tensor) -> Tensor:
 
 
 def to_1d(picture: Tensor) -> Tensor:
-    """Features for 1D networks, as a view: ``(batch, 1, time, mels)`` → ``(batch, mels, time)``.
+    """Turn features for 2D networks into features for 1D networks, as a view.
+
+    Args:
+        picture: ``(batch, 1, time, mels)``.
+
+    Returns:
+        The same values, ``(batch, mels, time)``.
 
     Raises:
-        ValueError: features of another shape.
+        ValueError: ``picture`` does not have four axes, or more than one channel.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.speech import to_1d
+        >>> to_1d(torch.zeros(2, 1, 100, 80)).shape
+        torch.Size([2, 80, 100])
     """
     if picture.dim() != 4 or picture.shape[1] != 1:
         raise ValueError(f"to_1d takes (batch, 1, time, mels); this has the shape {tuple(picture.shape)}")
@@ -107,10 +156,16 @@ def to_1d(picture: Tensor) -> Tensor:
 
 
 def mel_filterbank() -> Tensor:
-    """The 80 triangular filters on the bins of the power spectrum, ``(80, 513)`` in float64.
+    """Make the 80 triangular filters that sum the power spectrum into mel bands.
 
-    Slaney's mel scale (linear below 1 kHz, logarithmic above), every triangle scaled to the same area: the
-    numbers of ``librosa.filters.mel``, derived here so that the front end runs on torch alone.
+    They stand on Slaney's mel scale (linear below 1 kHz, logarithmic above), and every triangle is scaled to the same
+    area. These are the numbers of ``librosa.filters.mel``, computed here so that the front end needs torch alone.
+
+    Returns:
+        One filter a row, over the bins 0 to 8,000 Hz of the spectrum, ``(80, 513)`` float64.
+
+    Source:
+        M. Slaney, Auditory Toolbox, version 2, Interval Research Corporation, technical report 1998-010.
     """
     edges_hz = torch.tensor(_edges_hz(), dtype=torch.float64)
     bins_hz = torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (RATE_HZ / N_FFT)
@@ -121,12 +176,18 @@ def mel_filterbank() -> Tensor:
 
 
 def bands_below(hz: float) -> int:
-    """How many of the 80 bands lie wholly below a frequency: all that a recording at twice the rate can fill.
+    """Count the mel bands that lie wholly below a frequency.
+
+    A recording made with ``2 * hz`` samples a second has energy in these bands only.
 
     Args:
-        hz: the frequency.
+        hz: the frequency, in Hz.
+
+    Returns:
+        The number of bands, 0 to 80, counted from the lowest.
 
     Example:
+        >>> from causalcnn.speech import bands_below
         >>> bands_below(8000), bands_below(4000)
         (80, 61)
     """
@@ -134,27 +195,31 @@ def bands_below(hz: float) -> int:
 
 
 class LogMel(CausalModule):
-    """Samples to log-mel features, under the contract of the layers: whole recordings, pieces, streams.
+    """Turn samples into log-mel features: whole recordings, pieces of them, or a stream.
 
-    The causal setting gives frame ``t`` the samples ``(t+1)·160−640 … (t+1)·160−1``: a frame is known when its
-    hop is complete, and it never reads beyond. In the words of the layers that is the *block* convention.
-    The centred setting is librosa's: frame ``t`` reads ``t·160−320 … t·160+319``, which is 160 samples (10 ms)
-    more than its own hop, and gives one frame more; it takes whole recordings only. Both put zeros before and
-    after a recording.
+    In the causal setting frame ``t`` reads the samples ``(t+1)·160 − 640 … (t+1)·160 − 1``. A frame is known when its
+    hop of 160 samples is complete, and reads nothing after it: the block convention of the layers. In the centred
+    setting, which is librosa's, frame ``t`` reads the samples ``t·160 − 320 … t·160 + 319``, so 160 samples (10 ms)
+    more than its own hop; there is one frame more, and only whole recordings can be computed.
+
+    The causal setting puts 480 zeros before a recording; the centred setting puts 320 zeros before and 320 after it.
+    A sample that is NaN or infinite is not refused: the frames that read it become NaN.
 
     Args:
         alignment: ``"causal"`` or ``"centered"``.
-        window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero,
-            so it hides the first of the 640 samples that the field declares.
+        window: ``"hann"``, or ``"ones"`` for measuring the field: a periodic Hann window begins with a zero, which
+            hides the first of the 640 samples that the field declares.
 
     Shape:
-        ``(batch, samples)``, or with the channel axis of a layer ``(batch, 1, samples)`` → ``(batch, 80, frames)``
-        in dB, ``frames = floor(samples / 160)``, one more if centred.
+        ``(batch, samples)``, or with the channel axis of a layer ``(batch, 1, samples)``, in −1 … 1 at 16,000 Hz
+        → ``(batch, 80, frames)`` in dB, with ``frames = floor(samples / 160)``, one more in the centred setting.
 
     Raises:
-        ValueError: for samples of another shape or dtype; for streaming the centred setting.
+        ValueError: ``alignment`` or ``window`` has another value.
 
     Example:
+        >>> import torch
+        >>> from causalcnn.speech import LogMel
         >>> front_end = LogMel()
         >>> stream = front_end.stream()
         >>> [stream(torch.zeros(1, n)).shape[-1] for n in (100, 100, 0, 500)]
@@ -173,26 +238,36 @@ class LogMel(CausalModule):
 
     @property
     def field(self) -> Field:
-        """From frames to samples: 640 samples, one frame every 160; it knows its rate, so it prints in ms."""
+        """The samples that a frame reads: 640 of them, one frame every 160. It knows the rate, so it prints in ms."""
         padding = _zeros_before(self.alignment)
         return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).with_rate(RATE_HZ)
 
     @property
     def convention(self) -> Convention:
-        """Block.
+        """The block convention.
 
         Raises:
-            ValueError: the centred setting keeps neither convention.
+            ValueError: in the centred setting, which keeps neither the strict nor the block convention.
         """
         self._check_causal("keeps neither the strict nor the block convention")
         return super().convention
 
     def extra_repr(self) -> str:
-        """The setting and what a frame reads."""
+        """Name the setting and what a frame reads, for ``repr``."""
         return f"{self.alignment}, {self.field}"
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Features of whole recordings: ``(batch, samples)`` → ``(batch, 80, frames)``."""
+        """Compute the features of whole recordings.
+
+        Args:
+            samples: float32 or float64 in −1 … 1 at 16,000 Hz, ``(batch, samples)`` or ``(batch, 1, samples)``.
+
+        Returns:
+            Log-mel features in dB, nowhere below −100 dB, ``(batch, 80, frames)``.
+
+        Raises:
+            ValueError: samples of another shape or another dtype.
+        """
         _check_samples(samples)
         if self.alignment == "causal":
             return super().forward(samples)
@@ -200,17 +275,37 @@ class LogMel(CausalModule):
         return self._features(nn.functional.pad(_rows(samples), (before, before)))
 
     def initial_state(self, x: Tensor) -> Tensor:
-        """The state before the first sample: zeros, ``(batch, 1, 480)``."""
+        """Give the state before the first sample: silence.
+
+        Args:
+            x: a piece of samples, perhaps an empty one, ``(batch, samples)`` or ``(batch, 1, samples)``. Only its
+                batch, dtype and device are read.
+
+        Returns:
+            The 480 zeros that the first frame reads before the recording, ``(batch, 1, 480)``.
+
+        Raises:
+            ValueError: in the centred setting, which cannot be streamed.
+        """
         self._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
         return x.new_zeros(len(x), 1, _zeros_before("causal"))
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The next samples, any number of them (0 too) → the frames that they complete, and the new state.
+        """Compute the frames that the next samples complete.
 
-        Pure: nothing is written into ``state``, which holds the samples that later frames still read.
+        Args:
+            x: the next samples at 16,000 Hz, any number of them, also none, ``(batch, samples)`` or
+                ``(batch, 1, samples)``.
+            state: the samples that later frames still read, as :meth:`initial_state` or an earlier step gave them,
+                ``(batch, 1, 480 … 639)``. It is left as it was.
 
-        Shape:
-            ``(batch, n)`` or ``(batch, 1, n)``, ``(batch, 1, 480 … 639)`` → ``(batch, 80, 0 or more)``, new state
+        Returns:
+            The features in dB of the completed frames, perhaps none, ``(batch, 80, frames)``, and the new state,
+            ``(batch, 1, 480 … 639)``.
+
+        Raises:
+            ValueError: samples of another shape or another dtype; a state with another number of rows; the centred
+                setting, which cannot be streamed.
         """
         self._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
         _check_samples(x)
@@ -224,7 +319,7 @@ class LogMel(CausalModule):
         return self._features(waiting), waiting[:, None, used:]
 
     def _features(self, padded: Tensor) -> Tensor:
-        """Every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
+        """Compute every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
         if padded.shape[1] < WINDOW_SAMPLES:
             return padded.new_zeros(padded.shape[0], MELS, 0)
         window, filters = _constants(self._window, padded.dtype, padded.device)

@@ -30,28 +30,37 @@ def griffin_lim(
     iterations: int = 32,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Samples whose log-mel features come close to the given ones.
+    """Find samples whose log-mel features come close to the given ones.
 
     A mel spectrogram keeps no phases and few frequencies: the bands are spread over the bins of the spectrum
-    by non-negative least squares, the phases are found by iteration, from a random start. What comes out
-    is understandable and sounds like speech in a tin. Sample ``n`` of the result belongs to sample ``n`` of
-    the recording: the causal setting's windows, which end with their hop, are put where they were.
+    by non-negative least squares, and the phases are found by iteration from a random start. The result can be
+    understood, and sounds like speech in a tin. Its sample ``n`` belongs to sample ``n`` of the recording: the windows
+    of the causal setting, which end with their hop, are put where they were.
 
     Args:
-        features: dB, ``(80, frames)`` or ``(1, 80, frames)``; a tensor or an array.
-        alignment: the setting of the front end that made them.
-        iterations: of Griffin–Lim; 32 is where the ear stops hearing a difference.
-        seed: of the random phases.
+        features: log-mel in dB, ``(80, frames)`` or ``(1, 80, frames)``; a tensor or an array.
+        alignment: of the front end that made them, ``"causal"`` or ``"centered"``.
+        iterations: number of iterations; after 32 the ear hears no further difference.
+        seed: of the random phases; the same seed gives the same samples.
 
     Returns:
-        float32 ``(samples,)`` at 16 kHz: ``frames · 160`` samples, centred ``(frames − 1) · 160``. Not clipped
-        and not normalised.
+        Samples at 16,000 Hz, float32 ``(samples,)``. There are ``frames · 160`` of them in the causal setting and
+        ``(frames − 1) · 160`` in the centred one. They are not clipped and not normalised, so they may go beyond −1 …
+        1.
 
     Raises:
-        ValueError: features of another shape, or not finite.
-        ImportError: without the extra ``speech``.
+        ValueError: features of another shape, without frames, or not finite; another alignment.
+        ImportError: the extra ``speech`` is not installed.
 
-    Source: Griffin and Lim, 1984, doi 10.1109/TASSP.1984.1164317.
+    Source:
+        D. W. Griffin and J. S. Lim, Signal estimation from modified short-time Fourier transform, 1984, doi
+        10.1109/TASSP.1984.1164317.
+
+    Example:
+        >>> import numpy as np
+        >>> from causalcnn.speech import griffin_lim
+        >>> griffin_lim(np.full((80, 20), -40.0), iterations=2).shape
+        (3200,)
     """
     decibels = _checked(features)
     frames = decibels.shape[1]

@@ -1,4 +1,7 @@
-"""How loud speech is: the level of a frame and of a clip, which frames are speech, and a causal automatic gain."""
+"""How loud speech is: the level of a frame and of a clip, which frames are speech, and a causal automatic gain.
+
+Levels are in dB relative to a power of 1 in a mel band of the front end, as the features themselves are.
+"""
 
 from __future__ import annotations
 
@@ -22,29 +25,31 @@ of powers belongs to the single loudest knock, a mean of decibels to the noise b
 
 
 def frame_level_db(features: Tensor) -> Tensor:
-    """The level of every frame: the mean power of its mel bands, in dB.
+    """Measure the level of every frame: the mean power of its mel bands, in dB.
 
-    The mean of the powers, not of the decibels: bands that a telephone has cut off then change it little.
+    It is the mean of the powers, not of the decibels, so that bands that a telephone has cut off change it little.
 
     Args:
-        features: log-mel in dB.
+        features: log-mel in dB, ``(…, 80, time)``.
 
-    Shape: ``(…, 80, time)`` → ``(…, time)``
+    Returns:
+        The levels in dB, not below −100 dB, ``(…, time)``.
     """
     return _db(_power(features))
 
 
 def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float = 40.0) -> Tensor:
-    """A mask of the frames that are speech and no silence: those within ``below_db`` of the clip's loudest frame.
+    """Mark the frames that are speech and not silence: those within ``below_db`` of the clip's loudest frame.
 
     It looks at the whole clip, so it is for scoring only: nothing that must be causal may use it.
 
     Args:
-        features: log-mel in dB.
-        mask: which frames are real and no padding, ``(…, time)`` bool; default: all.
-        below_db: how far below the loudest frame speech may be.
+        features: log-mel in dB, ``(…, 80, time)``.
+        mask: which frames are real and not padding, bool ``(…, time)``; default: all.
+        below_db: how far below the loudest frame speech may be, in dB.
 
-    Shape: ``(…, 80, time)`` → ``(…, time)`` bool
+    Returns:
+        True where a frame is speech, bool ``(…, time)``.
 
     Raises:
         ValueError: ``below_db`` is not positive.
@@ -55,15 +60,21 @@ def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float
 
 
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The level of a clip: the mean loudness of the frames within 30 dB of the loudest, as a level in dB.
+    """Measure the level of a clip: the mean loudness of the frames within 30 dB of the loudest, as a level in dB.
 
-    A clip without frames has the level of digital silence, −100 dB.
+    Loudness is the power to the 0.3; its mean follows the words, where a mean of powers would follow the loudest knock
+    and a mean of decibels the noise between the words.
 
     Args:
-        features: log-mel in dB.
-        mask: which frames are real and no padding, ``(…, time)`` bool; default: all.
+        features: log-mel in dB, ``(…, 80, time)``.
+        mask: which frames are real and not padding, bool ``(…, time)``; default: all.
 
-    Shape: ``(…, 80, time)`` → ``(…,)``
+    Returns:
+        The level of each clip in dB, ``(…,)``. A clip without frames has the level of digital silence, −100 dB.
+
+    Source:
+        S. S. Stevens, The measurement of loudness, Journal of the Acoustical Society of America 27, 1955, for the
+        exponent 0.3.
     """
     level = frame_level_db(features)
     loud = _within(level, mask, LOUD_BELOW_DB)
@@ -72,32 +83,35 @@ def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 class RunningLevel(CausalModule):
-    """Brings speech to a level while it arrives: an automatic gain that knows the past only.
+    """Bring speech to a level while it arrives: an automatic gain that knows the past only.
 
-    Every frame gets the gain ``to_db − level``, the same for its 80 bands. The level is an exponential mean of
-    the loudness of the frames that were loud enough: within 30 dB of the recent peak, and not
-    below ``to_db − 50``. A pause does not move it, so noise is not drawn up in pauses.
+    Every frame gets the gain ``to_db − level`` in dB, the same for its 80 bands. The level is an exponential mean of
+    the loudness of the loud frames, which are those within 30 dB of the recent peak and not below ``to_db − 50``. The
+    recent peak falls by 2 dB a second. A pause does not move the level, so noise is not turned up in pauses.
 
-    Before speech begins nothing is known, and the gain is 0 dB. It then grows with the evidence, with a share of
-    ``n / (n + 5)`` after ``n`` loud frames: half of the correction is made in 50 ms, nine tenths in half a second.
-    Speech that is more than 50 dB too quiet is taken for silence and left as it is.
+    Before speech begins nothing is known, and the gain is 0 dB. It then grows with the evidence: after ``n`` loud
+    frames the share ``n / (n + 5)`` of the correction is made, so one half after 50 ms and nine tenths after half a
+    second. Speech that is more than 50 dB too quiet is taken for silence and left as it is.
 
-    A frame with NaN or infinity stays what it is and changes no other. It is no error here: an error would stop the
-    whole sequence, also the frames before the broken one. Corpora refuse such recordings.
+    A frame with NaN or infinity stays what it is and changes no other. It is not refused, because an error would stop
+    the whole sequence, including the frames before the broken one. A :class:`~causalcnn.speech.FeatureCorpus` refuses
+    such recordings.
 
     Args:
-        to_db: the level that speech is brought to, usually ``level_db`` of the training corpus.
-        seconds: the time constant of the mean, counted in loud frames.
+        to_db: the level that speech is brought to, in dB; usually ``level_db`` of the training corpus.
+        seconds: the time constant of the mean, in seconds of loud frames.
 
-    Shape: ``(batch, 80, time)`` in dB → the same
+    Shape:
+        ``(batch, 80, time)`` in dB → the same
 
     Raises:
-        ValueError: features of another shape or no floating point; a level that is not finite; a time that is not
-            finite and positive.
+        ValueError: ``to_db`` is not finite; ``seconds`` is not finite and positive.
 
     Example:
-        >>> x = torch.full((1, 80, 500), -35.0)
-        >>> [round(float(RunningLevel(-15.0)(x)[0, 0, t])) for t in (0, 4, 499)]
+        >>> import torch
+        >>> from causalcnn.speech import RunningLevel
+        >>> speech = torch.full((1, 80, 500), -35.0)
+        >>> [round(float(RunningLevel(-15.0)(speech)[0, 0, t])) for t in (0, 4, 499)]
         [-32, -25, -15]
     """
 
@@ -124,17 +138,36 @@ class RunningLevel(CausalModule):
         return Field.all_past()
 
     def extra_repr(self) -> str:
-        """The level and the time constant."""
+        """Name the level and the time constant, for ``repr``."""
         return f"to {self.to_db:g} dB, {self.seconds:g} s"
 
     def initial_state(self, x: Tensor) -> Tensor:
-        """No frame yet: the recent peak, the sum of loudnesses and the number of loud frames, ``(batch, 3)``."""
+        """Give the state before the first frame.
+
+        Args:
+            x: a piece of features, perhaps without frames, ``(batch, 80, time)``. Only its batch, dtype and device are
+                read.
+
+        Returns:
+            The recent peak in dB, the sum of the loudnesses and the number of loud frames, ``(batch, 3)``.
+        """
         state = x.new_zeros(len(x), 3)
         state[:, 0] = self.to_db + self._QUIETEST_PEAK_DB
         return state
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The next frames, any number of them, and the new state; pure."""
+        """Bring the next frames to the level.
+
+        Args:
+            x: log-mel in dB, any number of frames, also none, ``(batch, 80, time)``.
+            state: as :meth:`initial_state` or an earlier step gave it, ``(batch, 3)``. It is left as it was.
+
+        Returns:
+            The frames with their gains, the shape of ``x``, and the new state, ``(batch, 3)``.
+
+        Raises:
+            ValueError: features of another shape, or not floating point.
+        """
         if x.dim() != 3 or not x.is_floating_point():
             raise ValueError(f"RunningLevel takes (batch, 80, time) in dB; this is {x.dtype} of shape {tuple(x.shape)}")
         pieces = []

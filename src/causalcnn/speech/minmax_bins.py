@@ -1,4 +1,4 @@
-"""Bins between the quietest and the loudest value of the recording itself: the usual way, and a leak."""
+"""Bins between the quietest and the loudest value of the recording itself: the usual way, which reads the future."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ __all__ = ["MinMaxBins"]
 class MinMaxBins(nn.Module):
     """``2**bits`` equal bins between the minimum and the maximum of each recording.
 
-    **It reads the future**: the maximum of a recording is known when the recording is over, so a loud sound at its
-    end changes the bins of its first frame. It is here to be compared with, and for recordings that lie on a disk.
-    Causal ways are :class:`UniformBins`, with a range known beforehand, and :class:`RunningBins`.
+    **It reads the future**: the maximum of a recording is known only when the recording is over, so a loud sound at
+    its end changes the bins of its first frame. It is here to be compared with, and for recordings that are already
+    whole. :class:`~causalcnn.speech.UniformBins`, whose range is known beforehand, and
+    :class:`~causalcnn.speech.RunningBins` are causal.
 
-    A decoder needs the two ends of the range beside the indices. A constant recording, digital silence for example,
+    A decoder needs the two ends of the range besides the indices. A constant recording, digital silence for example,
     has index 0 throughout and comes back exactly.
 
     Args:
-        bits: the logarithm of the number of bins, 1 to 16.
+        bits: the logarithm to base 2 of the number of bins, 1 to 16.
 
-    Shape: ``(batch, 80, time)`` in dB, one recording a row → the same, rounded to the centres of the bins
+    Shape:
+        ``(batch, 80, time)`` in dB, one recording a row → the same, rounded to the centres of the bins
 
     Raises:
         ValueError: bits that are not a whole number from 1 to 16.
 
     Example:
-        >>> x = torch.tensor([[[-100.0, -20.0, 0.0]]])
-        >>> indices, ends = MinMaxBins(bits=8).encode(x)
+        >>> import torch
+        >>> from causalcnn.speech import MinMaxBins
+        >>> indices, ends = MinMaxBins(bits=8).encode(torch.tensor([[[-100.0, -20.0, 0.0]]]))
         >>> indices.tolist(), ends.tolist()
         ([[[0, 204, 255]]], [[-100.0, 0.0]])
     """
@@ -41,24 +44,37 @@ class MinMaxBins(nn.Module):
         self.bits = bits
 
     def extra_repr(self) -> str:
-        """The bits."""
+        """Name the bits, for ``repr``."""
         return f"bits={self.bits}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode and decode: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins."""
+        """Encode and decode recordings, without looking at what they hold.
+
+        Args:
+            x: finite values in dB, ``(batch, 80, time)``, one recording a row. Unlike :meth:`encode`, this does not
+                refuse NaN or infinity, whose rows come back without meaning.
+
+        Returns:
+            The values rounded to the centres of the bins, the shape of ``x``.
+
+        Raises:
+            IndexError: a recording without frames, which has no range.
+        """
         return self._values(*self._indices(x)).to(x.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The bins of recordings.
+        """Turn the values of recordings into the indices of their bins.
 
         Args:
-            x: dB, ``(batch, 80, time)``, one recording a row.
+            x: values in dB, ``(batch, 80, time)``, one recording a row.
 
         Returns:
-            Indices, int64 in the shape of ``x``, and the two ends of every row's range in dB, ``(batch, 2)``.
+            Indices from 0 to ``2**bits - 1``, int64 in the shape of ``x``, and the two ends of every row's range in dB,
+            ``(batch, 2)``.
 
         Raises:
-            ValueError: NaN or infinity, which leave a recording without a range; no frames; no floating point.
+            ValueError: NaN or infinity, which leave a recording without a range; no frames; features that are not
+                floating point.
         """
         check_features(x)
         if x.dim() < 2 or not x[:1].numel():
@@ -72,14 +88,17 @@ class MinMaxBins(nn.Module):
         return self._indices(x)
 
     def decode(self, indices: Tensor, ends: Tensor) -> Tensor:
-        """Indices and ends, as :meth:`encode` gives them, to the centres of the bins in dB.
+        """Turn indices and ends, as :meth:`encode` gives them, into the centres of the bins.
 
         Args:
             indices: whole numbers from 0 to ``2**bits - 1``, ``(batch, 80, time)``.
             ends: the two ends of every row's range in dB, ``(batch, 2)``.
 
+        Returns:
+            Values in dB, the shape of ``indices``.
+
         Raises:
-            ValueError: indices that are no integers or out of range; ends of another shape.
+            ValueError: indices that are not whole numbers or out of range; ends of another shape.
         """
         check_indices(indices, 2**self.bits)
         if ends.shape != (indices.shape[0], 2):

@@ -23,7 +23,7 @@ _ARPABET = {
 
 
 def arpabet(mnemonic: str) -> str:
-    """The ARPABET phone of one of espeak-ng's mnemonics; stress marks do not matter.
+    """Give the ARPABET phone of one of espeak-ng's mnemonics; stress marks do not matter.
 
     A vowel coloured by r (``"A@"`` in "car") is one sound in espeak-ng and gets the vowel's phone, ``"AA"``;
     a syllabic l (``"@L"`` in "people") gets ``"L"``.
@@ -31,8 +31,16 @@ def arpabet(mnemonic: str) -> str:
     Args:
         mnemonic: as espeak-ng reports it, for example ``"'eI"``.
 
+    Returns:
+        One of :data:`~causalcnn.speech.PHONES`.
+
     Raises:
-        ValueError: the mnemonic is in no table, so that no label is ever guessed.
+        ValueError: the mnemonic is not in the table; no label is ever guessed.
+
+    Example:
+        >>> from causalcnn.speech import arpabet
+        >>> arpabet("'eI"), arpabet("A@"), arpabet("_:")
+        ('EY', 'AA', 'SIL')
     """
     plain = mnemonic.strip("',%=") or "_"
     try:

@@ -1,4 +1,4 @@
-"""A small player for pages: compressed, as loud as it is, loaded only when somebody presses play."""
+"""A small player for pages: the sound is compressed, as loud as it is, and loaded only when somebody presses play."""
 
 from __future__ import annotations
 
@@ -26,13 +26,21 @@ _TITLE = "font-size:.95em;margin:0 0 .25rem;text-align:left"
 
 @dataclass(frozen=True)
 class Player:
-    """A sound in a page: show it as the last value of a cell.
+    """A sound in a page: show it as the last value of a cell. :func:`~causalcnn.speech.player` makes one.
 
     Attributes:
         title: what the reader sees above it and a screen reader says.
         mp3: the compressed sound.
         seconds: its duration, in seconds.
         source: where the sound comes from, with its licence; shown below the title.
+
+    Example:
+        >>> import numpy as np
+        >>> from causalcnn.speech import player
+        >>> tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(8_000) / 16_000)
+        >>> sound = player(tone, title="A tone of 440 Hz")
+        >>> sound.title, sound.seconds
+        ('A tone of 440 Hz', 0.5)
     """
 
     title: str
@@ -52,7 +60,7 @@ class Player:
         return f'<figure class="causalcnn-sound" style="{_FIGURE}">{self.inner_html()}</figure>'
 
     def inner_html(self) -> str:
-        """Title and controls, without the frame around them."""
+        """Write title and controls as HTML, without the frame around them."""
         title = html.escape(self.title)
         # The browser knows the duration only after the first press, so it is written out.
         known = _length(self.seconds, "s", "ms") + (f" · {self.source}" if self.source else "")
@@ -67,7 +75,7 @@ class Player:
 
 
 def _length(seconds: float, long: str, short: str) -> str:
-    """A duration in seconds, or in milliseconds where it is short."""
+    """Write a duration in seconds, or in milliseconds where it is short."""
     return f"{seconds:.1f} {long}" if seconds >= 0.5 else f"{1000 * seconds:.0f} {short}"
 
 
@@ -77,6 +85,13 @@ class Players:
 
     Attributes:
         sounds: the players.
+
+    Example:
+        >>> import numpy as np
+        >>> from causalcnn.speech import players
+        >>> tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(8_000) / 16_000)
+        >>> [sound.title for sound in players({"A tone": tone, "half as loud": tone / 2}).sounds]
+        ['A tone', 'half as loud']
     """
 
     sounds: tuple[Player, ...]
@@ -99,19 +114,21 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
     """Play a sound in the page, at the level that it has: nothing is normalised, a quiet sound stays quiet.
 
     Args:
-        sound: an utterance (rate, title and source are then known), or mono samples in −1 … 1, ``(samples,)``.
-        rate_hz: samples a second, for plain samples; default 16,000.
+        sound: an utterance, whose rate, title and source are known, or mono samples in −1 … 1, ``(samples,)`` or
+            ``(1, samples)``, floating point; a tensor or an array.
+        rate_hz: for plain samples, the rate in Hz, one that an MP3 can hold; default 16,000.
         title: what the reader sees and a screen reader says; default: the text of the utterance, if it has one.
-        source: where it comes from, with its licence.
+        source: where the sound comes from, with its licence; default: the source of the utterance.
 
     Returns:
         An object that shows itself in Jupyter and on the built page: about 5 kB of MP3 a second, a third
         more as text in the page.
 
     Raises:
-        ValueError: samples that are not mono, empty, not finite, or beyond −1 … 1: played as they are, they
-            would clip; scaled behind your back, they would lie about their level.
-        ImportError: without the extra ``speech``.
+        ValueError: samples that are not mono, not floating point, empty or not finite; samples beyond −1 … 1, which
+            would clip as they are, and would lie about their level if they were scaled; a rate that an MP3 cannot hold,
+            or another one than that of the utterance.
+        ImportError: the extra ``speech`` is not installed.
 
     Example:
         >>> from causalcnn.speech import player, synthesize
@@ -129,13 +146,17 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
 
 
 def players(sounds: Sequence[Player | Utterance] | dict[str, Utterance | ArrayLike]) -> Players:
-    """Players side by side: the original and the result.
+    """Put players side by side: the original and the result, for example.
 
     Args:
-        sounds: players or utterances, or a dict from titles to utterances or samples at 16 kHz.
+        sounds: players or utterances, or a dict from titles to utterances or to samples at 16,000 Hz, ``(samples,)``.
+
+    Returns:
+        An object that shows itself in Jupyter and on the built page.
 
     Raises:
         ValueError: no sounds; samples that :func:`player` refuses.
+        ImportError: the extra ``speech`` is not installed.
 
     Example:
         >>> from causalcnn.speech import players, synthesize

@@ -32,22 +32,23 @@ class UnreadableRecording(ValueError):
 def read_recording(path: str | Path, *, channel: int | None = None) -> Utterance:
     """Read a recording as 16 kHz mono float32 in −1 … 1.
 
-    What is converted, and how: integers are divided by their full scale; several channels are averaged (or
-    one is taken, see ``channel``); another rate is brought to 16,000 Hz by soxr's high quality resampler, and
-    a lower one is warned about, because nothing above half of it is in the recording. Nothing is normalised.
+    Integers are divided by their full scale. Several channels are averaged, or one is taken, see ``channel``.
+    Another rate is brought to 16,000 Hz by soxr's high quality resampler; a lower rate is warned about, because
+    nothing above half of it is in the recording. Nothing is normalised.
 
     Args:
         path: a WAV, FLAC, Ogg or MP3 file, or what else libsndfile reads.
         channel: take this channel, counted from 0, instead of the mean.
 
     Returns:
-        An utterance without labels; its source is the file's name.
+        An utterance without labels; its source is the name of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableRecording: (a ``ValueError``) the file is empty, cut off, corrupt, no audio at all, slower
-            than 8 kHz, shorter than one hop of 10 ms, holds NaN, infinity or integers posing as floats, or
-            has channels that cancel each other.
+        UnreadableRecording: (a ``ValueError``) the file is empty, cut off, corrupt or no audio at all; it is slower
+            than 8,000 Hz or shorter than one hop of 10 ms; it holds NaN, infinity, or integers saved as floating point;
+            its channels cancel each other, or it lacks the channel that was asked for.
+        ImportError: the extra ``speech`` is not installed.
     """
     path = Path(path).expanduser()
     _check_file(path)
@@ -85,24 +86,37 @@ def read_recording(path: str | Path, *, channel: int | None = None) -> Utterance
 
 
 class AudioFolder(Sequence[Utterance]):
-    """A folder of recordings, subfolders included, as a corpus: found now, read one by one when asked for.
+    """A folder of recordings, subfolders included, as a corpus.
+
+    The files are found when it is made, and read one by one when they are asked for: ``corpus[i]`` gives one, and
+    raises for an unusable file whatever ``on_bad`` says.
 
     Args:
-        path: the folder. WAV, FLAC, Ogg and MP3 files are taken, in the order of their names.
-        on_bad: a file that cannot be used: ``"raise"`` stops with its name and the reason; ``"skip"`` warns
-            with the same words and leaves it out of the iteration.
+        path: the folder. WAV, FLAC, Ogg and MP3 files are taken, in the order of their names; hidden ones are not.
+        on_bad: what happens with a file that cannot be used: ``"raise"`` stops with its name and the reason; ``"skip"``
+            warns with the same words and leaves it out of the iteration.
 
     Raises:
         FileNotFoundError: there is no such folder, or no recording in it.
+        ValueError: ``on_bad`` has another value.
 
     Example:
-        >>> for utterance in AudioFolder("recordings", on_bad="skip"): ...    # doctest: +SKIP
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np, soundfile
+        >>> from causalcnn.speech import AudioFolder
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     soundfile.write(Path(folder, "noise.wav"), np.random.default_rng(0).normal(0, 0.1, 44_100), 44_100)
+        ...     corpus = AudioFolder(folder)
+        ...     len(corpus), corpus[0].seconds, corpus[0].rate_hz
+        (1, 1.0, 16000)
     """
 
     def __init__(self, path: str | Path, *, on_bad: str = "raise") -> None:
         if on_bad not in ("raise", "skip"):
             raise ValueError(f"on_bad is {on_bad!r}; it must be 'raise' or 'skip'")
         self.path = Path(path).expanduser()
+        """The folder."""
         self.on_bad = on_bad
         if not self.path.is_dir():
             raise FileNotFoundError(f"there is no folder {str(self.path)!r}")
@@ -111,6 +125,7 @@ class AudioFolder(Sequence[Utterance]):
             for file in self.path.rglob("*")
             if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
         )
+        """The recordings that were found, in the order of their names."""
         if not self.files:
             raise FileNotFoundError(f"there is no recording ({', '.join(SUFFIXES)}) in {str(self.path)!r}")
 
@@ -134,7 +149,16 @@ class AudioFolder(Sequence[Utterance]):
         return (utterance for _, utterance in self.named())
 
     def named(self) -> Iterator[tuple[str, Utterance]]:
-        """Every recording with its file's name within the folder, ``"speaker/clip.flac"``."""
+        """Read every recording with the name of its file.
+
+        Yields:
+            The file's path within the folder, ``"speaker/clip.flac"`` for example, and its utterance, 16,000 Hz mono.
+
+        Raises:
+            UnreadableRecording: a file cannot be used, and ``on_bad`` is ``"raise"``.
+            FileNotFoundError: a file has been removed since the folder was searched.
+            ImportError: the extra ``speech`` is not installed.
+        """
         for file in self.files:
             try:
                 utterance = read_recording(file)
@@ -146,7 +170,14 @@ class AudioFolder(Sequence[Utterance]):
             yield file.relative_to(self.path).as_posix(), utterance
 
     def identity(self) -> str:
-        """The name under which its features are cached; it changes with the size or date of a file."""
+        """Give the name that its features are cached under; it changes with the size or the date of a file.
+
+        Returns:
+            A text with the path of the folder and a digest of the names, sizes and dates of its files.
+
+        Raises:
+            FileNotFoundError: a file has been removed since the folder was searched.
+        """
         files = ((file.relative_to(self.path).as_posix(), file.stat()) for file in self.files)
         listed = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in files)
         digest = hashlib.sha256(listed.encode()).hexdigest()
@@ -177,7 +208,7 @@ def _check_file(path: Path) -> None:
 
 
 def _read(soundfile: Any, path: Path) -> tuple[NDArray[np.float64], int]:
-    """All samples, ``(samples, channels)``."""
+    """Read all samples, ``(samples, channels)``."""
     try:
         with soundfile.SoundFile(str(path)) as file:
             promised, rate_hz = file.frames, file.samplerate

@@ -1,4 +1,4 @@
-"""Bins whose range depends on what was decoded so far: a decoder has it, too, and nothing else need be sent."""
+"""Bins whose range depends on what was decoded so far, so that a decoder finds it without being sent it."""
 
 from __future__ import annotations
 
@@ -25,42 +25,46 @@ HIGHEST_DB = 100.0
 class RunningBins(CausalModule):
     """Bins with a range that follows the speaker's level: up at once, down slowly, by what has been decoded already.
 
-    A frame's bins are those of a :class:`UniformBins`, moved up or down by ``offset``. After every frame
+    The bins of a frame are those of a :class:`~causalcnn.speech.UniformBins`, moved up or down. After every frame
 
     - the range rises by ``rise_db`` if more than ``top_bin_limit`` of the frame's values are in the top bin: they lie
-      in it or above it, and a decoder, which has the indices only, cannot tell;
-    - else it falls by ``fall_db_per_second`` if anything of the frame lies in the upper half of the range;
-    - else it stays: a pause, or silence before the first word, moves nothing.
+      in it or above it, and a decoder, which has the indices only, cannot tell which;
+    - otherwise it falls by ``fall_db_per_second`` if any value of the frame lies in the upper half of the range;
+    - otherwise it stays: a pause, or silence before the first word, moves nothing.
 
-    These rules depend on the indices only. So the decoder computes the same range without being sent it, in whole
-    numbers, the same on any machine. A value that jumps ``d`` dB above the range is clipped for ``ceil(d / rise_db)``
-    frames. Speech so quiet that none of it reaches the upper half does not move the range.
+    The rules depend on the indices only, and are computed in whole numbers. So a decoder finds the same range, on any
+    machine. A value that jumps ``d`` dB above the range is clipped for ``ceil(d / rise_db)`` frames. Speech so quiet
+    that none of it reaches the upper half does not move the range.
 
-    ``step`` encodes and decodes; ``encode_step`` and ``decode_step`` are its two halves, and their states are equal at
-    every cut. Rounding has no gradient, so none passes. :func:`~causalcnn.check_contract` proves it causal;
-    :func:`~causalcnn.audit` cannot follow decisions that depend on data, and says *unknown*.
+    :meth:`step` encodes and decodes; :meth:`encode_step` and :meth:`decode_step` are its two halves, and their states
+    are equal after every frame. Rounding has no gradient, so none passes. :func:`~causalcnn.check_contract` proves
+    it causal; :func:`~causalcnn.audit` cannot follow decisions that depend on data, and says *unknown*.
 
     Args:
         bins: the range at the start, its width and the number of bins.
-        top_bin_limit: how many values of a frame may be in the top bin before the range rises. Few bins are wide, and
-            loud frames have many values in the top one: :meth:`fitted` counts them.
-        rise_db: how far the range rises after one frame.
-        fall_db_per_second: how fast it falls, counted over frames that are no pause.
+        top_bin_limit: how many values of a frame may be in the top bin before the range rises. Where bins are few they
+            are wide, and loud frames have many values in the top one: :meth:`fitted` counts them.
+        rise_db: how far the range rises after one frame, in dB.
+        fall_db_per_second: how fast it falls, in dB for each second of frames that are not a pause.
 
-    Shape: ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins
+    Shape:
+        ``(batch, 80, time)`` in dB → the same, rounded to the centres of the bins
 
     Raises:
-        ValueError: NaN, which is in no bin; features of another shape or no floating point; a limit that is no whole
-            number of at least 0; a rise that is not positive or wider than the range; a fall that is negative.
+        ValueError: a limit that is not a whole number of at least 0; a rise that is not positive, or wider than the
+            range; a fall that is negative or not finite.
 
     Example:
+        >>> import torch
+        >>> from causalcnn.speech import RunningBins, UniformBins
         >>> running = RunningBins(UniformBins(-70.0, 20.0))
         >>> loud = torch.full((1, 80, 6), 40.0)                    # 20 dB above the range
         >>> [round(value) for value in running(loud)[0, 0].tolist()]
         [20, 26, 32, 38, 40, 40]
 
-    Source: the idea, a quantiser that adapts by its own output, is N. S. Jayant's (Adaptive quantization with a
-        one-word memory, Bell System Technical Journal 52, 1973); there the step adapts, here, in dB, the place.
+    Source:
+        The idea, a quantiser that adapts by its own output, is N. S. Jayant's (Adaptive quantization with a
+        one-word memory, Bell System Technical Journal 52, 1973). There the step adapts; here, in dB, the place does.
     """
 
     def __init__(
@@ -87,14 +91,19 @@ class RunningBins(CausalModule):
 
     @classmethod
     def fitted(cls, corpus: Iterable[Tensor], bits: int = 8) -> RunningBins:
-        """The range of a training corpus at the start, and a limit that one of its frames in a thousand exceeds.
+        """Take the range of a training corpus for the start, and a limit that one of its frames in a thousand exceeds.
 
         Args:
-            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB ``(80, time)``.
-            bits: of the bins.
+            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB, each ``(80, time)``. They are
+                read twice; what is no list, tuple or corpus is kept in memory for that.
+            bits: the logarithm to base 2 of the number of bins, 1 to 16.
+
+        Returns:
+            Bins with the default rise and fall.
 
         Raises:
-            ValueError: see :meth:`UniformBins.fitted`.
+            ValueError: a corpus without values; values that are not finite or not floating point; nothing but digital
+                silence; bits that are not a whole number from 1 to 16.
         """
         clips = corpus if isinstance(corpus, list | tuple) or hasattr(corpus, "clips") else list(corpus)
         bins = UniformBins.fitted(clips, bits)
@@ -108,43 +117,82 @@ class RunningBins(CausalModule):
         return Field.all_past()
 
     def extra_repr(self) -> str:
-        """The range at the start, and how it moves."""
+        """Name the range at the start and how it moves, for ``repr``."""
         return (
             f"{self.bins}, top_bin_limit={self.top_bin_limit}, +{self.rise_db:g} dB, −{self.fall_db_per_second:g} dB/s"
         )
 
     def initial_state(self, x: Tensor) -> Tensor:
-        """How far the range has moved, in parts of :data:`GRID`: nowhere yet; int64 ``(batch, 1)``.
+        """Give the state before the first frame, in which the range is where it starts.
 
         Args:
-            x: a piece of features, or of levels.
+            x: a piece of features or of indices, perhaps without frames, ``(batch, 80, time)``. Only its batch and
+                device are read.
+
+        Returns:
+            How far the range has moved, as a number of parts of its width, which is divided into ``2**20`` parts; here
+            zeros, int64 ``(batch, 1)``.
         """
         return torch.zeros(len(x), 1, dtype=torch.int64, device=x.device)
 
     def offset_db(self, state: Tensor) -> Tensor:
-        """How far the range of the next frame is from its start, ``(batch,)`` in dB.
+        """Say how far the range of the next frame is from its start.
 
         Args:
-            state: as ``step`` gives it.
+            state: as a step gave it, ``(batch, 1)``.
+
+        Returns:
+            The distance in dB, positive where the range has risen, ``(batch,)``.
         """
         return state[:, 0] * ((self.bins.high_db - self.bins.low_db) / GRID)
 
     # ------------------------------------------------------------------ pieces
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The next frames, any number of them, encoded and decoded; and the new state. Pure."""
+        """Encode and decode the next frames.
+
+        Args:
+            x: values in dB, any number of frames, also none, ``(batch, 80, time)``.
+            state: as :meth:`initial_state` or an earlier step gave it, int64 ``(batch, 1)``. It is left as it was.
+
+        Returns:
+            The values rounded to the centres of their bins, the shape of ``x``, and the new state, ``(batch, 1)``.
+
+        Raises:
+            ValueError: NaN, which is in no bin; features of another shape, or not floating point.
+        """
         indices, offsets = self._encode(x, state)
         return self._values(indices, offsets).to(x.dtype), offsets[:, -1:]
 
     def encode_step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The bin indices of the next frames, int64 in the shape of ``x``; and the new state. Pure."""
+        """Turn the next frames into the indices of their bins.
+
+        Args:
+            x: values in dB, any number of frames, also none, ``(batch, 80, time)``.
+            state: as :meth:`initial_state` or an earlier step gave it, int64 ``(batch, 1)``. It is left as it was.
+
+        Returns:
+            Indices from 0 to ``bins.num_bins - 1``, int64 in the shape of ``x``, and the new state, ``(batch, 1)``.
+
+        Raises:
+            ValueError: NaN, which is in no bin; features of another shape, or not floating point.
+        """
         indices, offsets = self._encode(x, state)
         return indices, offsets[:, -1:]
 
     def decode_step(self, indices: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The values of the next frames in dB, float32; and the new state, equal to the encoder's. Pure.
+        """Turn the indices of the next frames into values.
+
+        Args:
+            indices: whole numbers from 0 to ``bins.num_bins - 1``, any number of frames, also none,
+                ``(batch, 80, time)``.
+            state: as :meth:`initial_state` or an earlier step gave it, int64 ``(batch, 1)``. It is left as it was.
+
+        Returns:
+            The centres of the bins in dB, float32 in the shape of ``indices``, and the new state, ``(batch, 1)``, which
+            is equal to the encoder's.
 
         Raises:
-            ValueError: indices that are no integers or out of range, or of another shape than ``(batch, 80, time)``.
+            ValueError: indices that are not whole numbers or out of range, or of another shape.
         """
         check_indices(indices, self.bins.num_bins)
         self._check_shape(indices)
@@ -152,16 +200,36 @@ class RunningBins(CausalModule):
         return self._values(indices, offsets), offsets[:, -1:]
 
     def encode(self, x: Tensor) -> Tensor:
-        """The bin indices of whole recordings, ``(batch, 80, time)`` int64."""
+        """Turn whole recordings into the indices of their bins.
+
+        Args:
+            x: values in dB, ``(batch, 80, time)``.
+
+        Returns:
+            Indices from 0 to ``bins.num_bins - 1``, int64 in the shape of ``x``.
+
+        Raises:
+            ValueError: NaN, which is in no bin; features of another shape, or not floating point.
+        """
         return self.encode_step(x, self.initial_state(x))[0]
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The values of whole recordings in dB, ``(batch, 80, time)``, from their bin indices alone."""
+        """Turn the indices of whole recordings into values; nothing else is needed.
+
+        Args:
+            indices: whole numbers from 0 to ``bins.num_bins - 1``, ``(batch, 80, time)``.
+
+        Returns:
+            The centres of the bins in dB, float32 in the shape of ``indices``.
+
+        Raises:
+            ValueError: indices that are not whole numbers or out of range, or of another shape.
+        """
         return self.decode_step(indices, self.initial_state(indices))[0]
 
     # ------------------------------------------------------------------ how it is done
     def _encode(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices, and the offset of every frame's range and of the next one's, ``(batch, time + 1)``."""
+        """Give the indices, and the offset of every frame's range and of the next one's, ``(batch, time + 1)``."""
         check_features(x)
         self._check_shape(x)
         if torch.isnan(x).any():
@@ -179,11 +247,16 @@ class RunningBins(CausalModule):
         return indices.clamp(0, self.bins.num_bins - 1), offsets
 
     def _offsets(self, place: Tensor, state: Tensor, *, moving: bool) -> Tensor:
-        """Where the range is at every frame and after the last, from where the values lie.
+        """Find where the range is at every frame and after the last, from where the values lie.
 
         Args:
-            place: in parts of the range, ``(batch, 80, time)``; ``moving``: counted from the start's lower end, so
-                that the range moves past them; else from the lower end of the range of their frame.
+            place: in parts of the range, ``(batch, 80, time)``.
+            state: where the range is at the first frame, ``(batch, 1)``.
+            moving: whether ``place`` is counted from the lower end at the start, so that the range moves past the
+                values; else it is counted from the lower end of the range of their frame.
+
+        Returns:
+            The offsets of the range in parts of its width, int64 ``(batch, time + 1)``.
         """
         bands = place.shape[1]
         peak = place.amax(1)
@@ -204,7 +277,7 @@ class RunningBins(CausalModule):
         return torch.tensor(rows, dtype=torch.int64, device=state.device).reshape(-1, place.shape[2] + 1)
 
     def _values(self, indices: Tensor, offsets: Tensor) -> Tensor:
-        """Centres of bins in dB: one multiplication of a whole number, so that every machine says the same."""
+        """Give the centres of bins in dB: one multiplication of a whole number, so that every machine says the same."""
         place = indices * self._width + self._width // 2 + offsets[:, None, :-1]
         return place.float() * ((self.bins.high_db - self.bins.low_db) / GRID) + self.bins.low_db
 

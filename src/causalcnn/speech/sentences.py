@@ -81,12 +81,17 @@ _LINKS = (" because", " while", ", although", ", and", ", but", " until", ", so"
 
 
 def random_sentence(draw: np.random.Generator) -> str:
-    """One sentence, drawn from templates and word lists; the same state of the generator gives the same sentence.
+    """Draw a sentence from templates and word lists; the same state of the generator gives the same sentence.
 
     Args:
         draw: the generator of random numbers; its state moves on.
 
+    Returns:
+        An English sentence with its capital and its full stop or question mark.
+
     Example:
+        >>> import numpy as np
+        >>> from causalcnn.speech import random_sentence
         >>> random_sentence(np.random.default_rng(0)) == random_sentence(np.random.default_rng(0))
         True
     """
@@ -112,7 +117,7 @@ def random_sentence(draw: np.random.Generator) -> str:
 
 
 def vocabulary() -> set[str]:
-    """Every word that :func:`random_sentence` can use, in lower case."""
+    """List every word that :func:`random_sentence` can use, in lower case."""
     lists = (
         *(_PEOPLE, _THINGS, _PLACES, _TIMES, _DID_THING, _DID, _QUALITIES, _SUBJECTS, _OPENERS, _WISHES, _LINKS),
         ("was is", "and"),

@@ -24,9 +24,15 @@ class Speaker:
     Attributes:
         name: ``"s0007"`` for number 7.
         female: whether pitch and vocal tract were drawn from a female range.
-        pitch_hz: its lowest pitch.
-        words_per_minute: its usual pace.
+        pitch_hz: its lowest pitch, in Hz.
+        words_per_minute: its usual pace, in words a minute.
         definition: the text of espeak-ng's voice file for it.
+
+    Example:
+        >>> from causalcnn.speech.speakers import get_speaker
+        >>> speaker = get_speaker(7)
+        >>> speaker.name, speaker.female, 165 <= speaker.pitch_hz <= 235
+        ('s0007', True, True)
     """
 
     name: str
@@ -37,13 +43,16 @@ class Speaker:
 
 
 def get_speaker(number: int) -> Speaker:
-    """The speaker with this number. Even numbers have a lower, odd numbers a higher voice.
+    """Give the speaker with this number. Even numbers have a lower, odd numbers a higher voice.
 
     Flutter and roughness stay 0: their counters in espeak-ng are never reset, so that a voice that used them
     would depend on what was said before.
 
     Args:
         number: 0 … 9999.
+
+    Returns:
+        The speaker; the same number gives the same voice everywhere.
 
     Raises:
         ValueError: another number.

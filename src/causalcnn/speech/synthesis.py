@@ -20,23 +20,27 @@ SOURCE = "synthesised by espeak-ng, a parametric voice of causalcnn"
 
 
 def synthesize(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: float | None = None) -> Utterance:
-    """A text, spoken by an embedded speaker, with every phone and word.
+    """Let an embedded speaker say a text, and know when every phone and word is spoken.
+
+    espeak-ng, which the extra ``speech`` installs, makes the speech on the spot; nothing is downloaded.
 
     Args:
         text: plain English.
         speaker: number of the speaker, 0 … 9999; even numbers have a lower, odd ones a higher voice.
-        seed: 0 for the speaker's usual pace; any other seed draws the pace around it.
-        words_per_minute: the pace itself, instead.
+        seed: 0 for the speaker's usual pace; any other seed draws a pace around it. At least 0.
+        words_per_minute: the pace itself, in words a minute; ``seed`` then does nothing.
 
     Returns:
-        16,000 Hz, mono, with phones and words; the same arguments give the same samples on one platform.
+        An utterance, 16,000 Hz mono, with phones and words; the same arguments give the same samples on one platform.
 
     Raises:
-        ValueError: a text without words; no speaker has this number.
+        ValueError: a text without words; no speaker has this number; a negative seed; a sound that is not in the table
+            of English phones.
         RuntimeError: espeak-ng refused the text, or its worker process died twice.
-        ImportError: without the extra ``speech``.
+        ImportError: the extra ``speech`` is not installed.
 
     Example:
+        >>> from causalcnn.speech import synthesize
         >>> said = synthesize("Time runs from left to right.", speaker=3)
         >>> said.words[0].label, said.rate_hz
         ('Time', 16000)
@@ -48,7 +52,7 @@ def synthesize(text: str, speaker: int = 0, seed: int = 0, *, words_per_minute: 
 
 
 def _synthesize_voice(text: str, voice: Speaker, words_per_minute: float | None = None) -> Utterance:
-    """A text spoken by ``voice``, at 16 kHz, in steps of 16 bits as a file would hold it."""
+    """Let ``voice`` say a text, at 16 kHz, in steps of 16 bits as a file would hold it."""
     raw = espeak_synthesize(text, voice, words_per_minute)
     samples = _to_rate(raw)
     scale = RATE_HZ / raw.rate_hz
@@ -64,17 +68,17 @@ def _synthesize_voice(text: str, voice: Speaker, words_per_minute: float | None 
 
 
 def as_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
-    """−1 … 1 as 16-bit integers, full scale clipped."""
+    """Turn samples in −1 … 1 into 16-bit integers; what is beyond full scale is clipped."""
     return np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    """16-bit integers as float32 in −1 … 1, exactly."""
+    """Turn 16-bit integers into float32 in −1 … 1, exactly."""
     return samples.astype(np.float32) / np.float32(32768.0)
 
 
 def _to_rate(raw: RawSpeech) -> NDArray[np.int16]:
-    """22,050 Hz to 16,000 Hz by soxr's high quality; the length is rounded, the same for the same input."""
+    """Bring 22,050 Hz to 16,000 Hz by soxr's high quality; the length is rounded, the same for the same input."""
     if raw.rate_hz == RATE_HZ:
         return raw.samples
     soxr = require("soxr", extra="speech")
@@ -82,7 +86,7 @@ def _to_rate(raw: RawSpeech) -> NDArray[np.int16]:
 
 
 def _phones(events: Sequence[tuple[str, int]], scale: float, length: int) -> tuple[Span, ...]:
-    """Phones from their beginnings: without gaps, from the first sample to the last, silences joined."""
+    """Make phones from their beginnings: without gaps, from the first sample to the last, silences joined."""
     spans: list[Span] = []
     edges = [min(length, round(sample * scale)) for _, sample in events] + [length]
     if edges[0] > 0:
@@ -99,7 +103,7 @@ def _phones(events: Sequence[tuple[str, int]], scale: float, length: int) -> tup
 
 
 def _words(text: str, events: Sequence[tuple[int, int]], scale: float, phones: Sequence[Span]) -> tuple[Span, ...]:
-    """Words with their samples, silence around them left out.
+    """Find the samples of every word, with the silence around it left out.
 
     espeak-ng joins some short words to their neighbour ("most of", "can't") and may then report a place in
     the middle of a word: events within one word are joined, and a word without an event of its own goes

@@ -28,21 +28,23 @@ MOST_BITS = 16
 class UniformBins:
     """``2**bits`` equal bins over a range in dB that is known before a recording begins.
 
-    Bin ``n`` holds the values from ``low_db + n·step_db`` up to the next bin's beginning, and is decoded as its centre:
-    a value in the range comes back within half a step. A value outside goes to the nearest bin, the first or the last,
-    infinities too (−∞ dB is no power at all). The range of a training corpus is found by :meth:`fitted`.
+    Bin ``n`` holds the values from ``low_db + n·step_db`` up to the beginning of the next bin, and is decoded as its
+    centre: a value in the range comes back within half a step. A value outside the range goes to the nearest bin, the
+    first or the last; so do infinities (−∞ dB is no power at all). :meth:`fitted` finds the range of a training corpus.
 
-    A bin index of ``b`` bits is the one of 8 bits, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> 8 - b``.
+    Fewer bits give the same indices, shifted: ``bins.coarser(b).encode(x) == bins.encode(x) >> (bins.bits - b)``.
 
-    Args:
+    Attributes:
         low_db: the lower end of the range, in dB.
-        high_db: its upper end, in dB.
-        bits: the logarithm of the number of bins, 1 to 16.
+        high_db: the upper end of the range, in dB.
+        bits: the logarithm to base 2 of the number of bins, 1 to 16.
 
     Raises:
         ValueError: a range that is empty or not finite; bits that are not a whole number from 1 to 16.
 
     Example:
+        >>> import torch
+        >>> from causalcnn.speech import UniformBins
         >>> bins = UniformBins(-70.0, 20.0, bits=8)
         >>> indices = bins.encode(torch.tensor([-100.0, -30.0, 19.9, 25.0]))
         >>> indices.tolist(), round(bins.step_db, 3)
@@ -65,18 +67,22 @@ class UniformBins:
 
     @classmethod
     def fitted(cls, corpus: Iterable[Tensor], bits: int = 8, *, span_db: float = SPAN_DB) -> UniformBins:
-        """Bins for a training corpus: 99.99 % of its values lie below their upper end.
+        """Find the range of a training corpus: 99.99 % of its values lie below the upper end.
 
-        The upper end is rounded up to 0.1 dB; the lower is never below digital silence, −100 dB. The order of the
-        clips does not matter, and a corpus larger than memory is read one clip at a time.
+        The upper end is rounded up to 0.1 dB; the lower end is never below digital silence, −100 dB. The order of the
+        clips does not matter. They are read one at a time, so the corpus may be larger than memory.
 
         Args:
-            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB.
-            bits: of the bins.
-            span_db: the width of the range.
+            corpus: a :class:`~causalcnn.speech.FeatureCorpus`, or any features in dB, each of any shape.
+            bits: the logarithm to base 2 of the number of bins, 1 to 16.
+            span_db: the width of the range, in dB.
+
+        Returns:
+            Bins from ``span_db`` below the upper end to the upper end.
 
         Raises:
-            ValueError: no values; values that are not finite; nothing but digital silence; a span that is not positive.
+            ValueError: a corpus without values; values that are not finite or not floating point; nothing but digital
+                silence; a span that is not finite and positive; bits that are not a whole number from 1 to 16.
         """
         if not (math.isfinite(span_db) and span_db > 0):
             raise ValueError(f"span_db is {span_db}; a range needs more than 0 dB")
@@ -110,13 +116,16 @@ class UniformBins:
         return (self.high_db - self.low_db) / self.num_bins
 
     def coarser(self, bits: int) -> UniformBins:
-        """The same range in fewer bins, each made of ``2**(self.bits - bits)`` of these.
+        """Divide the same range into fewer bins, each made of ``2**(self.bits - bits)`` of these.
 
         Args:
-            bits: 1 to ``self.bits``.
+            bits: the logarithm to base 2 of the new number of bins, 1 to ``self.bits``.
+
+        Returns:
+            The coarser bins.
 
         Raises:
-            ValueError: more bits than these bins have.
+            ValueError: more bits than these bins have; bits that are not a whole number of at least 1.
         """
         check_bits(bits)
         if bits > self.bits:
@@ -124,13 +133,16 @@ class UniformBins:
         return replace(self, bits=bits)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Values in dB, of any shape, to the indices of their bins: int64, 0 to ``num_bins - 1``.
+        """Turn values in dB into the indices of their bins.
 
         Args:
-            features: floating point; computed in float32 at least.
+            features: values in dB, floating point, of any shape. They are computed in float32 at least.
+
+        Returns:
+            Indices from 0 to ``num_bins - 1``, int64 in the shape of ``features``.
 
         Raises:
-            ValueError: NaN, which is in no bin; features that are no floating point.
+            ValueError: NaN, which is in no bin; features that are not floating point.
         """
         check_features(features)
         if torch.isnan(features).any():
@@ -144,13 +156,16 @@ class UniformBins:
         return (share * self.num_bins).long().clamp(max=self.num_bins - 1)
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The indices of bins, of any shape, to the centres of the bins in dB, float32.
+        """Turn the indices of bins into the centres of the bins.
 
         Args:
-            indices: 0 to ``num_bins - 1``.
+            indices: whole numbers from 0 to ``num_bins - 1``, of any shape.
+
+        Returns:
+            Values in dB, float32 in the shape of ``indices``.
 
         Raises:
-            ValueError: indices that are no integers, or below 0, or beyond the last bin.
+            ValueError: indices that are not whole numbers, below 0 or beyond the last bin.
         """
         check_indices(indices, self.num_bins)
         return (indices.float() + 0.5) * self.step_db + self.low_db

@@ -22,6 +22,12 @@ class Span:
         label: a phone or a word, for example.
         start: its first sample.
         end: the sample after its last one.
+
+    Example:
+        >>> from causalcnn.speech import Span
+        >>> vowel = Span("AH", 1_600, 3_200)
+        >>> (vowel.end - vowel.start) / 16_000        # seconds
+        0.1
     """
 
     label: str
@@ -31,16 +37,23 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """One piece of speech, mono.
+    """One piece of speech, mono, with what is known about it.
 
     Attributes:
         samples: float32 in −1 … 1, ``(samples,)``.
-        rate_hz: samples a second; every loader of causalcnn gives 16,000.
+        rate_hz: the rate in Hz; every loader of causalcnn gives 16,000 samples a second.
         text: what is said, ``""`` where unknown.
         phones: ARPABET phones and ``SIL``, in order, without gaps; empty where unknown.
-        words: words without the silence between them; empty where unknown.
+        words: words without the silence between them, in order; empty where unknown.
         speaker: a name that is the same for the same voice, ``""`` where unknown.
         source: where it comes from, with its licence: what a page says when it plays it.
+
+    Example:
+        >>> import numpy as np
+        >>> from causalcnn.speech import LogMel, Utterance
+        >>> silence = Utterance(np.zeros(16_000, np.float32))
+        >>> silence.seconds, LogMel()(silence.tensor()).shape
+        (1.0, torch.Size([1, 80, 100]))
     """
 
     samples: Samples
@@ -60,21 +73,24 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
-        """Duration, in seconds."""
+        """The duration, in seconds."""
         return len(self.samples) / self.rate_hz
 
     def tensor(self) -> Any:
-        """The samples as a float32 tensor ``(1, samples)``, ready for :class:`~causalcnn.speech.LogMel`."""
+        """Copy the samples into a float32 tensor ``(1, samples)``, ready for :class:`~causalcnn.speech.LogMel`."""
         import torch
 
         return torch.from_numpy(np.array(self.samples, dtype=np.float32))[None]
 
     def excerpt(self, start_seconds: float, end_seconds: float) -> Utterance:
-        """A part of it; labels are shifted and clipped, the text is that of the words that remain.
+        """Cut out a part; labels are shifted and clipped, and the text is that of the words that remain.
 
         Args:
-            start_seconds: where it begins; before the recording counts as its beginning.
-            end_seconds: where it ends; after the recording counts as its end.
+            start_seconds: where it begins, in seconds; before the recording counts as its beginning.
+            end_seconds: where it ends, in seconds; after the recording counts as its end.
+
+        Returns:
+            The part. Where no words are known, it keeps the whole text.
 
         Raises:
             ValueError: nothing of the recording is left.
@@ -92,21 +108,30 @@ class Utterance:
         )
 
     def phone_labels(self, alignment: Alignment = "causal") -> list[str]:
-        """One phone for every frame of the front end: the one at the centre of the frame's window.
+        """Give one phone for every frame of the front end: the one at the centre of the frame's window.
 
         Args:
             alignment: of the front end, ``"causal"`` or ``"centered"``.
+
+        Returns:
+            One ARPABET phone or ``"SIL"`` for each frame of 10 ms; ``"SIL"`` throughout where no phones are known.
+
+        Raises:
+            ValueError: ``alignment`` has another value.
         """
         return frame_labels(self.phones, len(self.samples), alignment, rate_hz=self.rate_hz, outside="SIL")
 
     def voice_activity(self, alignment: Alignment = "causal") -> NDArray[np.bool_]:
-        """For every frame of the front end, whether somebody speaks at the centre of its window: ``(frames,)`` bool.
+        """Say for every frame of the front end whether somebody speaks at the centre of its window.
 
         Args:
             alignment: of the front end, ``"causal"`` or ``"centered"``.
 
+        Returns:
+            True where somebody speaks, bool ``(frames,)``.
+
         Raises:
-            ValueError: no phones are known.
+            ValueError: no phones are known; ``alignment`` has another value.
         """
         if not self.phones:
             raise ValueError("voice activity follows from the phones, and of this utterance no phones are known")
@@ -121,17 +146,25 @@ def frame_labels(
     rate_hz: int = RATE_HZ,
     outside: str = "",
 ) -> list[str]:
-    """The label at the centre of every frame's window.
+    """Give the label at the centre of every frame's window.
 
     Args:
-        spans: labelled samples, in order, not overlapping.
+        spans: labelled samples, which must not overlap.
         samples: length of the recording, in samples at ``rate_hz``.
         alignment: of the front end, ``"causal"`` or ``"centered"``.
-        rate_hz: samples a second.
+        rate_hz: the rate of ``spans`` and ``samples``, in Hz.
         outside: the label where no span is, also before the recording begins.
 
     Returns:
-        One label for each of the ``num_frames(samples, alignment)`` frames.
+        One label for each frame of 10 ms; at 16,000 Hz there are ``num_frames(samples, alignment)``.
+
+    Raises:
+        ValueError: ``alignment`` has another value.
+
+    Example:
+        >>> from causalcnn.speech import Span, frame_labels
+        >>> frame_labels([Span("AH", 0, 480)], samples=800, outside="SIL")
+        ['SIL', 'AH', 'AH', 'AH', 'SIL']
     """
     ordered = sorted(spans, key=lambda span: span.start)
     starts = np.array([span.start for span in ordered], dtype=np.int64)

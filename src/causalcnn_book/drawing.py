@@ -20,17 +20,30 @@ Kind = Literal["energy", "signed", "nonzero"]
 
 
 def as_array(x: ArrayLike) -> NDArray[np.float64]:
-    """Numbers as float64; a tensor comes without its gradient, on the CPU."""
+    """Convert numbers to float64; a tensor comes without its gradient, on the CPU.
+
+    Args:
+        x: of any shape.
+
+    Returns:
+        The same numbers, of the shape of ``x``.
+    """
     if hasattr(x, "detach"):
         x = x.detach().cpu().numpy()
     return np.asarray(x, dtype=np.float64)
 
 
 def as_matrix(x: ArrayLike) -> NDArray[np.float64]:
-    """``(features, time)`` as float64; a batch of one item is taken apart.
+    """Convert a picture over time to float64; a batch of one item is taken apart.
+
+    Args:
+        x: ``(features, time)``, or the same behind axes of length 1.
+
+    Returns:
+        ``(features, time)``.
 
     Raises:
-        ValueError: there is more than one item.
+        ValueError: there is more than one item, or fewer than two axes.
     """
     matrix = as_array(x)
     while matrix.ndim > 2 and matrix.shape[0] == 1:
@@ -49,7 +62,7 @@ def draw_heatmap(
     leaks: bool = False,
     scale: float | None = None,
 ) -> None:
-    """One picture over time.
+    """Draw one picture over time.
 
     Args:
         axes: where to draw.
@@ -95,15 +108,15 @@ def draw_spans(
     *,
     lines: bool = False,
 ) -> None:
-    """Labels above an axis, each over its own piece of time; one that has no room is left out.
+    """Write labels above an axis, each over its own piece of time; one that has no room is left out.
 
     Args:
         axes: whose x axis counts milliseconds.
         spans: with ``label``, ``start`` and ``end`` (in samples); ``"SIL"`` is not written.
-        rate_hz: samples a second.
+        rate_hz: samples a second (Hz).
         y: where the labels stand, in heights of the axes.
-        size: of the type.
-        end_ms: where the time axis ends.
+        size: of the type, in points.
+        end_ms: where the time axis ends, in ms.
         width: of the picture in CSS pixels.
         lines: whether a thin line marks each start.
     """
@@ -118,13 +131,25 @@ def draw_spans(
 
 
 def label_time(axes: Axes, unit: str, width: int) -> None:
-    """Name the time axis, with as many marks as ``width`` pixels have room for."""
+    """Name the time axis, with as many marks as there is room for.
+
+    Args:
+        axes: whose x axis is time.
+        unit: what is written below it.
+        width: of the picture in CSS pixels.
+    """
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(time_locator(width))
 
 
 def label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
-    """Label a time axis in frames, and where their rate is known in milliseconds too."""
+    """Label a time axis in frames, and where their rate is known in milliseconds too.
+
+    Args:
+        axes: whose x axis counts frames.
+        rate_hz: frames a second (Hz), or None.
+        width: of the picture in CSS pixels.
+    """
     axes.xaxis.set_major_locator(time_locator(width))
     axes.set_xlabel("time in frames")
     if rate_hz is not None:
@@ -132,7 +157,14 @@ def label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
 
 
 def time_locator(width: int) -> Any:
-    """Whole numbers for the marks of a time axis, few on a phone."""
+    """Choose whole numbers for the marks of a time axis, few on a phone.
+
+    Args:
+        width: of the picture in CSS pixels.
+
+    Returns:
+        A locator of matplotlib.
+    """
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=6 if width > 400 else 3, integer=True, steps=[1, 2, 5, 10])

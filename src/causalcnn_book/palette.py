@@ -62,7 +62,7 @@ NAMES: tuple[str, ...] = tuple(LIGHT)
 
 
 def css() -> str:
-    """The palette as custom properties, ``--cc-past`` and so on, for light and dark pages.
+    """Write the palette as custom properties, ``--cc-past`` and so on, for light and dark pages.
 
     Dark is chosen by ``data-theme="dark"`` on the page (the book), by JupyterLab's, Colab's and VS Code's
     own marks, and by the reader's system where nothing else is said. Print is always light.
@@ -85,7 +85,14 @@ def _declarations(colors: dict[str, str]) -> str:
 
 
 def hatch(name: str) -> str:
-    """The pattern of what is not allowed, as an SVG definition with the id ``name``."""
+    """Draw the pattern of what is not allowed, as an SVG definition.
+
+    Args:
+        name: the definition's id.
+
+    Returns:
+        The SVG element.
+    """
     return (
         f'<pattern id="{name}" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<path d="M0 0V7" stroke="var(--cc-future,#777b83)" stroke-width="1.6" opacity=".38"/></pattern>'
@@ -94,22 +101,50 @@ def hatch(name: str) -> str:
 
 @cache
 def energy(steps: int = 256) -> tuple[str, ...]:
-    """Perceptually uniform colours from nothing (night blue) to most (pale): ``steps`` of ``#rrggbb``.
+    """Choose perceptually uniform colours from nothing (night blue) to most (pale).
 
     Neither red nor orange occurs, so that a leak stands out on top of it. The same on light and dark pages.
+
+    Args:
+        steps: how many colours, at least 1.
+
+    Returns:
+        ``#rrggbb`` for each step.
+
+    Example:
+        >>> from causalcnn_book import palette
+        >>> palette.energy(3)
+        ('#181729', '#0b9199', '#f4fdde')
     """
     return tuple(_even(_energy_at, steps))
 
 
 @cache
 def alarm(steps: int = 256) -> tuple[str, ...]:
-    """Colours of energy where none may be, from little to most: the alarm colour, on the night of :func:`energy`."""
+    """Choose colours of energy where none may be: the alarm colour, on the night of :func:`energy`.
+
+    Args:
+        steps: how many colours, at least 1, from little to most.
+
+    Returns:
+        ``#rrggbb`` for each step.
+    """
     return tuple(_even(lambda x: (0.42 + 0.31 * x, 0.11 + 0.075 * x, 44.0 + 4 * x), steps))
 
 
 @cache
 def diverging(steps: int = 257) -> tuple[str, ...]:
-    """Colours of signed values: blue below zero, ochre above, the neutral grey at zero, in the middle."""
+    """Choose colours of signed values: blue below zero, ochre above, the neutral grey at zero, in the middle.
+
+    Args:
+        steps: how many colours, an odd number.
+
+    Returns:
+        ``#rrggbb`` for each step, from the lowest value to the highest.
+
+    Raises:
+        ValueError: ``steps`` is even, so that zero would have no colour of its own.
+    """
     if steps % 2 == 0:
         raise ValueError(f"steps is {steps}; zero needs a colour of its own in the middle: take an odd number")
     half = steps // 2 + 1
@@ -119,7 +154,7 @@ def diverging(steps: int = 257) -> tuple[str, ...]:
 
 
 def _energy_at(x: float) -> tuple[float, float, float]:
-    """Lightness, chroma and hue of the energy map at ``x`` in 0 … 1."""
+    """Compute lightness, chroma and hue of the energy map at ``x`` in 0 … 1."""
     return 0.215 + 0.765 * x, 0.035 + 0.085 * math.sin(math.pi * min(1.0, x * 0.98)) ** 0.9, 285.0 - 165.0 * x
 
 

@@ -74,10 +74,23 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The book's style sheet for matplotlib, while the block runs.
+    """Set the book's style sheet for matplotlib, while the block runs.
 
     It knows the colour maps ``causalcnn_energy`` and ``causalcnn_signed``; colours come from
     :data:`causalcnn_book.palette.LIGHT`, for dark pages too.
+
+    Yields:
+        Nothing: figures that are made inside the block have the style.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> import matplotlib
+        >>> from causalcnn_book import style
+        >>> with style():
+        ...     matplotlib.rcParams["image.cmap"]
+        'causalcnn_energy'
     """
     matplotlib = require("matplotlib", extra="figures")
     colors = require("matplotlib.colors", extra="figures")
@@ -92,7 +105,18 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: int = WIDE, height: int = 260) -> Figure:
-    """An empty figure of ``width`` × ``height`` CSS pixels. Use it inside :func:`style`."""
+    """Make an empty figure. Use it inside :func:`style`.
+
+    Args:
+        width: CSS pixels.
+        height: CSS pixels.
+
+    Returns:
+        The figure, 72 dots an inch.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     figure = require("matplotlib.figure", extra="figures").Figure
     return figure(figsize=(width / 72, height / 72), layout="constrained")
 
@@ -100,10 +124,21 @@ def new_figure(width: int = WIDE, height: int = 260) -> Figure:
 class Picture:
     """A drawn picture: what a cell ends with. Its HTML is inline SVG with a description.
 
-    Attributes:
-        alt: the description.
-        caption: one sentence below, or ``""``.
-        drawings: width in pixels → SVG.
+    The arguments are its attributes, too. :func:`show` makes one from a matplotlib figure.
+
+    Args:
+        drawings: width in CSS pixels → SVG; one, or a wide one and one for a phone.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture, or ``""``.
+
+    Raises:
+        ValueError: ``alt`` is empty.
+
+    Example:
+        >>> from causalcnn_book import Picture
+        >>> picture = Picture({700: '<svg viewBox="0 0 700 10"></svg>'}, alt="An empty strip.")
+        >>> picture, "<svg" in picture._repr_html_()
+        (<Picture: An empty strip.>, True)
     """
 
     def __init__(self, drawings: dict[int, str], alt: str, caption: str = "") -> None:
@@ -134,23 +169,29 @@ CSS = (
 
 
 def show(drawing: Figure | Callable[[Figure, int], None], *, alt: str, caption: str = "", height: int = 260) -> Picture:
-    """Turn a matplotlib figure into a picture of the page.
+    """Turn a matplotlib figure into a picture of the page, which follows the reader's theme.
 
     Args:
         drawing: a finished figure, drawn once; or a function ``draw(figure, width)``, which is called
-            for a page's column (700) and for a phone (340), inside :func:`style`.
+            for a page's column (700 CSS pixels) and for a phone (340), inside :func:`style`.
         alt: what the picture shows, for readers who do not see it.
         caption: one sentence below the picture.
         height: CSS pixels, where ``drawing`` is a function.
 
+    Returns:
+        The picture: two drawings of it where ``drawing`` is a function, else one.
+
     Raises:
+        ImportError: matplotlib is not installed.
         ValueError: ``alt`` is empty.
 
     Example:
+        >>> from causalcnn_book import show
         >>> def draw(figure, width):
-        ...     figure.subplots().plot([1, 3, 7, 15])
-        >>> show(draw, alt="A curve that doubles at each step.")
-        <Picture: A curve that doubles at each step.>
+        ...     _ = figure.subplots().plot([1, 3, 7, 15])
+        >>> picture = show(draw, alt="A curve that doubles at each step.")
+        >>> picture, list(picture.drawings)
+        (<Picture: A curve that doubles at each step.>, [700, 340])
     """
     if not callable(drawing):
         width = round(drawing.get_size_inches()[0] * 72)

@@ -42,14 +42,21 @@ __all__ = [
 
 # ------------------------------------------------------------------------------------------------ speech
 def wave(samples: ArrayLike, *, rate_hz: int = 16_000, alt: str, caption: str = "", height: int = 150) -> Picture:
-    """A waveform over milliseconds.
+    """Draw a waveform over milliseconds: for each pixel the least and the greatest sample.
 
     Args:
-        samples: ``(samples,)``.
-        rate_hz: samples a second.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
+        samples: ``(samples,)``; a batch of one is taken apart.
+        rate_hz: samples a second (Hz).
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
         height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty.
     """
     sound = as_array(samples).ravel()
 
@@ -74,20 +81,27 @@ def wave_and_mel(
     caption: str = "",
     height: int = 400,
 ) -> Picture:
-    """A waveform, its log-mel spectrogram below on the same time axis, and the phones that were said.
+    """Draw a waveform, its log-mel spectrogram below on the same time axis, and the phones that were said.
 
     Args:
-        samples: ``(samples,)``.
-        log_mel: ``(mels, frames)`` in dB; a batch of one is taken apart.
-        phones: spans with ``label``, ``start`` and ``end`` (in samples).
+        samples: ``(samples,)``; a batch of one is taken apart.
+        log_mel: ``(mels, frames)`` in dB; a batch of one is taken apart. 75 dB below the loudest is black.
+        phones: spans with ``label``, ``start`` and ``end`` (in samples), written above the spectrogram.
         words: spans of the same kind, written above the waveform.
-        rate_hz: samples a second.
+        rate_hz: samples a second (Hz).
         hop_samples: samples from one frame to the next.
-        first_ms: where the first frame is drawn. 0 puts a causal frame where it is known; −15 puts it
+        first_ms: where the first frame is drawn, in ms. 0 puts a causal frame where it is known; −15 puts it
             under the sound that it describes, the centre of its window.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty, or ``log_mel`` has another shape.
     """
     sound, picture = as_array(samples).ravel(), as_matrix(log_mel)
     phone_spans, word_spans = list(phones), list(words)
@@ -128,14 +142,27 @@ def _draw_wave(axes: Axes, sound: NDArray[np.float64], rate_hz: int, width: int)
 def voice_activity(
     tracks: Mapping[str, ArrayLike], *, rate_hz: float = 100.0, alt: str, caption: str = "", height: int = 130
 ) -> Picture:
-    """Who speaks when: one bar chart line a speaker, over seconds.
+    """Draw who speaks when: bars over seconds, one row a speaker.
 
     Args:
-        tracks: name → activity at ``rate_hz``, true where the speaker is heard; two at most have colours.
-        rate_hz: values a second.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        tracks: name → activity ``(time,)`` at ``rate_hz``, more than 0.5 (or true) where the speaker is heard; the two
+            colours alternate.
+        rate_hz: values a second (Hz).
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty.
+
+    Example:
+        >>> from causalcnn_book import voice_activity
+        >>> voice_activity({"Ann": [1, 1, 0, 0], "Bob": [0, 1, 1, 0]}, rate_hz=2, alt="Ann speaks, then Bob, too.")
+        <Picture: Ann speaks, then Bob, too.>
     """
     rows = {name: as_array(track).ravel() > 0.5 for name, track in tracks.items()}
 
@@ -167,7 +194,27 @@ def heatmap(
     caption: str = "",
     height: int = 200,
 ) -> Picture:
-    """One picture over time: :func:`heatmaps` with a single row."""
+    """Draw one picture over time: :func:`heatmaps` with a single row.
+
+    Args:
+        matrix: ``(features, time)``; a batch of one is taken apart.
+        title: above the picture.
+        kind: ``"energy"`` (0 is darkest), ``"signed"`` (0 is neutral), or ``"nonzero"``: all but 0 count as 1.
+        now: a frame to mark with the thin line.
+        leaks: whether what lies before ``now`` is drawn in the alarm colour.
+        rate_hz: frames a second (Hz), to label milliseconds too.
+        y_label: what the rows of the picture are.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty, or ``matrix`` has another shape.
+    """
     row = {title: matrix}
     return heatmaps(
         row, kind=kind, now=now, leaks=leaks, rate_hz=rate_hz, y_label=y_label, alt=alt, caption=caption, height=height
@@ -187,19 +234,26 @@ def heatmaps(
     caption: str = "",
     height: int | None = None,
 ) -> Picture:
-    """Pictures over the same time axis, below each other, each with its title.
+    """Draw pictures over the same time axis, below each other, each with its title.
 
     Args:
         rows: title → ``(features, time)``; a shorter one is stretched, as the output of a stride.
         kind: ``"energy"`` (0 is darkest), ``"signed"`` (0 is neutral), or ``"nonzero"``: all but 0 count as 1.
         now: a frame to mark with the thin line.
         leaks: whether what lies before ``now`` is drawn in the alarm colour.
-        rate_hz: frames a second, to label milliseconds too.
+        rate_hz: frames a second (Hz), to label milliseconds too.
         y_label: what the rows of each picture are.
         shared_scale: one colour scale for all, for comparing values.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
         height: CSS pixels; default: enough for the rows.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty, or a picture has another shape.
     """
     pictures = {title: as_matrix(rows[title]) for title in rows}
     steps = max(p.shape[1] for p in pictures.values())
@@ -230,19 +284,27 @@ def curves(
     caption: str = "",
     height: int = 280,
 ) -> Picture:
-    """Lines with their names at their ends: growth of a receptive field, a loss.
+    """Draw lines with their names at their ends: growth of a receptive field, a loss.
 
     Args:
-        lines: name → values.
-        x: the values' places; default 0, 1, ….
+        lines: name → values ``(n,)``.
+        x: the values' places, ``(n,)``; default: 0, 1, ….
         x_label: of the x axis, with its unit.
         y_label: of the y axis, with its unit.
-        log: logarithmic y axis, base 10.
-        markers: a dot at each value, for few values.
+        log: whether the y axis is logarithmic, base 10.
+        markers: whether a dot stands at each value, for few values.
         colors: names of the palette, in the order of ``lines``.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a colour is not in the palette.
+        ValueError: ``alt`` is empty, or a line and ``x`` have other lengths.
     """
     data = {name: as_array(values).ravel() for name, values in lines.items()}
 
@@ -283,15 +345,23 @@ def codes(
     caption: str = "",
     height: int = 160,
 ) -> Picture:
-    """Discrete codes over time, in shades of the colour of their level.
+    """Draw discrete codes over time, in shades of the colour of their level; like codes need not look alike.
 
     Args:
-        indices: ``(codes a frame, frames)``.
-        level: which codebook they are of.
+        indices: ``(codes a frame, frames)``, whole numbers from 0.
+        level: which codebook they are of: ``"bottom"`` or ``"top"``.
         codebook: how many codewords it has.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        IndexError: an index is not below ``codebook``.
+        ValueError: ``alt`` is empty, or ``indices`` has another shape.
     """
     picture = as_matrix(indices)
 
@@ -318,16 +388,30 @@ def confidence_intervals(
     caption: str = "",
     height: int | None = None,
 ) -> Picture:
-    """One line a row: the mean as a dot, its interval as a bar, the single runs as small dots.
+    """Draw one line a row: the mean as a dot, its interval as a bar, the single runs as small dots.
 
     Args:
         rows: name → mean and half of its interval.
         x_label: what is measured, with its unit.
         points: name → the single values.
         colors: name → a name of the palette; default: ``"past"``.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
         height: CSS pixels; default: enough for the rows.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a colour is not in the palette.
+        ValueError: ``alt`` is empty.
+
+    Example:
+        >>> from causalcnn_book import confidence_intervals
+        >>> rows = {"causal": (4.5, 0.2), "not causal": (4.1, 0.3)}
+        >>> confidence_intervals(rows, x_label="error (dB)", alt="Two errors that overlap.")
+        <Picture: Two errors that overlap.>
     """
 
     def draw(figure: Figure, width: int) -> None:

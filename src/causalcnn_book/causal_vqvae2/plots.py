@@ -35,11 +35,18 @@ WIRES = ((0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (4, 5), (5, 6), (6, 8), (7, 8),
 
 
 def vqvae2_diagram(*, alt: str, caption: str = "") -> Picture:
-    """How the eight parts of a :class:`~causalcnn.models.CausalVQVAE2` are wired, as boxes and arrows.
+    """Draw how the eight parts of a :class:`~causalcnn.models.CausalVQVAE2` are wired, as boxes and arrows.
 
     Args:
-        alt: see :func:`show`.
-        caption: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty.
     """
     drawings = {
         width: show(_draw_wiring, alt=alt, height=height).drawings[width]
@@ -129,23 +136,28 @@ def speech_codes(
     caption: str = "",
     height: int = 460,
 ) -> Picture:
-    """A spectrogram under its phones, and below it the codes of top and bottom on the same time axis.
+    """Draw a spectrogram under its phones, and below it the codes of top and bottom on the same time axis.
 
     Args:
-        log_mel: ``(mels, frames)`` in dB.
+        log_mel: ``(mels, frames)`` in dB; 75 dB below the loudest is black.
         top: codes, ``(frames, codes a frame)``.
         bottom: codes, ``(frames, codes a frame)``.
         phones: spans with ``label``, ``start`` and ``end`` in samples.
-        codebooks: of top and bottom, ``(codes, dim)``: codes are shaded in the order of their codewords along the
+        codebooks: of top and bottom, ``(codes, dim)`` each: codes are shaded in the order of their codewords along the
             codebook's first principal component, so that like codewords look alike.
-        rate_hz: samples a second.
+        rate_hz: samples a second (Hz).
         hop_samples: samples from one frame to the next.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
 
     Raises:
-        ValueError: codes of another length than the spectrogram.
+        ImportError: matplotlib is not installed.
+        IndexError: a code that its codebook does not have.
+        ValueError: ``alt`` is empty, an array has another shape, or codes another length than the spectrogram.
     """
     picture, spans = as_matrix(log_mel), list(phones)
     rows = {"top": as_matrix(top).T, "bottom": as_matrix(bottom).T}

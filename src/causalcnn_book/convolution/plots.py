@@ -35,24 +35,32 @@ def response_grid(
     alt: str = "",
     caption: str = "",
 ) -> Picture:
-    """An impulse through stacks of all-ones convolutions: one column a kind, one row a depth.
+    """Draw an impulse through stacks of all-ones convolutions: one column a kind, one row a depth.
 
     What comes out before the impulse went in is drawn in the alarm colour.
 
     Args:
         layers: depths, one row each; above them stands the input.
-        conventions: ``"regular"``, ``"strict"``, ``"block"``.
-        dims: 1 and 2, see :class:`AllOnes`.
+        conventions: of the columns: ``"regular"``, ``"strict"``, ``"block"``.
+        dims: of the columns, 1 or 2, see :class:`AllOnes`; each convention has as many columns as there are of these.
         kernel_size: taps of every layer.
-        dilation: of every layer.
-        stride: of every layer.
+        dilation: frames between the taps of every layer.
+        stride: of every layer, in frames of its input.
         impulse: ``"frame"`` (all features) or ``"cell"`` (the middle one); default: a frame in 1D, a cell in 2D.
-        nonzero: draw every value but 0 as 1.
+        nonzero: whether every value but 0 is drawn as 1.
         step: the frame at which the impulse goes in.
         steps: frames of the input.
         features: rows of the input.
-        alt: default: a sentence made of the arguments.
-        caption: see :func:`show`.
+        alt: what the picture shows; default: a sentence made of the arguments.
+        caption: one sentence below the picture.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a convention that there is not.
+        ValueError: ``step`` is not in the input, or ``dims`` is neither 1 nor 2.
     """
     names = {"regular": "regular", "strict": "causal", "block": "block-causal"}
     columns = [(d, c) for c in conventions for d in dims]

@@ -30,22 +30,26 @@ def labels_over_time(
     caption: str = "",
     height: int = 300,
 ) -> Picture:
-    """A spectrogram, below it a strip of true labels and one of the labels that a network named.
+    """Draw a spectrogram, below it a strip of true labels and one of the labels that a network named.
 
     Where the two differ, the second strip is hatched in the colour of skipped inputs.
 
     Args:
-        log_mel: ``(mels, frames)``.
+        log_mel: ``(mels, frames)``; a batch of one is taken apart.
         truth: one label a frame.
         named: one label a frame, as a network named it.
-        rate_hz: frames a second.
+        rate_hz: frames a second (Hz).
         quiet: the label that is not written.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
 
     Raises:
-        ValueError: strips of another length than the spectrogram.
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty, ``log_mel`` has another shape, or a strip another length than the spectrogram.
     """
     picture = as_matrix(log_mel)
     if not len(truth) == len(named) == picture.shape[1]:

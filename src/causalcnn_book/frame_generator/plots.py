@@ -21,12 +21,19 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def frame_generator_diagram(*, alt: str, caption: str = "", height: int = 330) -> Picture:
-    """How a :class:`~causalcnn.models.FrameGenerator` writes a frame: encoder, initial state, RNN up the bands.
+    """Draw how a :class:`~causalcnn.models.FrameGenerator` writes a frame: encoder, initial state, RNN up the bands.
 
     Args:
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: ``alt`` is empty.
     """
     return show(_draw_wiring, alt=alt, caption=caption, height=height)
 
@@ -94,17 +101,31 @@ def drift_curves(
     caption: str = "",
     height: int = 300,
 ) -> Picture:
-    """A measure over the frames after a prompt, on a logarithmic axis.
+    """Draw a measure over the frames after a prompt, on a logarithmic axis.
 
     Args:
-        lines: name → one value for each lag.
-        lags: frames after the prompt.
+        lines: name → one value for each lag, ``(lags,)``.
+        lags: frames after the prompt, from 1.
         ranges: name → least and most ``(lags, 2)``, drawn as a band.
-        colors: names of the palette.
+        colors: names of the palette, in the order of ``lines``.
         y_label: what is measured, with its unit.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a colour is not in the palette.
+        ValueError: ``alt`` is empty, or a line has another length than ``lags``.
+
+    Example:
+        >>> from causalcnn_book.frame_generator import drift_curves
+        >>> lines, bands = {"free": [5.0, 4.0, 3.2]}, {"free": [[4.8, 5.2], [3.7, 4.3], [2.9, 3.5]]}
+        >>> drift_curves(lines, (1, 10, 100), ranges=bands, y_label="contrast (dB)", alt="A contrast that falls.")
+        <Picture: A contrast that falls.>
     """
     data = {name: as_array(values).ravel() for name, values in lines.items()}
 

@@ -42,13 +42,27 @@ def bits_of_models(
     alt: str,
     caption: str = "",
 ) -> Picture:
-    """A line for each model, the dearest above: one mark for each set of speech, the mean over the seeds.
+    """Draw a line for each model, the dearest above: one mark for each set of speech, the mean over the seeds.
 
     Args:
         rows: model (a name of ``CALLED``, or any) → set → the bits of a value, one for each seed.
-        sets: what to show, in this order: set → what it is called.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
+        sets: what to show, in this order: set → what it is called. Models are sorted by the first one.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a model lacks one of the sets.
+        ValueError: ``alt`` is empty.
+
+    Example:
+        >>> from causalcnn_book.likelihood import bits_of_models
+        >>> rows = {"copy": {"test": [6.0, 6.2]}, "logistics": {"test": [4.6, 4.8]}}
+        >>> bits_of_models(rows, sets={"test": "unheard speakers"}, alt="The copy is dearer.")
+        <Picture: The copy is dearer.>
     """
     mean = {name: {key: sum(bits[key]) / len(bits[key]) for key in sets} for name, bits in rows.items()}
     first = next(iter(sets))

@@ -14,15 +14,19 @@ BOX = (190, 128)
 
 
 def channel_diagram(codes: Sequence[int], *, comes_in: str, travels: str, caption: str = "") -> Picture:
-    """Sender, channel and receiver, with the codes of a few frames on the way.
+    """Draw sender, channel and receiver, with the codes of a few frames on the way.
 
     Args:
         codes: what travels, first to last.
         comes_in: the rate of what the sender reads, ``"256,000 bits a second"``.
-        travels: the rate of the codes.
-        caption: see :func:`causalcnn_book.show`.
+        travels: the rate of the codes, written in the same way.
+        caption: one sentence below the picture.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
 
     Example:
+        >>> from causalcnn_book.vector_quantisation import channel_diagram
         >>> channel_diagram([4, 17, 17, 203], comes_in="256,000 bits a second", travels="900 bits a second").alt[:36]
         'A sender and a receiver, each with t'
     """

@@ -34,20 +34,33 @@ def curves_over_lag(
     caption: str = "",
     height: int = 300,
 ) -> Picture:
-    """Values over how far back a frame lies: the present at the right, the past to the left of it.
+    """Draw values over how far back a frame lies: the present at the right, the past to the left of it.
 
     Args:
-        lines: name → values.
-        lags: how many frames back each value lies; default 0, 1, ….
-        half_widths: name → half of the interval of each value, drawn as a band.
+        lines: name → values ``(n,)``.
+        lags: how many frames back each value lies, ``(n,)``; default: 0, 1, ….
+        half_widths: name → half of the interval of each value, ``(n,)``, drawn as a band.
         edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
-        colors: name → a name of the palette; default: the order of ``curves``.
+        colors: name → a name of the palette; default: five of them in turn.
         y_label: of the y axis, with its unit.
         x_label: of the x axis, with its unit.
-        y_max: the top of the y axis.
-        alt: see :func:`show`.
-        caption: see :func:`show`.
-        height: see :func:`show`.
+        y_max: the top of the y axis, which begins at 0; default: enough for the values.
+        alt: what the picture shows, for readers who do not see it.
+        caption: one sentence below the picture.
+        height: CSS pixels.
+
+    Returns:
+        The picture, drawn for a page's column of text and for a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a colour or a level that the palette does not have.
+        ValueError: ``alt`` is empty, or arrays of a line have different lengths.
+
+    Example:
+        >>> from causalcnn_book.what_codes_remember import curves_over_lag
+        >>> curves_over_lag({"codes": [0.1, 0.3, 0.8]}, edges={"top": 2}, y_label="error", alt="An error that rises.")
+        <Picture: An error that rises.>
     """
     rest = ("past", "speaker_b", "speaker_a", "skipped", "present")
     data = {name: as_array(values).ravel() for name, values in lines.items()}

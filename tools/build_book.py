@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import yaml
 
@@ -80,11 +82,24 @@ def _key_file(chapter: str) -> Path:
     return BUILD / "keys" / (Path(chapter).stem + ".json")
 
 
-def _known_key(chapter: str) -> str:
+def last_good_run(chapter: str) -> tuple[str, float]:
+    """Return the key of a chapter's last good run and its seconds, start of the kernel included; without one, nothing.
+
+    On several cores chapters run side by side, so the seconds are those of a machine at work.
+    """
     try:
-        return str(json.loads(_key_file(chapter).read_text("utf8"))["key"])
+        kept = json.loads(_key_file(chapter).read_text("utf8"))
+        return str(kept["key"]), float(kept["seconds"])
     except (OSError, ValueError, KeyError):
-        return ""
+        return "", math.nan
+
+
+def _durations(report: Path) -> dict[str, float]:
+    """Return the seconds of each chapter from pytest's report, by the chapter's stem; nothing of a run that was cut."""
+    if not report.exists():
+        return {}
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return {Path(case.attrib["name"]).stem: float(case.attrib["time"]) for case in cases}
 
 
 # -------------------------------------------------------------------------------------------------- execution
@@ -134,7 +149,7 @@ def execute() -> int:
     mirror()
     library = library_key()
     keys = {chapter: chapter_key(chapter, library) for chapter in notebooks()}
-    pending = [c for c, key in keys.items() if _known_key(c) != key or not (EXECUTED / c).exists()]
+    pending = [c for c, key in keys.items() if last_good_run(c)[0] != key or not (EXECUTED / c).exists()]
     print(f"{len(keys) - len(pending)} of {len(keys)} chapters are as they were at their last good run.", flush=True)
     if not pending:
         return 0
@@ -155,14 +170,19 @@ def execute() -> int:
     command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", f"--nbmake-timeout={TIMEOUT_SECONDS}"]
     command += ["-q", "-p", "no:cacheprovider", "--durations=0", "--durations-min=0.5"]
     command += ["-n", str(workers)] if workers > 1 else []
+    report = BUILD / "execution.xml"
+    report.unlink(missing_ok=True)
+    command += [f"--junitxml={report}"]
     started = time.perf_counter()
     status = subprocess.run(
         [*command, *(str(EXECUTED / chapter) for chapter in pending)], cwd=ROOT, env=environment, check=False
     ).returncode
+    took = _durations(report)
     for chapter in pending:
-        if status == 0 or not failed(EXECUTED / chapter):
+        if Path(chapter).stem in took and not failed(EXECUTED / chapter):
             _key_file(chapter).parent.mkdir(parents=True, exist_ok=True)
-            _key_file(chapter).write_text(json.dumps({"key": keys[chapter]}), "utf8")
+            kept = {"key": keys[chapter], "seconds": took[Path(chapter).stem]}
+            _key_file(chapter).write_text(json.dumps(kept), "utf8")
     print(f"Executed {len(pending)} chapters in {time.perf_counter() - started:.0f} s.", flush=True)
     return status
 

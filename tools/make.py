@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bootstrap
 
 ROOT = bootstrap.ROOT
-QUICK = "not slow and not page and not budget"
+QUICK = "not slow and not page and not budget and not release"
 CACHES = ("_build", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", "dist")
 
 

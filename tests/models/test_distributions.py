@@ -18,6 +18,7 @@ from causalcnn.models.distributions import (
 )
 from causalcnn.models.distributions.mixtures import MIN_SCALE
 from causalcnn.models.distributions.normal import log_normal_mass
+from tests.fuzz import examples
 
 torch.set_num_threads(1)
 
@@ -46,7 +47,7 @@ def grid_of_uniforms(count: int) -> torch.Tensor:
 # ------------------------------------------------------------------ proper distributions
 @pytest.mark.parametrize("name", NAMES)
 @given(size=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e3, 1e4]), seed=st.integers(0, 2**20))
-@settings(derandomize=True, max_examples=25, deadline=None)
+@settings(derandomize=True, max_examples=examples(25), deadline=None)
 def test_the_256_probabilities_sum_to_one(name: str, size: float, seed: int) -> None:
     distribution = get_distribution(name)
     parameters = random_parameters(distribution, 20, size, seed)

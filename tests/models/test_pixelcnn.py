@@ -12,6 +12,7 @@ from causalcnn.causality import measure_field
 from causalcnn.models import get_distribution
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.speech import Batch
+from tests.fuzz import examples
 from tests.models.shared import batch_of, lively
 
 SMALL = PixelCNNConfig(
@@ -36,7 +37,7 @@ def test_it_keeps_the_contract():
     check_contract(PixelCNN(SMALL).double(), x)
 
 
-@settings(max_examples=8, derandomize=True, deadline=None)
+@settings(max_examples=examples(8), derandomize=True, deadline=None)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 3])),
     lower=st.integers(1, 4),

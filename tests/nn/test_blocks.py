@@ -31,6 +31,7 @@ from causalcnn.nn import (
     ResidualBlock2d,
     ResidualStack,
 )
+from tests.fuzz import examples
 
 
 def x1(channels=3, frames=24):
@@ -49,14 +50,14 @@ def test_transposed_1d(kernel, stride, bias):
 
 
 @given(st.tuples(st.integers(1, 4), st.integers(1, 5)), st.tuples(st.integers(1, 3), st.integers(1, 2)))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_transposed_2d(kernel, stride):
     layer = CausalConvTranspose2d(1, 2, kernel, stride=stride).double()
     check_contract(layer, torch.randn(2, 1, 6, 5, dtype=torch.float64))
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(["strict", "block"]), st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_pools(kernel, stride, convention, largest):
     pool = (CausalMaxPool1d if largest else CausalAvgPool1d)(kernel, stride=stride, convention=convention)
     check_contract(pool, x1())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from causalcnn import VectorQuantizer
 from causalcnn.nn import lookup
 from causalcnn.nn.lookup import nearest, nearest_reference
+from tests.fuzz import examples
 
 
 def plain(codes=8, dim=3, **options):
@@ -137,7 +138,7 @@ def test_the_lookup_comes_before_the_update():
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(1, 60), st.sampled_from(["k-means", "random"]))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_word_never_leaves_what_it_has_seen(offset, scale, time, start):
     """The words are means: neither the first steps nor restarts throw one out of the box of data and first words."""
     quantizer = VectorQuantizer(12, 3, init=start)
@@ -336,7 +337,7 @@ def test_a_broken_batch_is_refused_and_destroys_nothing(bad, started):
 
 
 @given(st.lists(st.integers(0, 12), min_size=3, max_size=3), st.sampled_from([(), (4,)]), st.sampled_from([0, 0.3]))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_padding_counts_nowhere(lengths, frequency, dead_code_threshold):
     """Masked vectors change no loss, no gradient, no statistics, no start and no restart; whatever they hold."""
     lengths = [max(1, lengths[0]), *lengths[1:]]

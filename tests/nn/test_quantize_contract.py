@@ -11,10 +11,11 @@ from torch import nn
 
 from causalcnn import CausalConv1d, CausalConv2d, VectorQuantizer, audit, check_contract, receptive_field
 from causalcnn.nn import CausalSequential
+from tests.fuzz import examples
 
 
 @given(st.sampled_from([1, 5, 128, 512]), st.integers(1, 6), st.integers(2, 20), st.sampled_from([(), (1,), (5,)]))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_it_keeps_the_contract(codes, dim, time, frequency):
     layer = VectorQuantizer(codes, dim)
     x = torch.randn(2, dim, time, *frequency, dtype=torch.float64)

@@ -1,16 +1,14 @@
-"""Seconds of the chapters and scores of the pages: medians of three where it is close, measured by .ci/run."""
+"""Seconds of the chapters, read from the run that executed them, and Lighthouse scores of the built pages."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
-import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +16,7 @@ import build_book
 from chromium import CHROMIUM, node_modules, pages
 
 pytestmark = pytest.mark.budget
-CHAPTER_SECONDS, MEAN_SECONDS = 90, 40
+CHAPTER_SECONDS, MEAN_SECONDS = 90, 30
 SCORES = {"accessibility": 95, "best-practices": 95, "seo": 95}
 PERFORMANCE = {"mobile": 85, "desktop": 95}
 
@@ -31,38 +29,25 @@ def two_of_three(measure: Callable[[], float], good: Callable[[float], bool]) ->
     return good(sorted(values)[1] if len(values) == 3 else values[0]), values
 
 
-@cache
-def chapter_seconds(name: str) -> float:
-    """Return the seconds of a chapter, start of the kernel included: of one run where it takes less than half of its
-    time, else the median of three."""
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    seconds: list[float] = []
-    while len(seconds) < 3 and not (seconds and seconds[0] < CHAPTER_SECONDS / 2):
-        notebook = nbformat.read(build_book.ROOT / name, as_version=4)
-        started = time.perf_counter()
-        nbclient.NotebookClient(
-            notebook, timeout=300, resources={"metadata": {"path": str(build_book.ROOT / "book")}}
-        ).execute()
-        seconds.append(time.perf_counter() - started)
-    print(f"{name}: {statistics.median(seconds):.1f} s ({[round(s, 1) for s in seconds]})")
-    return statistics.median(seconds)
+def test_chapters_run_in_their_time() -> None:
+    seconds = {name: build_book.last_good_run(name)[1] for name in build_book.notebooks()}
+    for name, value in seconds.items():
+        print(f"{name}: {value:.1f} s")
+    assert all(value <= CHAPTER_SECONDS for value in seconds.values()), f"at most {CHAPTER_SECONDS} s a chapter"
+    assert statistics.mean(seconds.values()) <= MEAN_SECONDS
 
 
-@pytest.mark.parametrize("name", build_book.notebooks())
-def test_chapter_runs_in_its_time(name: str) -> None:
-    assert chapter_seconds(name) <= CHAPTER_SECONDS
-
-
-def test_chapters_run_in_forty_seconds_on_average() -> None:
-    names = build_book.notebooks()
-    if names:
-        assert statistics.mean(chapter_seconds(name) for name in names) <= MEAN_SECONDS
+def measured_pages() -> list[Any]:
+    """Return the front page, the heaviest chapter and the API for a landing, and the others for the release."""
+    found = pages()
+    chapters = [page for name in build_book.notebooks() if (page := f"{name.removesuffix('.ipynb')}.html") in found]
+    heaviest = max(chapters, key=lambda page: (build_book.HTML / page).stat().st_size, default="")
+    often = ("book/index.html", "book/api.html", heaviest)
+    return [pytest.param(page, marks=() if page in often else pytest.mark.release) for page in found]
 
 
 @pytest.mark.parametrize("preset", ["mobile", "desktop"])
-@pytest.mark.parametrize("path", pages())
+@pytest.mark.parametrize("path", measured_pages())
 def test_lighthouse(site: str, path: str, preset: str, tmp_path: Path) -> None:
     folder = node_modules()
     if folder is None or not (folder / "lighthouse").is_dir() or not shutil.which("node"):

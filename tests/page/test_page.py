@@ -17,8 +17,17 @@ from chromium import THEMES, WIDTHS, node_modules, pages
 
 pytestmark = pytest.mark.page
 PAGES = pages()
-VIEWS = [(page, width, theme) for page in PAGES for width in WIDTHS for theme in THEMES]
 STATE = 'script[type="application/vnd.jupyter.widget-state+json"]'
+
+
+def views(paths: list[str]) -> list[Any]:
+    """Return each page on a light desktop and a dark phone for a landing, and the other way round for the release."""
+    return [
+        pytest.param(path, width, theme, marks=() if (width < 600) == (theme == "dark") else pytest.mark.release)
+        for path in paths
+        for width in WIDTHS
+        for theme in THEMES
+    ]
 
 
 def with_figures() -> list[str]:
@@ -30,7 +39,7 @@ def test_the_book_is_built() -> None:
     assert PAGES, "run `make book` first"
 
 
-@pytest.mark.parametrize(("path", "width", "theme"), VIEWS)
+@pytest.mark.parametrize(("path", "width", "theme"), views(PAGES))
 def test_page_stays_at_home_fits_and_is_accessible(
     visit: Callable[..., Any], path: str, width: int, theme: str
 ) -> None:
@@ -97,9 +106,7 @@ def assert_equal_to_library(page: Any, figure: Any, state: dict[str, Any], name:
     assert shown == expected
 
 
-@pytest.mark.parametrize(
-    ("path", "width", "theme"), [(p, w, t) for p in with_figures() for w, t in zip(WIDTHS, THEMES, strict=True)]
-)
+@pytest.mark.parametrize(("path", "width", "theme"), views(with_figures()))
 def test_every_slider_moves_by_mouse_and_keyboard_and_tells_the_librarys_numbers(
     visit: Callable[..., Any], path: str, width: int, theme: str
 ) -> None:

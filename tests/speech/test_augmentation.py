@@ -19,6 +19,7 @@ from causalcnn.speech import (
     speech_level_db,
     to_2d,
 )
+from tests.fuzz import examples
 
 ALWAYS = Augmentation(noise_chance=1, low_pass_chance=1)
 
@@ -36,7 +37,7 @@ def batch(corpus):
 
 
 @given(st.integers(0, 1000), st.integers(0, 3), st.integers(1, 4))
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_it_depends_on_its_arguments_only_for_any_number_of_processes(corpus, step, seed, world_size):
     draw = {"frames": 60, "seed": seed}
     whole = augment(corpus.batch(step, rows=2 * world_size, **draw), step=step, seed=seed, augmentation=ALWAYS)
@@ -68,7 +69,7 @@ def test_nothing_happens_at_strength_0(batch):
 
 
 @given(st.integers(0, 100))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_shape_mask_padding_and_floor_stay(corpus, step):
     before = corpus.batch(step, rows=8, frames=100)
     kept = before.features.clone()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, LogMel, Utterance, to_2d
 from causalcnn.speech import feature_extraction as extraction
+from tests.fuzz import examples
 
 
 def utterance(seconds, speaker="a", seed=0, gain=0.1):
@@ -72,7 +73,7 @@ numbers = st.integers(0, 10**6)
 
 
 @given(numbers, st.integers(1, 6), st.integers(1, 320), numbers, st.integers(1, 4))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_processes_share_the_batch_that_one_would_draw(corpus, step, rows, frames, seed, world_size):
     whole = corpus.batch(step, rows=rows * world_size, frames=frames, seed=seed)
     shares = [
@@ -94,7 +95,7 @@ def test_a_batch_depends_on_its_arguments_only(corpus):
 
 
 @given(numbers, st.integers(1, 400))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_every_row_is_a_piece_of_a_clip_of_its_speaker_padded_at_the_end(corpus, step, frames):
     batch = corpus.batch(step, rows=3, frames=frames)
     assert batch.features.shape == (3, 80, frames)

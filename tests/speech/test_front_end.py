@@ -23,6 +23,7 @@ from causalcnn.speech import (
     to_1d,
     to_2d,
 )
+from tests.fuzz import examples
 
 
 def librosa_decibels(samples):
@@ -79,7 +80,7 @@ def test_it_keeps_the_contract_of_the_layers(dtype):
 
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_any_pieces_give_the_whole(pieces):
     x = torch.randn(1, sum(pieces), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     front_end = LogMel()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from causalcnn import Field, audit, check_contract
 from causalcnn.causality import Verdict
 from causalcnn.speech import RunningLevel, frame_level_db, speech_level_db, speech_mask
+from tests.fuzz import examples
 
 
 def speech(frames=300, seed=0, level=-30.0):
@@ -69,7 +70,7 @@ def test_speaking_is_within_40_db_of_the_loudest():
 
 # ------------------------------------------------------------------------------------ the running level
 @given(st.integers(2, 16), st.sampled_from([1, 4, 128]), st.sampled_from([0.05, 3.0]))
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 def test_running_level_keeps_the_contract(frames, block, seconds):
     layer = RunningLevel(-15, seconds=seconds)
     layer._BLOCK = block

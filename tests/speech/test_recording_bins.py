@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from causalcnn import Field, audit, check_contract
 from causalcnn.causality import Verdict
 from causalcnn.speech import MinMaxBins, RunningBins, UniformBins
+from tests.fuzz import examples
 
 BINS = UniformBins(-70.0, 20.0)
 
@@ -23,7 +24,7 @@ def speech(frames=120, seed=0, level=-30.0, rows=2):
 
 # ------------------------------------------------------------------------------------ minimum and maximum
 @given(st.integers(1, 8), st.integers(1, 60), st.floats(-80, 40))
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 def test_min_max_comes_back_within_half_a_step_of_its_own_range(bits, frames, level):
     minmax, x = MinMaxBins(bits), speech(frames, level=level)
     indices, ends = minmax.encode(x)
@@ -95,7 +96,7 @@ def reference(x, bins, top_bin_limit, rise_db, fall_db_per_second):
 
 
 @given(st.sampled_from([1, 2, 4, 8]), st.integers(0, 90), st.floats(0.5, 20), st.floats(0, 50), st.floats(-60, 60))
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 def test_it_equals_the_slow_and_obvious_one(bits, top_bin_limit, rise, fall, level):
     # rise and fall as whole numbers of the grid, so that the reference can say the same
     unit = 90 / 2**20
@@ -108,7 +109,7 @@ def test_it_equals_the_slow_and_obvious_one(bits, top_bin_limit, rise, fall, lev
 
 
 @given(st.sampled_from([1, 3, 8]), st.integers(0, 20), st.lists(st.integers(0, 40), min_size=1, max_size=6))
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=examples(40), derandomize=True)
 def test_the_decoder_has_the_encoders_state_and_values_at_every_cut(bits, top_bin_limit, cuts):
     running, x = RunningBins(BINS.coarser(bits), top_bin_limit=top_bin_limit), speech(sum(cuts), level=10.0)
     whole = running(x)
@@ -140,7 +141,7 @@ def test_the_first_frame_is_that_of_the_fixed_bins():
 
 
 @given(st.floats(0.5, 80), st.sampled_from([2.0, 6.0, 15.0]))
-@settings(max_examples=30, derandomize=True)
+@settings(max_examples=examples(30), derandomize=True)
 def test_a_jump_is_caught_up_with_in_jump_over_rise_frames(jump, rise):
     running = RunningBins(BINS, rise_db=rise)
     x = torch.full((1, 80, 60), BINS.high_db + jump)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from causalcnn.speech import UniformBins
 from causalcnn.speech.front_end import FLOOR_DB
+from tests.fuzz import examples
 
 ranges = st.tuples(st.floats(-100, 20), st.floats(1, 120)).map(lambda ends: (ends[0], ends[0] + ends[1]))
 
@@ -19,7 +20,7 @@ def values(low, high, count=2_000, seed=0):
 
 
 @given(ranges, st.integers(1, 8))
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=examples(60), derandomize=True)
 def test_what_lies_in_the_range_comes_back_within_half_a_step(ends, bits):
     bins = UniformBins(*ends, bits)
     x = values(*ends)
@@ -34,7 +35,7 @@ def test_what_lies_in_the_range_comes_back_within_half_a_step(ends, bits):
 
 
 @given(ranges, st.integers(1, 8), st.integers(8, 16))
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=examples(60), derandomize=True)
 def test_a_coarser_index_is_a_finer_one_shifted(ends, coarse, fine):
     bins = UniformBins(*ends, fine)
     x = values(ends[0] - 5, ends[1] + 5)

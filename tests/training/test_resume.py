@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalcnn.training import Checkpoint, CheckpointError, Interrupted, NonFiniteLoss
+from tests.fuzz import examples
 from tests.training.toy import Batch, Toy, ToyConfig, batches
 from tests.training.trainings import digest, slowly, training
 
@@ -46,7 +47,7 @@ def stopped_after(step: int) -> Any:
 
 
 @given(accidents=st.lists(st.integers(0, STEPS - 1), min_size=1, max_size=3).map(sorted))
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 def test_accidents_change_no_number(
     accidents: list[int], tmp_path_factory: pytest.TempPathFactory, unbroken: dict[str, Any]
 ) -> None:

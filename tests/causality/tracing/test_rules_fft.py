@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from causalcnn import Field, audit, receptive_field
 from causalcnn.causality import NoPeriodicField, Verdict, trace
 from causalcnn.causality.leak_case_layers import Apply
+from tests.fuzz import examples
 
 FRAMES = 9
 
@@ -177,7 +178,7 @@ class LongConvolution(nn.Module):
         return torch.fft.irfft(torch.fft.rfft(x, n) * torch.fft.rfft(self.weight, n), n)[..., : x.shape[2]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(taps=st.integers(1, 20), before=st.integers(1, 3))
 def test_its_field_is_that_of_the_same_convolution_written_out(taps, before):
     network = nn.Sequential(
@@ -186,7 +187,7 @@ def test_its_field_is_that_of_the_same_convolution_written_out(taps, before):
     assert receptive_field(network, (1, 2, 40)) == Field.conv(before).then(Field.conv(taps))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(taps=st.integers(2, 12), missing=st.integers(1, 5))
 def test_zeros_that_are_missing_are_a_leak(taps, missing):
     report = audit(LongConvolution(taps, min(missing, taps - 1)), (2, 2, 40))

@@ -18,7 +18,7 @@ def world_size() -> int:
 
 
 def all_reduce(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Each tensor, summed over all processes, in one message; they must have one dtype."""
+    """Sum each tensor over all processes, in one message. All tensors must have one dtype."""
     if world_size() == 1:
         return tensors
     packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -36,26 +36,26 @@ def broadcast(tensor: Tensor) -> Tensor:
 
 
 def count_vectors(x: Tensor, real: Tensor | None) -> Tensor:
-    """Real vectors in ``(batch, dim, length)`` on this process, int64; ``real`` as for :func:`sample_vectors`."""
+    """Count the real vectors of this process, a scalar int64; arguments as for :func:`sample_vectors`."""
     return torch.tensor(x.shape[0] * x.shape[2], device=x.device) if real is None else real.sum()
 
 
 def sample_vectors(x: Tensor, real: Tensor | None, count: int, offset: Tensor, dtype: torch.dtype) -> Tensor:
-    """Real vectors spread evenly over those of all processes: the same on all of them, and drawn without random state.
+    """Take a sample of the real vectors of all processes, the same on each of them, without random numbers.
 
-    With all real vectors in a row, vector k of the sample is number ``offset + k·0.618…·total``, modulo ``total``. The
-    multiples of the golden ratio lie evenly however many are taken, and do not follow a frequency axis. Where there
-    are few vectors, some are taken several times.
+    With all real vectors in a row, vector k of the sample is number ``offset + k·0.618…·total``, modulo ``total``.
+    The multiples of the golden ratio are spread evenly, however many are taken, and do not follow a frequency axis.
+    Where there are few vectors, some are taken several times.
 
     Args:
-        x: this process' vectors, ``(batch, dim, length)``.
-        real: ``(batch, length)`` bool, or None for all.
-        count: how many to take.
-        offset: int64 scalar ≥ 0, the same on all processes: where to begin.
+        x: the vectors of this process, ``(batch, dim, length)``.
+        real: True where a vector is real, bool, ``(batch, length)``; None if all are.
+        count: number of vectors to take.
+        offset: the number of the first one, an int64 scalar ≥ 0, the same on all processes.
         dtype: of the result.
 
     Returns:
-        ``(count, dim)``; zeros where there are no real vectors at all.
+        The sample, ``(count, dim)``; zeros where there are no real vectors at all.
     """
     batch, dim, length = x.shape
     rank = dist.get_rank() if world_size() > 1 else 0

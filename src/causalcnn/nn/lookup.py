@@ -16,24 +16,32 @@ as the cache holds (with less they wait for each other); elsewhere enough to fil
 
 
 def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """The slow, obvious lookup that :func:`nearest` must equal: every distance, then the smallest.
+    """Find the nearest codewords in the slow, obvious way, which :func:`nearest` must equal.
 
-    Shape: ``(vectors, dim)``, ``(codes, dim)`` → ``(vectors,)`` int64
+    Args:
+        vectors: the vectors, ``(vectors, dim)``.
+        codebook: the codewords, ``(codes, dim)``.
+
+    Returns:
+        The index of the nearest codeword of each vector, int64, ``(vectors,)``.
     """
     return (vectors[:, None] - codebook).square().sum(2).argmin(1)
 
 
 def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tensor | None = None) -> Tensor:
-    """Index of the nearest codeword: argmin |x − e|² is argmin ½|e|² − x·e, one matrix product with the norms inside.
+    """Find the nearest codeword of each vector with one matrix product.
+
+    The codeword e with the smallest |x − e|² is the one with the smallest ½|e|² − x·e.
 
     Args:
-        vectors: ``(vectors, dim)``.
-        codebook: ``(codes, dim)``.
-        half_norms: ``(codes,)``, ½|e|².
-        scores: room for ``(vectors, codes)`` numbers, where the caller has it: new memory costs more than the product.
+        vectors: the vectors x, ``(vectors, dim)``.
+        codebook: the codewords e, ``(codes, dim)``.
+        half_norms: ½|e|² of each codeword, ``(codes,)``.
+        scores: memory to compute in, ``(vectors, codes)``, where the caller has it: new memory would cost more than
+            the product.
 
     Returns:
-        ``(vectors,)`` int64; of equally near codewords the first.
+        The index of the nearest codeword of each vector, int64, ``(vectors,)``; the first of equally near ones.
     """
     scores = torch.addmm(half_norms, vectors, codebook.T, alpha=-1, out=scores)
     groups = _groups(codebook.shape[0])
@@ -73,18 +81,18 @@ def _pieces(batch: int, length: int, max_vectors: int) -> Iterator[tuple[slice, 
 
 
 class NearestCode(torch.autograd.Function):
-    """Vectors ``(batch, dim, length)`` → their codewords, with the gradient passed straight through.
+    """The codewords of vectors ``(batch, dim, length)``; the gradient passes straight through to the vectors.
 
-    Also returned: indices ``(batch, length)``; the squared error of all real vectors, summed (differentiable in the
-    vectors); and, where ``statistics`` asks for them, how many real vectors each code got ``(codes,)`` and their
-    sum ``(codes, dim)``.
+    Also returned are the indices, ``(batch, length)``; the squared error, summed over all real vectors, a scalar that
+    can be differentiated by the vectors; and, where ``statistics`` is True, how many real vectors each code got,
+    ``(codes,)``, and their sum, ``(codes, dim)``.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, codebook: Tensor, real: Tensor | None, error: bool, statistics: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        """See the class."""
+        """Look up the codewords, and measure what is asked for; see the class."""
         batch, dim, length = x.shape
         codes, dtype = codebook.shape[0], codebook.dtype
         values = x.new_empty(x.shape)
@@ -122,7 +130,7 @@ class NearestCode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
-        """The codewords' gradient as it comes, and 2(x − codeword) of the squared error for real vectors."""
+        """Pass on the gradient of the codewords, and add 2(x − codeword) of the squared error for real vectors."""
         grad_values, _, grad_error, _, _ = gradients
         if grad_error is None:
             return grad_values, None, None, None, None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
@@ -36,16 +37,26 @@ def _eager(method: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """What one call of a quantiser found.
+    """What :meth:`VectorQuantizer.quantize` returns: codewords, their indices, and how far they are from the input.
 
     Attributes:
-        values: the codewords, in the shape and dtype of the input; their gradient passes straight through to it.
-            (To quantise what is left, subtract ``values.detach()``: x − values has no gradient at all.)
-        indices: of the codewords in the codebook, int64 ``(batch, time)`` or ``(batch, time, frequency)``.
-        commitment: scalar, the mean of (x − codeword)² over real vectors and dimensions, with a gradient for x
-            only, unweighted; 0 where no vector is real.
-        codebook_size: how many codes there are.
-        mask: as given, ``(batch, time)``; indices of padded frames are counted nowhere.
+        values: the codewords, of the shape and dtype of the input, ``(batch, dim, time[, frequency])``. The gradient
+            passes straight through them to the input. (To quantize what is left over, subtract ``values.detach()``;
+            ``x − values`` has no gradient at all.)
+        indices: the index of each codeword in the codebook, int64, ``(batch, time[, frequency])``.
+        commitment: the commitment loss, a scalar: the mean of (x − codeword)² over all real vectors and their
+            dimensions, without a weight; 0 where no vector is real. Its gradient reaches ``x`` only.
+        codebook_size: number of codes in the codebook.
+        mask: the mask as it was given, bool, ``(batch, time)``, True where a frame is real; None if all are.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn import VectorQuantizer
+        >>> quantized = VectorQuantizer(num_codes=16, dim=4).quantize(torch.randn(2, 4, 50))
+        >>> quantized.indices.shape, quantized.commitment.shape
+        (torch.Size([2, 50]), torch.Size([]))
+        >>> quantized.counts.sum()
+        tensor(100)
     """
 
     values: Tensor
@@ -56,61 +67,84 @@ class Quantized:
 
     @functools.cached_property
     def counts(self) -> Tensor:
-        """How often each code was chosen for a real vector, ``(codes,)`` int64, on this process."""
+        """How often each code was chosen for a real vector on this process, int64, ``(codebook_size,)``."""
         real = self.indices.reshape(-1) if self.mask is None else self.indices[self.mask].reshape(-1)
         counts = torch.zeros(self.codebook_size, dtype=torch.int64, device=real.device)
         return counts.index_add_(0, real, torch.ones_like(real))
 
     @functools.cached_property
     def num_vectors(self) -> int:
-        """On how many real vectors :attr:`usage` and :attr:`perplexity` were measured; fewer show fewer codes."""
+        """How many real vectors there are. Of few vectors, :attr:`usage` and :attr:`perplexity` come out low."""
         return self.indices.numel() if self.mask is None else int(self.counts.sum())
 
     @functools.cached_property
     def usage(self) -> Tensor:
-        """The share of the codebook that was chosen at all, 0 to 1."""
+        """The share of the codes that were chosen at least once, from 0 to 1, a scalar."""
         return (self.counts > 0).float().mean()
 
     @functools.cached_property
     def perplexity(self) -> Tensor:
-        """exp of the entropy of the codes: how many would carry as much if all were used alike, 1 to their number."""
+        """The exponential of the entropy of the codes, from 1 to their number, a scalar.
+
+        That many codes, all used equally often, would carry as much information.
+        """
         share = self.counts / self.counts.sum().clamp_min(1)
         return torch.special.entr(share).sum().exp()
 
 
 class NotFinite(ValueError):
-    """A vector is NaN, infinite or too large to be squared."""
+    """A vector is NaN, infinite, or too large to be squared."""
 
 
 class VectorQuantizer(Stateless):
-    """Replaces every vector by the nearest codeword. The codebook follows the vectors by moving averages.
+    """Replaces every vector by the nearest codeword of a codebook, which follows the vectors by moving averages.
 
-    In ``train()`` every call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Only how often
-    each code is used (``count``) and the sum of its vectors (``sum``) are stored, both as moving averages; the
-    codebook is their ratio. On several processes the statistics are added up, so that all hold the same codebook.
+    In ``train()`` each call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Stored are two
+    moving averages, of how often each code is used (``count``) and of the sum of its vectors (``sum``); the codebook
+    is their ratio. Several processes add up their statistics, so that all hold the same codebook.
 
-    The first batch in training starts the codebook, by k-means. A code that is used less than ``dead_code_threshold``
-    times as often as if all were used alike starts again at a vector of the batch. Which vector follows from the
-    batch itself, not from a random state: a training that is resumed, or compiled, does the same, on a GPU to within
-    the rounding of its sums.
+    The first batch in training starts the codebook, by k-means. A code that is hardly used starts again at a vector of
+    the batch. Which vector that is follows from the batch itself, not from a random state, so that a training that is
+    resumed or compiled does the same (on a GPU up to rounding).
 
-    The lookup, the error and the moving averages are computed in float32 at least, also under autocast and in a model
-    of half precision; codewords and gradients have the type of the input, and can be differentiated once.
+    Lookup, error and moving averages are computed in float32 at least, also under autocast and in a model of half
+    precision. Codewords and gradients have the dtype of the input; they can be differentiated once.
 
     Args:
-        num_codes: codewords in the codebook.
-        dim: size of a vector, the input's channels.
-        decay: of the moving averages; 0.99 remembers about 100 batches.
-        dead_code_threshold: share of uniform usage under which a code starts again; 0 for never.
-        init: ``"k-means"``, or ``"random"``: as drawn at construction, standard normal.
+        num_codes: number of codewords in the codebook, ≥ 1.
+        dim: size of a vector, which is the number of channels of the input, ≥ 1.
+        decay: decay of the moving averages, at least 0 and below 1; 0.99 remembers about 100 batches.
+        dead_code_threshold: a code starts again when it is used less often than this share of what it would be if all
+            were used alike; at least 0 and below 1, 0 for never.
+        init: ``"k-means"`` starts the codebook at the first batch; ``"random"`` at standard normal numbers, drawn when
+            the layer is made.
 
-    Shape: ``(batch, dim, time[, frequency])``, unchanged.
+    Attributes:
+        count: how often each code was used, a moving average over the batches, ``(num_codes,)``.
+        sum: the sum of the vectors of each code, a moving average over the batches, ``(num_codes, dim)``.
+        started: whether a batch has started the codebook, a bool scalar.
+
+    Shape:
+        ``(batch, dim, time[, frequency])``, unchanged.
+
     Raises:
-        ValueError: a size or share out of range; an input of another shape; in training on a CPU, a real vector
-            that is not finite, with the codebook left as it was. (On a GPU that check would stop the device at every
-            step: there such a batch also leaves the codebook as it was, and shows as a commitment of NaN.)
-    Sources: van den Oord, Vinyals and Kavukcuoglu, arXiv 1711.00937, appendix A.1 (moving averages); Kaiser et al.,
+        ValueError: a size or a share is out of range, or ``init`` is unknown. From calls: the input has another
+            shape; or, in training on a CPU, a real vector is not finite, and the codebook stays as it was. (On a GPU
+            this check would wait for the device at every step. There such a batch leaves the codebook as it was, too,
+            and its commitment is NaN.)
+
+    Source:
+        van den Oord, Vinyals and Kavukcuoglu, arXiv 1711.00937, appendix A.1 (moving averages); Kaiser et al.,
         arXiv 1803.03382; Défossez et al., Moshi, arXiv 2410.00037 (restart by the share of uniform usage).
+
+    Example:
+        >>> import torch
+        >>> from causalcnn import VectorQuantizer
+        >>> quantizer = VectorQuantizer(num_codes=16, dim=4).eval()
+        >>> x = torch.randn(2, 4, 50)
+        >>> codes = quantizer.encode(x)
+        >>> codes.shape, torch.equal(quantizer.decode(codes), quantizer(x))
+        (torch.Size([2, 50]), True)
     """
 
     count: Tensor
@@ -141,15 +175,33 @@ class VectorQuantizer(Stateless):
 
     # ------------------------------------------------------------------ as a layer
     def forward(self, x: Tensor) -> Tensor:
-        """The codewords of ``x``."""
+        """Replace each vector by its codeword. In training, the codebook then moves.
+
+        Args:
+            x: the vectors, ``(batch, dim, time[, frequency])``.
+
+        Returns:
+            The codewords, ``(batch, dim, time[, frequency])``.
+
+        Raises:
+            ValueError: ``x`` is no input of this layer; or, in training on a CPU, a vector is not finite.
+        """
         return self.quantize(x).values if self.training else self._codewords(x)
 
+    @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The codewords of ``x``. A piece without frames teaches nothing, and no other process need be asked."""
+        # A piece without frames teaches nothing, and no other process need be asked.
         return (self(x) if x.shape[2] else x), ()
 
     def stream(self, state: State | None = None) -> Stream:
-        """A stream that has nothing to remember and never moves the codebook, also in training."""
+        """Begin a stream. It never moves the codebook, also not in training.
+
+        Args:
+            state: what :meth:`step` returned; there is nothing to remember, so it has no effect.
+
+        Returns:
+            The stream.
+        """
         return QuantizerStream(self, state)
 
     def _codewords(self, x: Tensor) -> Tensor:
@@ -158,15 +210,23 @@ class VectorQuantizer(Stateless):
     # ------------------------------------------------------------------ use
     @property
     def codebook(self) -> Tensor:
-        """The codewords ``(num_codes, dim)``, derived: the mean of the vectors that each code was chosen for."""
+        """The codewords, ``(num_codes, dim)``, each the mean of the vectors that its code was chosen for."""
         return self.sum / self.count.clamp_min(SMALLEST**1.5)[:, None]
 
     def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
-        """The codewords of ``x``, their indices, and how far they are; in training the codebook then moves.
+        """Find the codewords of ``x``, their indices and the commitment loss. In training, the codebook then moves.
 
         Args:
-            x: ``(batch, dim, time[, frequency])``.
-            mask: ``(batch, time)`` bool, True where a frame is real. Padded frames get codewords, but count nowhere.
+            x: the vectors, ``(batch, dim, time[, frequency])``.
+            mask: True where a frame is real, bool, ``(batch, time)``; by default all are. Padded frames get codewords
+                too, but count neither in the loss nor in the codebook.
+
+        Returns:
+            Codewords, indices and commitment loss.
+
+        Raises:
+            ValueError: ``x`` or ``mask`` has another shape or dtype; or, in training on a CPU, a real vector is not
+                finite, and the codebook stays as it was.
         """
         self._check(x)
         real = self._real(x, mask)
@@ -181,16 +241,32 @@ class VectorQuantizer(Stateless):
         return Quantized(values.view(x.shape), indices.view(shape), commitment, self.num_codes, mask)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The indices of the codewords of ``x``, int64 ``(batch, time[, frequency])``. Never moves the codebook."""
+        """Find the indices of the codewords of ``x``. The codebook never moves.
+
+        Args:
+            x: the vectors, ``(batch, dim, time[, frequency])``.
+
+        Returns:
+            The index of each codeword in the codebook, int64, ``(batch, time[, frequency])``.
+
+        Raises:
+            ValueError: ``x`` has another shape, or is not of floating point.
+        """
         self._check(x)
         indices = self._look_up(x.detach(), None, error=False, statistics=False)[1]
         return indices.view(x.shape[0], *x.shape[2:])
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The codewords with these indices: ``(batch, time[, frequency])`` → ``(batch, dim, time[, frequency])``.
+        """Look up the codewords with these indices.
+
+        Args:
+            indices: indices of codewords, as :meth:`encode` returns them, ``(batch, time[, frequency])``.
+
+        Returns:
+            The codewords, ``(batch, dim, time[, frequency])``.
 
         Raises:
-            ValueError: indices that are no integers, of another shape, or (on a CPU) not in the codebook.
+            ValueError: the indices have another shape, are no integers, or (on a CPU) are not in the codebook.
         """
         if indices.dim() not in (2, 3):
             raise ValueError(
@@ -298,7 +374,7 @@ class VectorQuantizer(Stateless):
 
     @staticmethod
     def _refuse_unless(finite: Tensor) -> None:
-        """On a CPU the question costs nothing; on a GPU it would wait for the device, so there nobody asks."""
+        """Raise unless all was finite, on a CPU only: on a GPU the question would wait for the device."""
         if finite.device.type == "cpu" and not torch.compiler.is_compiling() and not finite:
             raise NotFinite(
                 "the batch has vectors that are NaN, infinite or too large to be squared, so the codebook was left "
@@ -306,7 +382,7 @@ class VectorQuantizer(Stateless):
             )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VectorQuantizer:
-        """Moves and casts, but never to half precision: a moving average of weight 0.01 would stand still there."""
+        """Move and cast, but never to half precision, where a moving average of weight 0.01 would stand still."""
         before = {name: getattr(self, name) for name in ("count", "sum")}
         super()._apply(fn, recurse)
         for name, old in before.items():
@@ -320,7 +396,7 @@ class VectorQuantizer(Stateless):
         self._known_to_have_started = False
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
+        """The arguments, as ``print`` shows them."""
         threshold = f"dead_code_threshold={self.dead_code_threshold}"
         return f"num_codes={self.num_codes}, dim={self.dim}, decay={self.decay}, {threshold}"
 

@@ -36,26 +36,32 @@ def _plain(value: Fraction) -> int | Fraction:
 
 @dataclass(frozen=True)
 class Field:
-    """Which inputs each output reads, as a set. Build one with a class method, not by hand.
+    """Which inputs each output reads, as a set. Make one with a class method, such as :meth:`conv`.
 
-    Output ``u = q + n·period`` reads ``cells[q] + n·advance``; with several axes the same holds axis by
-    axis, and a cell is a tuple such as ``(time, frequency)``. A negative index means padding: sets are
-    never clipped at the edges of a recording. (Where a layer in the middle of a network sees its own
-    padding, that is at the very edge, the network reads a subset of what the field says.)
+    The sets repeat themselves: with the phase ``q`` and any whole number ``n``, output ``u = q + n·period`` reads
+    ``cells[q] + n·advance``. With several axes this holds for each of them, and an index is a tuple such as
+    ``(time, frequency)``. A negative index means padding, because sets are not clipped at the edges of a recording.
+    (At the very edge, where a layer inside a network sees its own padding, a network reads a subset of its field.)
 
-    A recurrent layer reads all of its past: :attr:`past_end` then holds, for each phase, the last frame
-    of an endless run of inputs; :attr:`future_start` likewise the first one of an endless run ahead.
+    A recurrent layer reads all of its past. Its sets are endless, and :attr:`past_end` or :attr:`future_start` say
+    where the endless part ends or begins.
 
-    Args:
-        axes: names of the axes; the first is always ``"time"``.
-        period: outputs after which the pattern repeats, per axis.
-        advance: inputs by which it has then moved on, per axis; 0 where an axis is read as a whole.
-        cells: one set of input cells for each phase, phases in row-major order.
-        past_end: for each phase, all inputs up to and including this frame are read, or None.
-        future_start: for each phase, all inputs from this frame on are read, or None.
-        rate_hz: frames a second of the *input*, if known; only for printing and :meth:`latency`.
+    Attributes:
+        axes: names of the axes, such as ``("time", "frequency")``.
+        period: number of outputs after which the pattern repeats, for each axis.
+        advance: number of inputs by which it has then moved on, for each axis; 0 where every output reads the same
+            inputs.
+        cells: the set of inputs of each phase, phases in row-major order.
+        past_end: for each phase the frame up to which all inputs are read, that frame included, or None.
+        future_start: for each phase the frame from which on all inputs are read, or None.
+        rate_hz: rate of the input in Hz (frames or samples a second), or None where it is not known. Only printing
+            and :meth:`latency` use it; equality does not look at it.
+
+    Raises:
+        ValueError: axes, period, advance and cells do not fit each other.
 
     Example:
+        >>> from causalcnn import Field
         >>> two_layers = Field.conv(3, dilation=3).then(Field.conv(3, dilation=3))
         >>> two_layers.size, two_layers.num_inputs, sorted(two_layers.inputs_of(0))
         (13, 5, [-12, -9, -6, -3, 0])
@@ -126,15 +132,35 @@ class Field:
 
     @classmethod
     def window(cls, offsets: Iterable[int], stride: int = 1, *, axis: str = "time") -> Field:
-        """Output ``u`` reads the inputs ``u·stride + offset`` for each of ``offsets``."""
+        """Make the field in which output ``u`` reads the inputs ``u·stride + offset``.
+
+        Args:
+            offsets: where the inputs lie, in frames relative to ``u·stride``.
+            stride: input frames per output frame, ≥ 0; at 0 every output reads the same inputs.
+            axis: name of the axis.
+
+        Returns:
+            The field.
+
+        Raises:
+            ValueError: the stride is below 0.
+            TypeError: an offset is no integer.
+        """
         cells = frozenset((operator.index(offset),) for offset in offsets)
         return cls((axis,), (1,), (at_least("stride", stride, 0),), (cells,))
 
     @classmethod
     def identity(cls, *, axis: str = "time") -> Field:
-        """Output ``u`` reads input ``u`` and nothing else: neutral under ``then`` and, beside what reads it, ``|``.
+        """Make the field in which output ``u`` reads input ``u`` and nothing else.
 
-        It composes with fields of one axis and with joint fields alike.
+        It is the field of a layer that looks at each frame alone. It composes with fields over one axis and with
+        those over two.
+
+        Args:
+            axis: name of the axis.
+
+        Returns:
+            The field.
         """
         return cls.window([0], axis=axis)
 
@@ -148,10 +174,23 @@ class Field:
         padding: int | None = None,
         axis: str = "time",
     ) -> Field:
-        """A convolution: output ``u`` reads ``u·stride − padding + j·dilation`` for ``j = 0 … kernel_size−1``.
+        """Make the field of a convolution.
+
+        Output ``u`` reads the inputs ``u·stride − padding + j·dilation`` for ``j = 0 … kernel_size−1``.
 
         Args:
-            padding: zeros put *before* the first input. Default: ``(kernel_size−1)·dilation``, strictly causal.
+            kernel_size: number of inputs that an output reads, ≥ 1.
+            dilation: frames from one of them to the next, ≥ 1.
+            stride: input frames per output frame, ≥ 1.
+            padding: frames of zeros before the first input. By default ``(kernel_size−1)·dilation``, which makes the
+                convolution strictly causal.
+            axis: name of the axis.
+
+        Returns:
+            The field.
+
+        Raises:
+            ValueError: a size is below 1.
         """
         at_least("kernel_size", kernel_size), at_least("dilation", dilation), at_least("stride", stride)
         padding = (kernel_size - 1) * dilation if padding is None else padding
@@ -161,10 +200,24 @@ class Field:
     def transposed(
         cls, kernel_size: int, *, stride: int = 1, dilation: int = 1, trim: int = 0, axis: str = "time"
     ) -> Field:
-        """A transposed convolution of which ``trim`` outputs are cut off at the start.
+        """Make the field of a transposed convolution.
 
-        Output ``t`` reads every ``i`` with ``stride·i + j·dilation − trim = t``: the set depends on the
-        phase ``t mod stride``, and is empty for some phases where ``kernel_size < stride``.
+        Output ``t`` reads each input ``i`` for which a ``j`` of ``0 … kernel_size−1`` has
+        ``stride·i + j·dilation − trim = t``. The set depends on the phase ``t mod stride``; where ``kernel_size`` is
+        smaller than ``stride``, it is empty for some phases.
+
+        Args:
+            kernel_size: size of the kernel in output frames, ≥ 1.
+            stride: output frames per input frame, ≥ 1.
+            dilation: output frames from one tap of the kernel to the next, ≥ 1.
+            trim: number of output frames that are cut off at the start.
+            axis: name of the axis.
+
+        Returns:
+            The field.
+
+        Raises:
+            ValueError: a size is below 1.
         """
         at_least("kernel_size", kernel_size), at_least("dilation", dilation), at_least("stride", stride)
         reach = [j * dilation for j in range(kernel_size)]
@@ -175,22 +228,53 @@ class Field:
 
     @classmethod
     def dense(cls, length: int, *, axis: str = "frequency") -> Field:
-        """Every output reads the inputs ``0 … length−1``: an axis that is taken as features."""
+        """Make the field in which every output reads the inputs ``0 … length−1``, as where an axis serves as features.
+
+        Args:
+            length: number of inputs, ≥ 1.
+            axis: name of the axis.
+
+        Returns:
+            The field.
+
+        Raises:
+            ValueError: the length is below 1.
+        """
         return cls((axis,), (1,), (0,), (frozenset((i,) for i in range(at_least("length", length))),))
 
     @classmethod
     def all_past(cls) -> Field:
-        """Output ``u`` reads every input up to ``u``: a recurrent layer, causal attention."""
+        """Make the field of a recurrent layer or of causal attention: output ``u`` reads every input up to ``u``.
+
+        Returns:
+            The field, which is endless.
+        """
         return cls(("time",), (1,), (1,), (frozenset(),), (0,))
 
     @classmethod
     def everything(cls) -> Field:
-        """Every output reads every input, past and future: attention without a mask."""
+        """Make the field of attention without a mask: every output reads every input, past and future.
+
+        Returns:
+            The field, which is endless.
+        """
         return cls(("time",), (1,), (1,), (frozenset(),), (0,), (1,))
 
     @classmethod
     def product(cls, time: Field, frequency: Field) -> Field:
-        """The joint field of two axes that do not know of each other, as in one 2D convolution."""
+        """Join the fields of two independent axes, as of a 2D convolution.
+
+        Args:
+            time: what is read along time.
+            frequency: what is read along frequency.
+
+        Returns:
+            The field over ``("time", "frequency")``: each output reads every pair of a frame that ``time`` reads and
+            a frequency that ``frequency`` reads.
+
+        Raises:
+            ValueError: one of the two has several axes already, or ``frequency`` is endless.
+        """
         if len(time.axes) != 1 or len(frequency.axes) != 1:
             raise ValueError(f"product() takes two fields of one axis each, not {time.axes} and {frequency.axes}")
         if any(run is not None for run in frequency.past_end + frequency.future_start):
@@ -211,14 +295,28 @@ class Field:
         )
 
     def with_rate(self, rate_hz: float) -> Field:
-        """The same field, knowing that its input has ``rate_hz`` frames (or samples) a second."""
+        """Say how many frames (or samples) a second the input has.
+
+        Args:
+            rate_hz: the rate of the input in Hz, above 0.
+
+        Returns:
+            The same field with this rate.
+
+        Raises:
+            ValueError: the rate is not above 0.
+        """
         if not rate_hz > 0:
             raise ValueError(f"rate_hz is {rate_hz}; a rate must be above 0")
         return replace(self, rate_hz=rate_hz)
 
     # ------------------------------------------------------------------ asking it
     def phases(self) -> Iterator[Cell]:
-        """Every phase of the pattern, as an output index per axis, in the order of :attr:`cells`."""
+        """List the phases of the pattern.
+
+        Returns:
+            The outputs of one period, each as a tuple with an index for each axis, in the order of :attr:`cells`.
+        """
         return itertools.product(*(range(p) for p in self.period))
 
     def _phase_index(self, phase: Cell) -> int:
@@ -237,18 +335,24 @@ class Field:
         return self._phase_index(tuple(q for _, q in turns)), move
 
     def inputs_of(self, output: Index, *, within: range | tuple[range, range] | None = None) -> frozenset:
-        """The exact set of inputs that ``output`` reads.
+        """List the inputs that an output reads.
 
         Args:
-            output: an output frame, or ``(time, frequency)`` for a joint field.
-            within: frames to report, for example ``range(T)``; needed where the set is endless. For a joint field
-                also a pair, frames and frequencies, which an endless one needs: its run holds every frequency.
+            output: an output frame; for a field over two axes a pair ``(time, frequency)``.
+            within: the frames to list, such as ``range(100)``; needed where the set is endless. For a field over two
+                axes it may be a pair ``(frames, frequencies)``, and for an endless one it must be.
 
         Returns:
-            Input frames, or ``(time, frequency)`` cells. Not clipped unless ``within`` is given; negative = padding.
+            The set of input frames, or of pairs ``(time, frequency)``. Without ``within`` it is not clipped; negative
+            indices are padding.
 
         Raises:
-            ValueError: the set is endless (a recurrent layer) and ``within`` is missing.
+            ValueError: the set is endless and ``within`` is missing, or ``output`` has not one index for each axis.
+
+        Example:
+            >>> from causalcnn import Field
+            >>> sorted(Field.conv(3, dilation=4).inputs_of(10))
+            [2, 6, 10]
         """
         phase, move = self._locate(output)
         if len(move) == 1:
@@ -272,7 +376,18 @@ class Field:
         return frozenset(cell[0] for cell in cells) if len(self.axes) == 1 else frozenset(cells)
 
     def reads(self, output: Index, source: Index) -> bool:
-        """Whether ``output`` reads the input ``source``; works for endless fields too."""
+        """Say whether an output reads an input; for endless fields too.
+
+        Args:
+            output: an output frame; for a field over two axes a pair ``(time, frequency)``.
+            source: an input frame, or likewise a pair.
+
+        Returns:
+            Whether ``output`` reads ``source``.
+
+        Raises:
+            ValueError: ``output`` or ``source`` has not one index for each axis.
+        """
         phase, move = self._locate(output)
         cell = source if isinstance(source, tuple) else (source,)
         cell = tuple(c - m for c, m in zip(cell, move, strict=True))
@@ -287,7 +402,7 @@ class Field:
 
     @property
     def stride(self) -> Fraction:
-        """Input frames per output frame, along time. 2 for a stride of 2, 1/2 for its transpose."""
+        """Input frames per output frame along time, such as 2 for a stride of 2, and 1/2 for its transpose."""
         return Fraction(self.advance[0], self.period[0])
 
     def _extremes(self, pick: Callable, run: tuple[int | None, ...]) -> Iterator[Fraction | float]:
@@ -303,16 +418,19 @@ class Field:
 
     @property
     def lookahead(self) -> Number:
-        """Frames read beyond ``u·stride``, the present of output ``u``: the most over all phases.
+        """How many frames beyond the present, ``u·stride``, an output ``u`` reads; the most over all phases.
 
-        0 is causal; −1 reads only what is strictly past; infinite for an unmasked attention.
+        0 is causal; −1 means that only frames before the present are read; attention without a mask has infinity.
         """
         last = max(self._extremes(max, self.future_start), default=Fraction(0))
         return last if isinstance(last, float) else _plain(last)
 
     @property
     def past(self) -> Number:
-        """Frames read before ``u·stride``: the most over all phases. Infinite for a recurrent layer."""
+        """How many frames before the present, ``u·stride``, an output ``u`` reads; the most over all phases.
+
+        A recurrent layer has infinity.
+        """
         first = min(self._extremes(min, self.past_end), default=Fraction(0))
         return -first if isinstance(first, float) else _plain(-first)
 
@@ -328,23 +446,38 @@ class Field:
 
     @property
     def size(self) -> Number:
-        """Frames from the first to the last one read (the span): the largest over all phases."""
+        """The span in frames, from the first frame that is read to the last; the largest over all phases."""
         if len(self.axes) > 1:
             return self.axis("time").size
         return max(span for span, _ in self._spans())
 
     @property
     def num_inputs(self) -> Number:
-        """Inputs touched: the number of frames (of cells, for a joint field) read; the most over all phases."""
+        """How many frames (over two axes, cells) an output reads; the most over all phases."""
         return max(math.inf if span == math.inf else read for span, read in self._spans())
 
     @property
     def holes(self) -> int:
-        """Inputs inside the span (the bounding box, for a joint field) that are skipped; the most over all phases."""
+        """How many frames inside the span (over two axes, cells inside the bounding box) an output skips; the most."""
         return max(0 if span == math.inf else int(span) - read for span, read in self._spans())
 
     def latency(self, rate_hz: float | None = None) -> float:
-        """Seconds to wait beyond the present frame before an output is known: look-ahead, block included."""
+        """Compute how long an output must wait for the frames that it reads ahead.
+
+        Args:
+            rate_hz: rate of the input in Hz; by default the field's own :attr:`rate_hz`.
+
+        Returns:
+            Seconds from the present frame to the last frame that an output reads; 0 where it never looks ahead.
+
+        Raises:
+            ValueError: the rate is neither given nor known.
+
+        Example:
+            >>> from causalcnn import Field
+            >>> Field.window([-2, 0, 3]).latency(rate_hz=100)
+            0.03
+        """
         rate_hz = self.rate_hz if rate_hz is None else rate_hz
         if rate_hz is None:
             raise ValueError(
@@ -353,7 +486,17 @@ class Field:
         return float(max(self.lookahead, 0)) / rate_hz
 
     def axis(self, name: str) -> Field:
-        """The projection on one axis: what any cell of an output frame (or of a frequency) reads along it."""
+        """Project the field on one axis.
+
+        Args:
+            name: ``"time"`` or ``"frequency"``.
+
+        Returns:
+            The field along this axis: all that an output reads there, whatever its index on the other axis is.
+
+        Raises:
+            ValueError: the field has no such axis, or is endless, so that it reads all frequencies.
+        """
         if name not in self.axes:
             raise ValueError(f"this field has the axes {self.axes}, not {name!r}")
         a = self.axes.index(name)
@@ -375,7 +518,23 @@ class Field:
 
     # ------------------------------------------------------------------ composing
     def then(self, after: Field) -> Field:
-        """The field of ``after`` reading the outputs of ``self``: two layers in series."""
+        """Compose two layers in series.
+
+        Args:
+            after: the field of the layer that reads the outputs of this one.
+
+        Returns:
+            The field of both together.
+
+        Raises:
+            ValueError: the axes do not fit, or the result is endless in a way that a field cannot hold.
+            TypeError: ``after`` is no field.
+
+        Example:
+            >>> from causalcnn import Field
+            >>> Field.conv(2, stride=2).then(Field.conv(3)).size
+            6
+        """
         self, after = self._with_same_axes(after)
         rate_hz = self.rate_hz
         if rate_hz is None and after.rate_hz is not None and self.stride:
@@ -420,11 +579,7 @@ class Field:
         return read, max(before, default=None), min(ahead, default=None)
 
     def _run_of_outputs(self, end: int, sign: int) -> tuple[set[Cell], int]:
-        """What an endless run of this field's outputs reads: all up to ``end`` (sign −1), or from ``end`` on (sign 1).
-
-        Returns:
-            The edge of the endless run of inputs, and the cells beyond this edge.
-        """
+        """What outputs up to ``end`` (sign −1), or from it on (1), read: cells beyond an endless run, and its edge."""
         runs = any(run is not None for run in self.past_end + self.future_start)
         beyond, edge = (self._run_of_runs if runs else self._run_of_windows)(end, sign)
         if len(self.axes) > 1 and beyond:
@@ -469,7 +624,18 @@ class Field:
         return beyond, edge  # type: ignore[return-value]
 
     def __or__(self, other: Field) -> Field:
-        """Two branches whose outputs are added, multiplied or concatenated: the union of what they read."""
+        """Join two parallel branches, whose outputs are added, multiplied or concatenated.
+
+        Args:
+            other: the field of the other branch.
+
+        Returns:
+            The union of what the two read.
+
+        Raises:
+            ValueError: the branches have different strides, or the axes do not fit.
+            TypeError: ``other`` is no field.
+        """
         self, other = self._with_same_axes(other)
         for a, name in enumerate(self.axes):
             if self.advance[a] * other.period[a] != other.advance[a] * self.period[a]:
@@ -490,10 +656,17 @@ class Field:
         return Field(self.axes, period, advance, tuple(cells), tuple(past_end), tuple(future_start), rate)
 
     def over(self, axes: tuple[str, ...]) -> Field:
-        """The same field over other axes. Only the identity has one: it is neutral over time and over both axes.
+        """Give the same field over other axes, which only the identity has.
+
+        Args:
+            axes: names of the axes.
+
+        Returns:
+            The field over these axes.
 
         Raises:
-            ValueError: the field is not the identity, so that nothing says what it reads along the new axis.
+            ValueError: the axes differ and the field is not the identity, so that nothing says what it reads along a
+                new axis.
         """
         if axes == self.axes:
             return self

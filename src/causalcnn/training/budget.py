@@ -17,19 +17,20 @@ EXAMPLES = "write for example '500 steps', '90 s', '20 min' or '1.5 h'"
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps or seconds, one of the two.
+    """How long a training takes, in steps or in seconds.
 
-    A budget in steps gives the same numbers on every run. One in seconds fits a deadline: how far it comes, and how
-    its learning rate falls, depends on the machine and on what else runs there.
+    With a budget in steps, every run gives the same numbers. One in seconds fits a deadline; how many steps it allows,
+    and so how its learning rate falls, depends on the machine and on what else runs there.
 
-    Args:
-        steps: updates of the weights.
-        seconds: of training, data and evaluation included.
+    Attributes:
+        steps: number of updates of the weights, ≥ 1; None for a budget in seconds.
+        seconds: seconds of training, data and evaluation included, above 0; None for a budget in steps.
 
     Raises:
-        ValueError: neither or both are given, or nothing is left to spend.
+        ValueError: neither or both are given, or one is out of range.
 
     Example:
+        >>> from causalcnn.training import Budget
         >>> Budget.parse("20 min")
         Budget(seconds=1200.0)
         >>> Budget.parse("500 steps").fraction(125, seconds=9.0)
@@ -60,10 +61,16 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """``"500 steps"``, ``"90 s"``, ``"20 min"``, ``"1.5 h"``; a number without a unit is refused.
+        """Read a budget from text.
+
+        Args:
+            text: a number with a unit, such as ``"500 steps"``, ``"90 s"``, ``"20 min"`` or ``"1.5 h"``.
+
+        Returns:
+            The budget.
 
         Raises:
-            ValueError: it is none of these; the message shows the text and what to write.
+            ValueError: the text is no budget, or its unit is missing; the message shows what to write.
         """
         found = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
         if not found:
@@ -80,10 +87,17 @@ class Budget:
 
     @classmethod
     def of(cls, budget: Budget | str) -> Budget:
-        """A budget as it is, or parsed from text.
+        """Take a budget as it is, or read it from text.
+
+        Args:
+            budget: a budget, or a text as for :meth:`parse`.
+
+        Returns:
+            The budget.
 
         Raises:
-            TypeError: something else, such as a bare number, which could be steps or seconds.
+            TypeError: it is something else, such as a bare number, which could be steps or seconds.
+            ValueError: the text is no budget.
         """
         if isinstance(budget, cls):
             return budget
@@ -92,15 +106,31 @@ class Budget:
         raise TypeError(f"a budget is a Budget or a text, not {budget!r}; {EXAMPLES}")
 
     def fraction(self, steps: int, seconds: float) -> float:
-        """How much of it is used after so many steps and seconds, 0 … 1."""
+        """Compute how much of the budget is used.
+
+        Args:
+            steps: number of steps that were made.
+            seconds: seconds that passed.
+
+        Returns:
+            The fraction that is used, from 0 to 1.
+        """
         used = steps / self.steps if self.steps is not None else seconds / (self.seconds or 1.0)
         return min(1.0, used)
 
     def is_finished(self, steps: int, seconds: float) -> bool:
-        """Whether nothing of it is left after so many steps and seconds."""
+        """Say whether the budget is used up.
+
+        Args:
+            steps: number of steps that were made.
+            seconds: seconds that passed.
+
+        Returns:
+            Whether nothing of it is left.
+        """
         return self.fraction(steps, seconds) >= 1.0
 
 
 def _plain(number: float) -> str:
-    """Without an exponent, which :meth:`Budget.parse` would not read."""
+    """The number without an exponent, which :meth:`Budget.parse` would not read."""
     return f"{number:.6f}".rstrip("0").rstrip(".")

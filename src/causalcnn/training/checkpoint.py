@@ -19,12 +19,22 @@ FORMAT = "causalcnn training checkpoint 2"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training between two steps.
+    """The state of a training between two steps, as it is kept in a file. :func:`train` writes and reads it.
 
     Attributes:
-        tensors: weights, optimizer moments, random numbers and history, by name.
-        facts: what is no tensor: steps done, seconds, evaluations (must go into JSON).
-        settings: what must be the same when the training goes on, as text or numbers.
+        tensors: tensors of any shape by name: weights, moments of the optimizer, states of random generators, history.
+        facts: what is no tensor, such as the steps made, the seconds and the evaluations, as values for JSON.
+        settings: what must be the same when the training goes on, as values for JSON.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> from causalcnn.training import Checkpoint
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "run.safetensors"
+        ...     Checkpoint({"model.weight": torch.ones(2)}, {"step": 100}, {"seed": 0}).write(path)
+        ...     Checkpoint.read(path).facts
+        {'step': 100}
     """
 
     tensors: Mapping[str, Tensor]
@@ -32,10 +42,14 @@ class Checkpoint:
     settings: Mapping[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write the file, in the place of the last one: a reader finds the old or the new, whole.
+        """Write the file in place of the one before. At any moment the whole old file or the whole new one is there.
+
+        Args:
+            path: the file to write; its folder is made if it is missing.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written; the old file is still there.
+            ImportError: safetensors is not installed; the extra ``train`` brings it.
         """
         header = {"format": FORMAT, "facts": self.facts, "settings": self.settings}
         data = pack_tensors(self.tensors, {"causalcnn": json.dumps(header)})
@@ -46,31 +60,43 @@ class Checkpoint:
     def read(cls, path: Path) -> Checkpoint:
         """Read what :meth:`write` wrote.
 
+        Args:
+            path: the file.
+
+        Returns:
+            The checkpoint.
+
         Raises:
-            FileNotFoundError: there is none.
-            CheckpointError: it is cut off, damaged, or something else.
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is cut off, damaged, of another version, or no checkpoint.
+            ImportError: safetensors is not installed; the extra ``train`` brings it.
         """
         tensors, metadata = read_tensors(path)
         try:
             header = json.loads(metadata["causalcnn"])
-            if header["format"] != FORMAT:
-                raise KeyError
+            known = header["format"] == FORMAT
         except (KeyError, TypeError, ValueError):
+            known = False
+        if not known:
             if "causalcnn" in metadata and "checkpoint" in metadata["causalcnn"]:
                 raise CheckpointError(
                     f"{str(path)!r} was written by another version, and cannot be gone on from here; remove it and "
                     "train anew, or finish the training with the version that began it"
-                ) from None
+                )
             raise CheckpointError(
                 f"{str(path)!r} holds tensors, but is no {FORMAT!r}; a finished model is read by load_model(path)"
-            ) from None
+            )
         return cls(tensors, header["facts"], header["settings"])
 
     def require_same(self, settings: Mapping[str, Any], path: Path) -> None:
-        """That a training with ``settings`` may go on from here.
+        """Refuse to go on with other settings, which would not give the numbers of an unbroken run.
+
+        Args:
+            settings: the settings of the training that is to go on.
+            path: the file of this checkpoint, for the message.
 
         Raises:
-            CheckpointError: it would not give the numbers of an unbroken run; the message names every difference.
+            CheckpointError: a setting differs; the message names every difference.
         """
         now = json.loads(json.dumps(settings))
         differences = list(_differences(self.settings, now))

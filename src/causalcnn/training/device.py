@@ -23,22 +23,33 @@ Precision = Literal["auto", "fp32", "bf16"]
 class Runtime:
     """The device, the precision and the processes of a training.
 
-    Started by ``torchrun``, this process joins the others.
+    In a process that ``torchrun`` started, making a runtime joins it with the others.
 
     Args:
-        device: ``"auto"`` takes a GPU where there is one.
-        precision: ``"auto"`` is bf16 autocast on a CUDA device with bf16 units, and fp32 elsewhere: on a CPU without
-            bf16 units autocast is 11 to 33 times slower.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``; ``"auto"`` takes a GPU where there is one.
+        precision: ``"fp32"`` or ``"bf16"`` (autocast); ``"auto"`` is bf16 on a CUDA device with bf16 units, and fp32
+            elsewhere. On a CPU without bf16 units, autocast would be 11 to 33 times slower.
 
     Attributes:
         device: the device of this process.
         precision: ``"fp32"`` or ``"bf16"``.
-        rank: the number of this process, from 0 on.
-        world_size: how many processes train together.
+        rank: number of this process, from 0 on.
+        world_size: number of processes that train together.
 
     Raises:
-        ValueError: a device that is not there, or a precision that it cannot compute in.
+        ValueError: the device is not there, or cannot compute in this precision.
+
+    Example:
+        >>> from causalcnn.training import Runtime
+        >>> runtime = Runtime("cpu")
+        >>> runtime.device, runtime.precision, runtime.world_size, runtime.is_main
+        (device(type='cpu'), 'fp32', 1, True)
     """
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    rank: int
+    world_size: int
 
     def __init__(self, device: Device = "auto", precision: Precision = "auto") -> None:
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
@@ -54,12 +65,12 @@ class Runtime:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files and prints."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     @property
     def sync_lag(self) -> int:
-        """How many steps behind the losses are read: on a GPU one, so that reading does not stop its queue."""
+        """How many steps late the losses are read; on a GPU 1, so that reading them does not stop its queue."""
         return 0 if self.device.type == "cpu" else 1
 
     def __str__(self) -> str:
@@ -73,13 +84,25 @@ class Runtime:
         return name + (f", {self.world_size} processes" if self.world_size > 1 else "")
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context in which a loss is computed."""
+        """Make the context in which a loss is computed.
+
+        Returns:
+            A context manager, which switches to bf16 where that is the precision.
+        """
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def prepare(self, objective: nn.Module) -> nn.Module:
-        """Move a module to the device, equal on all processes; its gradients are averaged over them."""
+        """Make a module ready for training.
+
+        Args:
+            objective: the module, which is moved to the device in place.
+
+        Returns:
+            The module itself. With several processes, a module around it that averages the gradients over all of them;
+            weights and buffers are then those of the first process.
+        """
         objective.to(self.device)
         if self.world_size == 1:
             return objective
@@ -91,13 +114,27 @@ class Runtime:
             return DistributedDataParallel(objective, broadcast_buffers=False)
 
     def sum(self, values: Tensor) -> Tensor:
-        """``values`` summed over the processes, in place."""
+        """Sum a tensor over all processes.
+
+        Args:
+            values: a tensor of any shape, which is changed in place.
+
+        Returns:
+            The sums, which ``values`` now holds, in the shape of ``values``.
+        """
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """The value of every process, in order of rank."""
+        """Collect a value from each process.
+
+        Args:
+            value: the value of this process, which can be pickled.
+
+        Returns:
+            The values of all processes, in order of their rank.
+        """
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -106,7 +143,11 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------- random numbers
     def random_state(self) -> dict[str, Tensor]:
-        """The state of torch's random number generators, on the CPU and on the device."""
+        """Read the state of torch's random number generators.
+
+        Returns:
+            The state of each generator, ``(bytes,)``, under ``"cpu"`` and, on a GPU, ``"cuda"`` or ``"mps"``.
+        """
         state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -115,7 +156,11 @@ class Runtime:
         return state
 
     def set_random_state(self, state: dict[str, Tensor]) -> None:
-        """Set the generators to what :meth:`random_state` returned."""
+        """Set torch's random number generators.
+
+        Args:
+            state: the state of each generator, ``(bytes,)``, as :meth:`random_state` returned it.
+        """
         torch.set_rng_state(state["cpu"])
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
@@ -149,7 +194,7 @@ def _choose_precision(name: Precision, device: str) -> Literal["fp32", "bf16"]:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies in bf16: AVX512-BF16 or AMX on x86, BF16 on ARM."""
+    """Whether the CPU has units that multiply in bf16 (AVX512-BF16 or AMX on x86, BF16 on ARM)."""
     known = getattr(torch.cpu, "_is_avx512_bf16_supported", None), getattr(torch.cpu, "_is_amx_tile_supported", None)
     if any(ask is not None and ask() for ask in known):
         return True

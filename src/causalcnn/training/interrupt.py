@@ -18,9 +18,15 @@ __all__ = ["Interrupted", "NonFiniteLoss", "catch_signals"]
 class Interrupted(KeyboardInterrupt):
     """The training was stopped from outside, between two steps; the message says how to go on.
 
+    Args:
+        message: how to go on.
+        history: what happened until then.
+
     Attributes:
         history: what happened until then.
     """
+
+    history: History
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)
@@ -33,14 +39,17 @@ class NonFiniteLoss(ArithmeticError):
 
 @contextmanager
 def catch_signals() -> Iterator[threading.Event]:
-    """Within the block Ctrl-C, and the SIGTERM by which a cluster takes its machine back, only set an event.
+    """Let Ctrl-C, and the SIGTERM by which a cluster takes its machine back, only set an event inside the block.
 
-    So a step is finished: if it were torn, half of the weights would be newer than the others. A second Ctrl-C stops
-    at once, but only if it comes more than a second later, because ``torchrun`` passes on a Ctrl-C that its processes
-    have already got. Outside the main thread nothing can be caught, and nothing changes.
+    So the current step is finished; if it were torn, half of the weights would be newer than the others. A second
+    Ctrl-C stops at once, but only if it comes more than a second later, because ``torchrun`` passes on a Ctrl-C that
+    its processes have already got. Outside the main thread nothing can be caught, and nothing changes.
 
     Yields:
         The event that is set when a stop is requested.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     stop_requested = threading.Event()
     first = 0.0

@@ -25,9 +25,9 @@ from causalcnn.training.train_state import Loss, TrainState
 __all__ = ["train"]
 
 Batches = Callable[[int, int, int], Any]
-"""(step, rank, world_size) → the batch of this step for this process: a pure function."""
+"""A pure function of step, rank and world size that returns the batch of this step for this process."""
 Evaluate = Callable[[Any], Mapping[str, float]]
-"""Model in eval mode → numbers by name."""
+"""A function of the model in eval mode that returns numbers by name."""
 
 
 def train(
@@ -51,49 +51,70 @@ def train(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> History:
-    """Train ``model`` in place: Adam, a learning rate that rises and falls once, gradients of bounded norm.
+    """Train a model in place.
 
-    The next batches are made in a thread while the model works. Started by ``torchrun``, it is one of several
-    processes: each makes its own batches, gradients are averaged over them, and the first process writes and prints.
-    The random numbers of the caller are left alone.
+    The weights are moved by Adam, with a learning rate that rises once and falls, and gradients of bounded norm; see
+    :class:`OptimConfig`. A thread makes the next batches while the model works. The random numbers of the caller are
+    left alone.
+
+    Started by ``torchrun``, this is one of several processes. Each makes its own batches, gradients are averaged over
+    them, and the first process writes the files and prints.
 
     Args:
-        model: ends on the device, in eval mode.
-        batches: (step, rank, world_size) → batch, a pure function: this is what makes a resumed training exact. A
-            batch has ``.to(device)`` and perhaps ``.mask`` (real frames), or is a nesting of tensors.
-        budget: ``"500 steps"``, ``"20 min"``, or a :class:`Budget`.
-        loss: (model, batch) → loss, or (loss, metrics); default ``model.loss(batch)``.
-        learning_rate: the highest; see :class:`~causalcnn.training.OptimConfig`.
-        warmup: the fraction of the budget in which the learning rate rises.
-        weight_decay: of matrices and kernels.
-        clip: the largest norm of a gradient.
-        seed: of everything random but the batches.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: ``"auto"`` is bf16 where CUDA computes in it, else fp32; a CPU without bf16 units refuses it.
-        evaluate: model in eval mode → numbers.
-        evaluations: how often ``evaluate`` is called on the way, the last time at the end.
-        checkpoint: a file (``.safetensors``) from which the training can be resumed, rewritten every
-            ``checkpoint_every``, when it is interrupted, and at the end.
-        checkpoint_every: steps or a time, as a budget.
-        resume: go on from ``checkpoint``; start anew where it is not there. To exactly the numbers of an unbroken run,
-            for a budget in steps, on the same CPU with the same number of threads; a GPU adds in an order of its own,
-            so there to within rounding.
-        settings: what else must be the same when it is resumed, such as the corpus; numbers and text.
-        progress: show one line.
+        model: the model. It ends on the device, in eval mode.
+        batches: a function of ``(step, rank, world_size)`` that returns the batch of this step for this process. It
+            must be pure, because this makes a resumed training exact. A batch has a method ``to(device)`` and perhaps
+            an attribute ``mask`` (real frames), or is a nesting of tuples, lists and dicts of tensors.
+        budget: how long to train, such as ``"500 steps"``, ``"20 min"``, or a :class:`Budget`.
+        loss: a function of ``(model, batch)`` that returns the loss, a scalar, or a pair of the loss and a dict of
+            metrics, scalars by name. By default ``model.loss(batch)``.
+        learning_rate: the highest learning rate, above 0.
+        warmup: the fraction of the budget in which the learning rate rises, at least 0 and below 1.
+        weight_decay: weight decay of matrices and kernels, ≥ 0.
+        clip: the largest norm of the gradient, above 0.
+        seed: seed of all that is random except the batches.
+        device: ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: ``"auto"`` (bf16 on a CUDA device that has it, else fp32), ``"fp32"`` or ``"bf16"``.
+        evaluate: a function of the model in eval mode that returns numbers by name, for the history.
+        evaluations: how many times ``evaluate`` is called, evenly over the budget, the last time at the end; ≥ 1.
+        checkpoint: a file (``.safetensors``) from which the training can be resumed. It is written every
+            ``checkpoint_every``, when the training is interrupted, and at its end.
+        checkpoint_every: steps or a time, as for ``budget``.
+        resume: whether to go on from ``checkpoint``; where there is none, the training starts anew. With a budget in
+            steps, on the same CPU with the same number of threads, a resumed training gives exactly the numbers of an
+            unbroken one; on a GPU the same up to rounding.
+        settings: what else must be the same when the training is resumed, such as the corpus, as numbers and text.
+        progress: whether to show one line of progress.
 
     Returns:
-        The history, from the first step on, also when the training was resumed.
+        The history from the first step on, also of a training that was resumed.
 
     Raises:
-        NonFiniteLoss: the loss or its gradient became NaN or infinite. The message names the step.
-        Interrupted: (a ``KeyboardInterrupt``) somebody pressed Ctrl-C; the step was finished, the checkpoint written.
+        NonFiniteLoss: the loss, its gradient or a weight became NaN or infinite; the message names the step.
+        Interrupted: (a ``KeyboardInterrupt``) somebody pressed Ctrl-C; the step was finished and the checkpoint
+            written.
+        ValueError: an argument is out of range, the device or the precision is not there, the model has nothing to
+            train, or the loss is no scalar.
+        TypeError: a budget is neither a text nor a :class:`Budget`; or no loss is given, and the model has no method
+            ``loss``.
         CheckpointError: the checkpoint is damaged, or of another training.
         FileExistsError: there is a checkpoint, and ``resume`` is False.
-        OSError: the folder of the checkpoint cannot be written. A checkpoint that later does not fit on the disk is
-            warned about only; the one before it stays.
+        FileNotFoundError: only some of the processes see the checkpoint.
+        OSError: the folder of the checkpoint cannot be written. If a later checkpoint does not fit on the disk, a
+            warning says so, and the one before it stays.
+        ImportError: something that the extra ``train`` brings is not installed.
 
     Example:
-        >>> history = train(model, corpus_batches, "200 steps", checkpoint="run.safetensors")    # doctest: +SKIP
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv1d
+        >>> from causalcnn.training import train
+        >>> model, x = CausalConv1d(1, 1, kernel_size=2), torch.linspace(-1, 1, 32).reshape(1, 1, 32)
+        >>> def previous_frame(model, batch):
+        ...     return (model(batch)[..., 1:] - batch[..., :-1]).square().mean()
+        >>> history = train(model, lambda step, rank, world_size: x, "50 steps", loss=previous_frame,
+        ...                 learning_rate=0.1, device="cpu", progress=False)
+        >>> history.steps, history.loss[-1] < history.loss[0]
+        (50, True)
     """
     budget, every = Budget.of(budget), Budget.of(checkpoint_every)
     optim = OptimConfig(learning_rate, warmup, weight_decay, clip, seed)

@@ -17,17 +17,28 @@ __all__ = ["OptimConfig", "lr_factor", "minimize"]
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How :func:`causalcnn.training.train` moves the weights.
+    """How :func:`train` moves the weights.
 
-    Args:
-        learning_rate: the highest of Adam's rates.
-        warmup: the fraction of the budget in which the rate rises from 0; then it falls to 0 as half a cosine.
-        weight_decay: of matrices and kernels, not of biases (AdamW).
-        clip: the largest norm of a gradient; a longer one is shortened to it.
-        seed: of everything random but the batches.
+    Attributes:
+        learning_rate: the highest learning rate of Adam, above 0.
+        warmup: the fraction of the budget in which the learning rate rises from 0, at least 0 and below 1; in the
+            rest it falls back to 0 as half a cosine.
+        weight_decay: weight decay of matrices and kernels, ≥ 0; biases have none (AdamW).
+        clip: the largest norm of the gradient, above 0; a longer one is shortened to it.
+        seed: seed of all that is random except the batches.
 
     Raises:
         ValueError: a value is out of its range.
+
+    Source:
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization (AdamW), arXiv 1711.05101; SGDR (the cosine),
+        arXiv 1608.03983.
+
+    Example:
+        >>> from causalcnn.training import OptimConfig, lr_factor
+        >>> optim = OptimConfig(learning_rate=0.002, warmup=0.1)
+        >>> [round(optim.learning_rate * lr_factor(done, optim.warmup), 4) for done in (0, 0.05, 0.1, 0.55, 1)]
+        [0.0, 0.001, 0.002, 0.001, 0.0]
     """
 
     learning_rate: float = 1e-3
@@ -46,7 +57,14 @@ class OptimConfig:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """AdamW over the parameters; without weight decay it is Adam."""
+        """Make the optimizer.
+
+        Args:
+            parameters: the parameters to move.
+
+        Returns:
+            AdamW over the parameters; without weight decay this is Adam.
+        """
         decayed = [p for p in parameters if p.dim() > 1]
         others = [p for p in parameters if p.dim() <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
@@ -56,7 +74,15 @@ class OptimConfig:
 
 
 def lr_factor(fraction: float, warmup: float) -> float:
-    """What the learning rate is multiplied by after this fraction of the budget: up a line, down half a cosine."""
+    """Compute the factor of the learning rate, which rises along a line and then falls along half a cosine.
+
+    Args:
+        fraction: the fraction of the budget that is used, from 0 to 1.
+        warmup: the fraction of the budget in which the learning rate rises, at least 0 and below 1.
+
+    Returns:
+        The factor, from 0 to 1.
+    """
     if fraction < warmup:
         return fraction / warmup
     return 0.5 * (1 + math.cos(math.pi * (fraction - warmup) / (1 - warmup)))
@@ -70,19 +96,28 @@ def minimize(
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     progress: bool = False,
 ) -> list[float]:
-    """Take some steps of an optimizer: the bare loop, for a problem that needs no budget, checkpoint or second device.
+    """Take some steps of an optimizer.
+
+    This is the bare loop, for a small problem that needs neither a budget nor checkpoints nor a second device; see
+    :func:`train` for those.
 
     Args:
-        loss: step → the loss, a tensor with one value; called once a step, from 0 on.
-        optimizer: holds the parameters.
-        steps: updates to make.
-        scheduler: moves the learning rate after every step, if given.
-        progress: show one line (the extra ``train``).
+        loss: a function of the number of the step, from 0 on, that returns the loss, a scalar. It is called once in
+            each step.
+        optimizer: the optimizer, which holds the parameters.
+        steps: number of steps to take.
+        scheduler: moves the learning rate after each step, if given.
+        progress: whether to show one line of progress.
 
     Returns:
-        The loss of every step.
+        The loss of each step.
+
+    Raises:
+        ImportError: the progress line needs tqdm or IPython, and it is not installed.
 
     Example:
+        >>> import torch
+        >>> from causalcnn.training import minimize
         >>> weight = torch.zeros(1, requires_grad=True)
         >>> losses = minimize(lambda step: (weight - 3).square().sum(), torch.optim.SGD([weight], 0.25), 20)
         >>> round(losses[0]), round(float(weight.detach()), 3)

@@ -21,17 +21,19 @@ AHEAD = 2
 class Prefetcher:
     """Batches in the order of their steps, made ahead by a thread that ends with the ``with`` block.
 
-    A batch is a function of its step alone, so how far ahead the thread was when a training was interrupted changes
-    nothing.
+    A batch is a function of its step alone, so that it changes nothing how far ahead the thread was when a training
+    was interrupted.
 
     Args:
-        make: step → batch; a pure function, called in order, in another thread.
+        make: a pure function from the number of a step to its batch, called in order, in another thread.
         device: where the batches go.
-        first: the first step.
+        first: number of the first step.
 
     Attributes:
-        waiting_seconds: how long :meth:`next` waited for batches.
+        waiting_seconds: the seconds that :meth:`next` has waited for batches.
     """
+
+    waiting_seconds: float
 
     def __init__(self, make: Callable[[int], Any], device: torch.device, first: int = 0) -> None:
         self._make, self._device, self._next_step = make, device, first
@@ -48,7 +50,7 @@ class Prefetcher:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def next(self) -> tuple[Any, int]:
-        """The next batch, on the device, and its number of real frames. What its making raised is raised here."""
+        """The next batch, on the device, and its number of real frames. Errors of making it are raised here."""
         began = time.perf_counter()
         batch, frames = self._ready.popleft().result()
         self.waiting_seconds += time.perf_counter() - began

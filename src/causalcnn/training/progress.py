@@ -15,7 +15,7 @@ WIDTH = 24
 
 
 def duration(seconds: float) -> str:
-    """``"45 s"``, ``"12 min"``, ``"3.2 h"``."""
+    """A time in words, such as ``"45 s"``, ``"12 min"`` or ``"3.2 h"``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -29,6 +29,9 @@ class Progress:
 
     Args:
         shown: whether to show anything.
+
+    Raises:
+        ImportError: tqdm (in a terminal) or IPython (in a notebook) is not installed.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -50,9 +53,9 @@ class Progress:
         """Show how far it is, at most a few times a second.
 
         Args:
-            fraction: how much is done, 0 … 1.
-            text: follows the bar.
-            last: show it in any case.
+            fraction: how much is done, from 0 to 1.
+            text: the text beside the bar.
+            last: whether this is the last line, which is shown in any case.
         """
         now = time.monotonic()
         if self._form == "none" or (now < self._due and not last):

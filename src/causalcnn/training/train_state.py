@@ -26,7 +26,7 @@ from causalcnn.training.optimization import OptimConfig, lr_factor
 __all__ = ["Loss", "TrainState"]
 
 Loss = Callable[[nn.Module, Any], Any]
-"""(model, batch) → a scalar loss, or the loss and a dict of scalars to keep in the history."""
+"""A function of model and batch that returns a scalar loss, or the loss and a dict of scalars for the history."""
 
 HISTORY_FIELDS = ("evaluations", "seconds", "waiting_seconds", "frames")
 """What a checkpoint keeps of the history beside its curves."""
@@ -64,13 +64,17 @@ class TrainState:
     """A training between its first step and its last.
 
     Args:
-        model: trained in place.
-        loss: see :func:`causalcnn.training.train`.
-        runtime: what it runs on.
-        budget: how long.
+        model: the model, which is trained in place.
+        loss: the loss, as for :func:`causalcnn.training.train`.
+        runtime: what the training runs on.
+        budget: how long it takes.
         optim: how the weights are moved.
         checkpoint_path: the file to save to, if any.
-        settings: further settings that a resumed training must share.
+        settings: further settings that must be the same when the training is resumed.
+
+    Raises:
+        TypeError: no loss is given, and the model has no method ``loss``.
+        ValueError: no parameter asks for gradients, or a checkpoint cannot keep a setting.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class TrainState:
 
     @property
     def fraction(self) -> float:
-        """How much of the budget is used, 0 … 1."""
+        """The fraction of the budget that is used, from 0 to 1."""
         return self.budget.fraction(self.step, self.history.seconds)
 
     @property
@@ -124,13 +128,14 @@ class TrainState:
         """Update the weights once.
 
         Args:
-            batch: for the loss.
-            frames: how many real frames are in it.
-            elapsed: the seconds of training up to now.
-            stop_requested: whether somebody asks this process to stop; all processes learn of it.
+            batch: the batch, as the loss takes it.
+            frames: number of real frames in it.
+            elapsed: returns the seconds of training up to now.
+            stop_requested: returns whether somebody asks this process to stop; all processes learn of it.
 
         Raises:
             NonFiniteLoss: the loss or the norm of its gradient is NaN or infinite.
+            ValueError: the loss, or a metric beside it, is no tensor with one value.
         """
         steps = self.budget.steps  # the middle of the step: neither the first nor the last has the rate 0
         fraction = (self.step + 0.5) / steps if steps else self.fraction
@@ -166,7 +171,10 @@ class TrainState:
         return _Report(self.step, list(metrics), learning_rate, self.runtime.sum(packed))
 
     def read_reports(self, lag: int = 0) -> None:
-        """Write what the last steps measured into the history, but for the latest ``lag`` of them.
+        """Write what the last steps measured into the history.
+
+        Args:
+            lag: number of the latest steps that are left for later.
 
         Raises:
             NonFiniteLoss: the loss or the norm of its gradient is NaN or infinite.
@@ -198,10 +206,10 @@ class TrainState:
 
     # ---------------------------------------------------------------------------------------- checkpoints
     def save(self) -> bool:
-        """Write the checkpoint, if there is to be one.
+        """Write the checkpoint, if there is to be one. Of a full disk it only warns.
 
         Returns:
-            Whether it was written, the same on all processes. A full disk is warned about only.
+            Whether it was written, the same on all processes.
 
         Raises:
             NonFiniteLoss: a weight is NaN or infinite; the file is left as it was.
@@ -249,7 +257,8 @@ class TrainState:
         """Go on from the checkpoint.
 
         Raises:
-            CheckpointError: it is damaged, or was written by another training; nothing is changed then.
+            CheckpointError: it is damaged, or was written by another training; then nothing is changed.
+            FileNotFoundError: there is no checkpoint.
         """
         assert self.checkpoint_path is not None
         saved = Checkpoint.read(self.checkpoint_path)
@@ -287,7 +296,7 @@ class TrainState:
         }
 
     def _require_same_shapes(self, saved: Mapping[str, Tensor]) -> None:
-        """Before a single weight is copied: load_state_dict copies those that fit, and then complains of the others."""
+        """Check all weights before one is copied: load_state_dict copies those that fit, and then complains."""
         here, there = ({name: tuple(w.shape) for name, w in of.items()} for of in (self.model.state_dict(), saved))
         other = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
         if other:

@@ -67,7 +67,7 @@ class Augmentation:
 
 
 NO_AUGMENTATION = Augmentation(gain_db=0, tilt_db=0, curve_db=0, noise_chance=0, low_pass_chance=0)
-"""Every strength 0: :func:`augment` gives the batch back."""
+"""The augmentation with every strength 0, with which :func:`augment` changes nothing."""
 
 
 def augment(

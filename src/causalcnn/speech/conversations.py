@@ -75,7 +75,7 @@ class Conversation:
 
     @property
     def mixed(self) -> Samples:
-        """Both speakers on one microphone, float32 ``(samples,)``: half the sum, so that it cannot clip."""
+        """Both speakers on one microphone, float32 ``(samples,)``, as half the sum, so that it cannot clip."""
         return (self.samples.sum(axis=0) / 2).astype(np.float32)
 
     def voice_activity(self, alignment: Alignment = "causal") -> NDArray[np.bool_]:

@@ -52,7 +52,7 @@ class SpokenDigits(Iterable[Utterance]):
         ('0_george_0.wav', '0', 'george')
 
     Source:
-        Z. Jackson and others, Free Spoken Digit Dataset 1.0.10, https://github.com/Jakobovski/free-spoken-digit-dataset
+        Zohar Jackson and others, Free Spoken Digit Dataset 1.0.10, https://github.com/Jakobovski/free-spoken-digit-dataset
     """
 
     NAME = "free-spoken-digits"

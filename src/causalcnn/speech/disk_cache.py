@@ -55,7 +55,7 @@ def cached(path: Path, make: Callable[[], Iterable[Piece]], what: str) -> tuple[
         what: what the pieces are, for messages; a plural, such as ``"features"``.
 
     Returns:
-        The entries, and the pieces joined along their first axis: memory-mapped, read when they are asked for.
+        The entries, and the pieces joined along their first axis, memory-mapped and so read when they are asked for.
 
     Raises:
         CacheWriteError: the file cannot be written; nothing partial is left.

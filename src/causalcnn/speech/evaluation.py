@@ -16,7 +16,7 @@ PROMPTS = "prompts-en"
 CLIPS = ("libri1", "libri2", "libri3")
 
 EVALUATION_MAX_HZ: dict[str, float] = {"embedded": 8_000, "prompts": 8_000, "librispeech": 8_000, "digits": 4_000}
-"""Up to which frequency each set has energy to score, see :func:`~causalcnn.speech.bands_below`."""
+"""The frequency in Hz up to which each set has energy to score, see :func:`~causalcnn.speech.bands_below`."""
 
 
 def evaluation_sets(

@@ -29,22 +29,23 @@ from causalcnn.nn.base import CausalModule, Convention
 RATE_HZ = 16_000
 """Samples a second."""
 WINDOW_SAMPLES = 640
-"""Samples under one window: 40 ms."""
+"""Samples under one window, 40 ms."""
 N_FFT = 1_024
 """Points of the Fourier transform."""
 HOP_SAMPLES = 160
-"""Samples from one frame to the next: 10 ms."""
+"""Samples from one frame to the next, 10 ms."""
 FRAMES_PER_SECOND = RATE_HZ // HOP_SAMPLES
-"""Frames a second: 100."""
+"""Frames a second, 100 of them."""
 MELS = 80
-"""Mel bands."""
+"""The number of mel bands."""
 LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
-"""The edges of the lowest and of the highest mel band."""
+"""The lower edge of the lowest and the upper edge of the highest mel band, in Hz."""
 FLOOR_DB = -100.0
-"""What digital silence becomes: ``10 * log10(1e-10)``."""
+"""What digital silence becomes, ``10 * log10(1e-10)`` dB."""
 
 Alignment = Literal["causal", "centered"]
-"""Where a frame's window lies: it ends with the frame's hop, or its centre lies at the hop's beginning."""
+"""Where the window of a frame lies. A causal one ends with the frame's hop; a centred one has its centre where the hop
+begins."""
 
 
 def first_sample(frame: int, alignment: Alignment = "causal") -> int:
@@ -165,7 +166,7 @@ def mel_filterbank() -> Tensor:
         One filter a row, over the bins 0 to 8,000 Hz of the spectrum, ``(80, 513)`` float64.
 
     Source:
-        M. Slaney, Auditory Toolbox, version 2, Interval Research Corporation, technical report 1998-010.
+        Malcolm Slaney, Auditory Toolbox, version 2, Interval Research Corporation, technical report 1998-010.
     """
     edges_hz = torch.tensor(_edges_hz(), dtype=torch.float64)
     bins_hz = torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (RATE_HZ / N_FFT)
@@ -238,7 +239,7 @@ class LogMel(CausalModule):
 
     @property
     def field(self) -> Field:
-        """The samples that a frame reads: 640 of them, one frame every 160. It knows the rate, so it prints in ms."""
+        """The 640 samples that a frame reads, with one frame every 160. It knows the rate, so it prints in ms."""
         padding = _zeros_before(self.alignment)
         return Field.conv(WINDOW_SAMPLES, stride=HOP_SAMPLES, padding=padding).with_rate(RATE_HZ)
 

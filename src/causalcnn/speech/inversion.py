@@ -53,7 +53,7 @@ def griffin_lim(
         ImportError: the extra ``speech`` is not installed.
 
     Source:
-        D. W. Griffin and J. S. Lim, Signal estimation from modified short-time Fourier transform, 1984, doi
+        Daniel W. Griffin and Jae S. Lim, Signal estimation from modified short-time Fourier transform, 1984, doi
         10.1109/TASSP.1984.1164317.
 
     Example:

@@ -17,7 +17,7 @@ from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND
 __all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speech_level_db", "speech_mask"]
 
 LOUD_BELOW_DB = 30.0
-"""The frames that make a level: those at most so far below the loudest. Pauses and room noise stay out of it."""
+"""How far below the loudest frame a frame may be to count for a level, in dB. Pauses and room noise stay out of it."""
 
 LOUDNESS_EXPONENT = 0.3
 """Loudness grows as the power to the 0.3 (Stevens): what is 10 dB up is twice as loud. Levels are means of it: a mean
@@ -73,8 +73,8 @@ def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
         The level of each clip in dB, ``(…,)``. A clip without frames has the level of digital silence, −100 dB.
 
     Source:
-        S. S. Stevens, The measurement of loudness, Journal of the Acoustical Society of America 27, 1955, for the
-        exponent 0.3.
+        The exponent 0.3 is from Stanley S. Stevens, The measurement of loudness, Journal of the Acoustical Society of
+        America 27, 1955.
     """
     level = frame_level_db(features)
     loud = _within(level, mask, LOUD_BELOW_DB)

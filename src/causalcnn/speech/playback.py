@@ -121,8 +121,8 @@ def player(sound: Utterance | ArrayLike, rate_hz: int | None = None, title: str 
         source: where the sound comes from, with its licence; default: the source of the utterance.
 
     Returns:
-        An object that shows itself in Jupyter and on the built page: about 5 kB of MP3 a second, a third
-        more as text in the page.
+        An object that shows itself in Jupyter and on the built page. A second of sound takes about 5 kB of MP3, and a
+        third more as text in the page.
 
     Raises:
         ValueError: samples that are not mono, not floating point, empty or not finite; samples beyond −1 … 1, which

@@ -14,7 +14,7 @@ SPLIT_SPEAKERS: dict[Split, range] = {
     "validation": range(1000, 1200),
     "test": range(1200, 1400),
 }
-"""The numbers of the speakers of each split: no speaker is in two of them."""
+"""The numbers of the speakers of each split; no speaker is in two of them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,21 @@
-"""What a network really sees: probes, measured fields, and the contract that every layer here keeps."""
+"""What a network really reads: audits, receptive fields, and the contract that every layer of this library keeps.
+
+All of it works on any ``torch.nn.Module`` over time, except :func:`check_contract`, which is for causal layers of this
+library and for your own that are to work with them. Which one to use:
+
+* :func:`audit` says whether a network reads the future, how far, and which submodule is the first to do so.
+  :func:`assert_causal` does the same in a test suite. :class:`Verdict` says what each answer proves.
+* :func:`receptive_field` says which inputs each output reads, as a set, for any weights.
+* :func:`check_contract` verifies that a layer gives the same on a whole sequence and on pieces of it, reads the past
+  only, declares its field, and keeps rows apart.
+* :func:`impulse_probe`, :func:`gradient_probe`, :func:`prefix_probe` and :func:`measure_field` are single
+  measurements, which show what they do and can each miss something.
+* :func:`trace` follows the operations of one run; audits and receptive fields are made of such traces.
+* ``LEAK_CASES`` and ``CAUSAL_CASES`` are networks whose verdicts are known, to test an audit with.
+
+Inside, ``auditor`` combines ``static`` (the structure) and ``dynamic`` (the behaviour); ``field_inference`` makes
+fields of traces; the rules by which operations are followed are in ``tracing``, whose docstring says how to add one.
+"""
 
 from causalcnn.causality.auditor import assert_causal, audit
 from causalcnn.causality.contract import ContractError, ContractReport, check_contract

@@ -51,9 +51,14 @@ def audit(
     compared bit by bit. The verdict is one of three, and :class:`causalcnn.causality.Verdict` says what each of them
     proves and what it does not.
 
-    The module is judged in the mode that it is in, ``train()`` or ``eval()``: batch normalization reads all frames in
+    The module is judged in the mode that it is in, ``train()`` or ``eval()``: batch normalisation reads all frames in
     training and one frame in ``eval()``. It is not changed; everything runs on copies. An error that the network
     itself raises on the example is passed on.
+
+    A network that is accused is told by what: ``culprit`` and ``kind`` name the submodule and its fault, ``evidence``
+    holds every probe with its finding. Where ``observed`` is 0 although ``lookahead`` is not, these weights hide the
+    leak, and every measurement of them will find nothing. Only the first leak is named:
+    mend it and audit again.
 
     Args:
         module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis. Where it
@@ -182,7 +187,7 @@ def _float64_by_default() -> Iterator[None]:
 
 
 def _declared(module: nn.Module) -> Convention:
-    """The convention that a module states; strict where it has none, or says that it keeps none."""
+    """Return the convention that a module states; strict where it has none, or says that it keeps none."""
     try:
         declared = getattr(module, "convention", None)
     except (ValueError, NotImplementedError):  # as the centred LogMel does
@@ -191,7 +196,7 @@ def _declared(module: nn.Module) -> Convention:
 
 
 def _two_rows(x: Tensor) -> Tensor:
-    """The example with at least two rows, so that one of them could read the other."""
+    """Return the example with at least two rows, so that one of them could read the other."""
     if not x.is_floating_point():
         raise ValueError(f"the example is {x.dtype}; an audit changes its numbers and needs floating point")
     return x if x.shape[0] >= 2 else torch.cat([x, x.flip(-1) * 0.5])

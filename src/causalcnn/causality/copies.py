@@ -37,7 +37,7 @@ def deepcopy_module(module: Module) -> Module:
                 memo[id(value)] = value.detach().clone()
     copied = copy.deepcopy(module, memo)
     for part in copied.modules():
-        if parametrize.is_parametrized(part):  # its class is made for one module, and both would share it
+        if parametrize.is_parametrized(part):  # its class is made for one module; the copy would share it
             own = {k: v for k, v in vars(type(part)).items() if k not in ("__dict__", "__weakref__")}
             part.__class__ = type(type(part).__name__, type(part).__bases__, own)
     return copied
@@ -118,10 +118,10 @@ LINEAR_COPIES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.GRU: _without_gates,
     nn.LSTM: _without_gates,
 }
-"""For a class of modules: from a copy of one, a module that reads the same and hides nothing.
+"""For each class of modules, a function from a copy of one to a module that reads the same inputs and hides none.
 
-It holds for subclasses too, unless they have a ``forward`` of their own. Add a class of yours whose gradient hides
-what it can read.
+:func:`linearized_copy`, and so :func:`measure_field` and :func:`check_contract`, use it; for subclasses too, unless
+they have a ``forward`` of their own. Add a class of yours whose gradient hides what it can read.
 """
 
 
@@ -149,7 +149,7 @@ def _merge_weight_norm(module: nn.Module) -> None:
             nn.utils.remove_weight_norm(module, hook.name)
         elif isinstance(
             hook, prune.BasePruningMethod
-        ):  # what is read for any weights: a mask is a matter of these weights
+        ):  # the mask of pruning belongs to these weights; here any weights count
             prune.remove(module, hook._tensor_name)
     for name, steps in list(getattr(module, "parametrizations", {}).items()):
         if len(steps) == 1 and isinstance(steps[0], _WeightNorm):
@@ -167,12 +167,12 @@ def _fan_in(part: nn.Module, parameter: Tensor) -> int:
 def linearized_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
     """Make a linear float64 copy in eval mode, with positive parameters.
 
-    The parameters are drawn from 0.5 to 1.5, and weights are divided by their fan-in.
-    Activations become the identity, maxima averages, and gates of recurrent layers sums
-    (``causalcnn.causality.LINEAR_COPIES``); with positive weights nothing cancels. So a gradient shows every input that
-    is read, also where the original weights happen to be zero. What is written as a function (``F.relu``, a hand-made
-    maximum) is left as it is; the fan-in keeps what enters it near 1, because the derivative of a saturated
-    ``torch.sigmoid`` is 0 even in float64.
+    The parameters are drawn from 0.5 to 1.5, and weights are divided by their fan-in. Activations become the identity,
+    maxima averages, and gates of recurrent layers sums (``causalcnn.causality.LINEAR_COPIES``); with positive weights
+    nothing cancels. So a gradient shows every input that is read, also where the original weights happen to be zero.
+
+    What is written as a function (``F.relu``, a hand-made maximum) is left as it is; the fan-in keeps what enters it
+    near 1, because the derivative of a saturated ``torch.sigmoid`` is 0 even in float64.
 
     Args:
         module: any module; it is not changed.

@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 
 
 class _Coarsest(TorchDispatchMode):
-    """Note the step between neighboring numbers of the coarsest dtype that a network computes in.
+    """Note the step between neighbouring numbers of the coarsest dtype that a network computes in.
 
     Attributes:
         step: that step at 1; 0 before anything ran.
@@ -206,7 +206,7 @@ def compare_chunks(module: nn.Module, x: Tensor) -> float | None:
     try:
         state = module.initial_state(x)  # type: ignore[operator]
     except (TypeError, AttributeError, ValueError, NotImplementedError):
-        return None  # of another meaning, or it says that it cannot be streamed, as the centred LogMel does
+        return None  # it means something else, or says that it cannot be streamed, as the centred LogMel does
     try:
         whole = module(x)
         frames, start, pieces = x.shape[2], 0, []
@@ -219,7 +219,7 @@ def compare_chunks(module: nn.Module, x: Tensor) -> float | None:
         pieces.append(module.step(x[:, :, start:], state)[0])  # type: ignore[operator]
         joined = torch.cat(pieces, dim=2)
     except (TypeError, AttributeError):
-        return None  # a step of another meaning
+        return None  # its step means something else
     if joined.shape != whole.shape:
         return math.inf
     return (joined - whole).abs().max().item() / (whole.abs().max().item() or 1.0) if whole.numel() else 0.0

@@ -37,13 +37,13 @@ def receptive_field(
 
     The field of a module that declares one (a :class:`causalcnn.CausalModule`) is taken as it is. Any other module is
     run, and the dependencies are followed through every operation; where the result repeats itself along time, it is a
-    :class:`causalcnn.Field`, confirmed on a longer input. Weights do not count, so a kernel that was initialized with
+    :class:`causalcnn.Field`, confirmed on a longer input. Weights do not count, so a kernel that was initialised with
     zeros is read. The pattern is looked for within ``max_frames``: what a module does at one particular frame beyond
     that stays unseen.
 
     Args:
         module: any module from ``(batch, channels, time[, frequency])`` to the same; it runs as it is, in
-            training mode or not (batch normalization reads all frames in training, one in ``eval()``).
+            training mode or not (batch normalisation reads all frames in training, one in ``eval()``).
         example: an input, ``(batch, channels, time[, frequency])``, or its shape. Its number of frames is a start only:
             more are tried as needed. May be left out for a module that declares its field, and for one whose first
             layer is a ``Conv1d``.

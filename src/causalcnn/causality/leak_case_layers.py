@@ -81,11 +81,11 @@ class ChoppedConv(nn.Module):
 
 
 class MaskedConv(nn.Conv1d):
-    """A symmetric kernel under a mask: the taps after the center are zeros, but for ``leak`` of them.
+    """A symmetric kernel under a mask: the taps after the centre are zeros, but for ``leak`` of them.
 
     Args:
         kernel_size: taps, an odd number.
-        leak: taps after the center that the mask forgets; 0 is causal.
+        leak: taps after the centre that the mask forgets; 0 is causal.
     """
 
     def __init__(self, kernel_size: int = 5, leak: int = 0) -> None:
@@ -191,7 +191,7 @@ class Spectrum(nn.Module):
     """Magnitudes of an STFT with a hop of 4 samples and a window of 16, mixed into ``CHANNELS`` channels.
 
     Args:
-        center: center the windows, so that half of each lies ahead; else a window ends with its own hop.
+        center: centre the windows, so that half of each lies ahead; else a window ends with its own hop.
     """
 
     def __init__(self, *, center: bool) -> None:
@@ -202,7 +202,7 @@ class Spectrum(nn.Module):
         self.mix = nn.Conv1d(9, CHANNELS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform, centered or padded on the left.
+        """Transform, centred or padded on the left.
 
         Args:
             x: an input, ``(batch, 1, samples)``.
@@ -238,7 +238,7 @@ class Codebook(nn.Module):
 
 
 class Gated(nn.Module):
-    """``x + gate·branch(x)`` with a learned gate that starts at zero: closed, whatever the branch does.
+    """``x + gate·branch(x)`` with a learnt gate that starts at zero: closed, whatever the branch does.
 
     Args:
         branch: any module that keeps the shape of its input.
@@ -361,14 +361,14 @@ class Apply(nn.Module):
 
 
 class OverChannels(nn.Module):
-    """A layer normalization over the channels of each frame: it reads no other frame."""
+    """A layer normalisation over the channels of each frame: it reads no other frame."""
 
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize each frame by itself.
+        """Normalise each frame by itself.
 
         Args:
             x: an input, ``(batch, CHANNELS, time)``.

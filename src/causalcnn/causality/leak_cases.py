@@ -190,7 +190,8 @@ LEAK_CASES: tuple[LeakCase, ...] = (
     LeakCase("state kept across calls", CallAfterCall, state=True),
     LeakCase("CPC encoder", lambda: cpc_encoder(CHANNELS), 152, "0", channels=1, convention="block"),
 )
-"""An audit must find each, with its look-ahead and the name of the submodule, alone and inside of a network."""
+"""Networks that look ahead, mix rows or keep state. An audit must find each, with its look-ahead and the name of the
+submodule, alone and inside a network."""
 
 
 def _residual() -> nn.Module:
@@ -235,4 +236,4 @@ CAUSAL_CASES: tuple[LeakCase, ...] = (
     LeakCase("max-pooling of the past", lambda: Apply(lambda x: F.max_pool1d(F.pad(x, (2, 0)), 3, 1))),
     LeakCase("causal STFT", lambda: Spectrum(center=False), channels=1, convention="block"),
 )
-"""An audit must call each of these causal: neither leaking nor unknown."""
+"""Causal networks that resemble leaking ones. An audit must call each of them causal, not unknown."""

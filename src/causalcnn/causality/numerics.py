@@ -75,7 +75,7 @@ NEWER: dict[str, dict[str, Callable[[], contextlib.AbstractContextManager]]] = {
         ),
     },
 }
-"""The newer names of some switches: torch refuses the older ones to whoever has used these."""
+"""Newer names of some switches: once these were used, torch refuses the older ones."""
 
 
 def _usable(device: str) -> Iterator[tuple[str, Callable[[], contextlib.AbstractContextManager]]]:

@@ -18,19 +18,19 @@ class Verdict(enum.Enum):
 
     ``CAUSAL``: on inputs of every length that was tried, no output depends on an input later than the convention
     allows, whatever the parameters are (buffers count with their values, as a mask does), and these weights did not
-    react to a changed or missing future either. It does not cover the other mode (``train()`` where ``eval()`` was
-    judged), what happens only at one particular frame beyond the lengths that were tried, or rounding on another
-    device. Rows that mix and state that is kept from call to call are reported apart.
+    react to a changed or missing future either (beyond rounding). It does not cover the other mode (``train()`` where
+    ``eval()`` was judged), what happens only at one particular frame beyond the lengths that were tried, or rounding
+    on another device. Rows that mix and state that is kept from call to call are reported apart.
 
     ``LOOKS_AHEAD``: an output uses an input that lies ahead of it, and one of three things shows it. The operations
     read that input: then parameters of this shape can use it, though these may not (a closed gate, a convolution
-    initialized with zeros). Or a change of the future moved an output before it: then these weights use it. Or a
+    initialised with zeros). Or a change of the future moved an output before it: then these weights use it. Or a
     recording that was cut short gave other outputs: then something is computed from the length. A number that is read
     and cancels again, as in ``future - future``, counts as read.
 
     ``UNKNOWN``: the operations could not be followed, or not far enough to be sure, and no probe showed a leak. Nothing
     is proven either way. The evidence says which operation in which submodule could not be followed;
-    :mod:`causalcnn.causality.tracing` says how to add a rule for it.
+    the docstring of ``causalcnn.causality.tracing`` says how to add a rule for it.
 
     Attributes:
         CAUSAL: nothing ahead is read, for any weights.
@@ -44,6 +44,14 @@ class Verdict(enum.Enum):
         >>> leak = nn.Conv1d(1, 1, 3, padding=1)
         >>> _ = nn.init.zeros_(leak.weight)  # it hides the leak from every measurement, not from the audit
         >>> audit(leak, (1, 1, 40)).verdict is Verdict.LOOKS_AHEAD
+        True
+
+        A network that decides by a number which it has seen cannot be followed; it is not called causal:
+
+        >>> class Louder(nn.Module):
+        ...     def forward(self, x):
+        ...         return 2 * x if x[0, 0, 0] > 0 else x
+        >>> audit(Louder(), (1, 1, 40)).verdict is Verdict.UNKNOWN
         True
     """
 

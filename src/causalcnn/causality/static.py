@@ -91,7 +91,7 @@ def analyze(module: nn.Module, x: Tensor, convention: Convention, time_axis: int
                 return _confirmed(found, shorter, convention)
             shorter.append(attempt.seen)
             if attempt.field is None and len(worst) >= 3 and len(set(worst[-3:])) == 1:
-                break  # it leaks, by so much and no more, and it will not repeat: longer inputs say no more
+                break  # it leaks equally far at three lengths, and nothing repeats: longer inputs add nothing
         if not shorter:
             return _at_one_length(module, x, convention, time_axis, problem)
     except CannotTrace as error:
@@ -119,7 +119,7 @@ def _confirmed(found: StaticResult, shorter: list[Trace], convention: Convention
 
 
 def _at_one_length(module: nn.Module, x: Tensor, convention: Convention, time_axis: int, problem: str) -> StaticResult:
-    """Analyze a network that takes inputs of one length only: that of the example."""
+    """Analyse a network that takes inputs of one length only: that of the example."""
     try:
         seen = trace(module, x, time_axis=time_axis)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:

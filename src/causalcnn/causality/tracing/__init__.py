@@ -22,7 +22,8 @@ by name; nothing is guessed. The files:
    given and what it must write; :class:`causalcnn.causality.tracing.table.DependencyTable` says what dependencies
    look like. An operation that puts padding around time uses ``DependencyTable.pad``, which leaves marks. One that
    only moves elements about uses ``_moved`` of ``rules_shape``, which finds out by running it on zeros and ones.
-4. If masks or constants are made with the operation, add its name to ``CONSTANT_RULES`` in ``dispatch``.
+4. If masks or constants are made with the operation, add its name to ``CONSTANT_RULES`` in ``dispatch``: then the rule
+   also runs where nothing depends on the input, and every ``dep`` is None.
 5. Add a function that uses it to ``EXACT`` in ``tests/causality/tracing/test_rules.py``: the test changes every input
    frame and compares what moves with what the rule says.
 

@@ -9,7 +9,8 @@
    underscore; else, for what torch tags as pointwise, the rule for elementwise operations.
 
 Where no argument depends on the input, no rule is needed: the results are constants if the arguments are
-(``KNOWN``), else unknown numbers. The operations in ``CONSTANT_RULES`` are the exception.
+(``KNOWN``), else unknown numbers. The rules of pointwise operations and of those in ``CONSTANT_RULES`` run all the
+same, because masks and filters are made with them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ DECIDES = {
 """Operations whose shape or Python value comes from the numbers."""
 
 METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_", "swapdims_", "as_strided_"}
-"""Written in place, but only into the strides, through which the table looks anyway."""
+"""Operations in place that change only shape and strides, through which the table looks anyway."""
 
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Operations whose results are not initialised."""
@@ -210,7 +211,7 @@ CONSTANT_RULES = {
     "bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like",
     "native_dropout", "_fft_r2c", "_fft_c2c",
 }  # fmt: skip
-"""Operations whose rule also runs where nothing depends on the input: masks and spectra of filters are made of them."""
+"""Operations whose rule also runs where nothing depends on the input: masks and spectra of filters are made so."""
 
 
 def _is_written(argument: Any) -> bool:

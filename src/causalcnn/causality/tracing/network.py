@@ -60,7 +60,7 @@ class Trace:
         low: whether an output was computed from padding before the start of time, ``(time', frequency')``.
         high: the same for padding behind the end, ``(time', frequency')``.
         side: the same for padding beside the frequencies, ``(time', frequency')``.
-        shape: rows, frames and frequencies of the input.
+        shape: 1 (the rows are joined), and the frames and frequencies of the input.
         joint: whether input and output have a frequency axis; else there is one frequency.
         visits: the calls of submodules, where they were asked for.
         rows_mix: whether a row of the batch reads another.

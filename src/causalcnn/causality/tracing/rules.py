@@ -39,8 +39,9 @@ class Call:
     """One operation that has just run, as its rule sees it.
 
     A rule is called where at least one tensor argument depends on the input (for names in ``CONSTANT_RULES`` always).
-    Any other argument may depend on nothing, and then ``operand(…).dep`` is None. The rule must :meth:`put` every
-    result.
+    Any other argument may depend on nothing, and then ``operand(…).dep`` is None. ``call["dim"]`` is an argument by its
+    name in the schema; where a form of the operation has none of that name, the operation is refused. The rule must
+    :meth:`put` every result.
 
     What it puts is a boolean tensor ``(width, *shape of the result)``. The first axis stands for the cells of the
     network's input and, last, three marks of padding (see :class:`causalcnn.causality.tracing.table.DependencyTable`).
@@ -74,7 +75,10 @@ class Call:
         return self.table.operand(self[name])
 
     def put(self, dep: Tensor | None, kind: Tensor | int = UNKNOWN, out: int = 0) -> None:
-        """Write what result ``out`` depends on, ``(width, *shape)`` or None, and what is known of its numbers."""
+        """Write what result number ``out`` depends on, ``(width, *shape)`` or None, and what is known of its numbers.
+
+        The default, UNKNOWN, is always safe: KNOWN is for constants, which a mask or an index can be made of.
+        """
         self.table.set(self.outs[out], dep, kind)
 
     def tensors(self) -> list[Tensor]:

@@ -116,7 +116,7 @@ def _mixed(a: Signal, b: Signal, table: DependencyTable) -> Signal | None:
         if part is None:
             return None
         if out is None:
-            padding = table.padding  # of one channel: the others lie beside it
+            padding = table.padding  # of one channel only: the others lie beside it
         out = part if out is None else _joined(out, part, torch.logical_or)
     table.padding = padding
     return out

@@ -98,7 +98,7 @@ def pool(call: Call) -> None:
     dep = table.pad(x.dep, pads)
     lead = dep.shape[1:-axes]
     flat = dep.reshape(dep.shape[0], math.prod(lead), 1, *dep.shape[-axes:])
-    ones = torch.ones(1, 1, *kernel, dtype=torch.float32)  # as the windows, whatever the default is
+    ones = torch.ones(1, 1, *kernel, dtype=torch.float32)  # as _slide wants it, whatever the default dtype is
     out = _slide(flat, ones, 1, table, stride=stride, dilation=dilation)
     out = out.reshape(dep.shape[0], *lead, *space)
     for i in range(len(call.outs)):

@@ -52,7 +52,7 @@ def mul(call: Call) -> None:
     """What is multiplied by a constant zero is not read: masked kernels, closed attention."""
     a, b = call.operand("self"), call.operand("other")
     shape = call.outs[0].shape
-    if a.blank and b.blank:  # the common case, quickly
+    if a.blank and b.blank:  # the common case, made fast
         call.put(union(broadcast(a.dep, shape), broadcast(b.dep, shape)))
         return
     divides = call.func._schema.name.startswith("aten::div")
@@ -73,7 +73,7 @@ def add(call: Call) -> None:
     shape = call.outs[0].shape
     sign = -1 if call.func._schema.name.startswith("aten::sub") else 1
     sign = -sign if isinstance(call.get("alpha", 1), (int, float)) and call.get("alpha", 1) < 0 else sign
-    if a.blank and b.blank:  # the common case, quickly
+    if a.blank and b.blank:  # the common case, made fast
         call.put(union(broadcast(a.dep, shape), broadcast(b.dep, shape)))
         return
     dep = union(

@@ -274,7 +274,7 @@ def softmax(call: Call) -> None:
     axis = call["dim"] % x.value.dim()
     log = "log_softmax" in call.func._schema.name
     masked = x.masks() & ((out.exp() if log else out) == 0)
-    # The logarithm of a share of nothing is known where it is −∞; a finite mask leaves −1e9 less a sum over all others.
+    # Under a mask of −∞ the logarithm is the constant −∞; under a finite mask it still holds the sum over all others.
     gone = masked & (out == -math.inf) if log else masked
     dep = x.dep
     if dep is not None:

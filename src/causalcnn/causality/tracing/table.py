@@ -25,7 +25,7 @@ from torch import Tensor
 __all__ = ["KNOWN", "MASKED", "UNKNOWN", "DependencyTable", "Operand", "Signal", "any_over"]
 
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
-"""What is known of a number: nothing; its value (a constant: no weight, no input); or that a mask pushed it down."""
+"""What is known of a number: nothing; its value, because it is a constant; or that a mask pushed it far down."""
 
 MASK_VALUE = -1e4
 """A constant at or below this, added before a softmax, counts as −∞: many networks write −1e9 for it."""
@@ -185,7 +185,7 @@ class DependencyTable:
 
     The dependencies of a tensor are booleans ``(width, *shape)``: along the first axis one for each cell, at index
     ``(row * times + time) * frequencies + frequency``, and then the marks at ``LOW``, ``HIGH`` and ``SIDE``. So
-    ``width`` is the number of cells and 3.
+    ``width`` is the number of cells plus 3.
 
     Args:
         rows: rows of the batch of the input that are kept apart.

@@ -1,6 +1,14 @@
 """causalcnn: networks over time that use the past and the present, never the future, and can prove it.
 
-Names are imported when they are first used, so that ``causalcnn --help`` waits for no torch.
+>>> from causalcnn import CausalConv1d, audit
+>>> layer = CausalConv1d(1, 8, kernel_size=3, dilation=2)
+>>> print(layer.field)
+reads 5 frames: 4 frames of past; never looks ahead; touches 3, skips 2
+>>> audit(layer, (1, 1, 64)).passed
+True
+
+Here are the field, the most used layers and what inspects them; all layers are in :mod:`causalcnn.nn`. Names are
+imported when they are first used, so that ``causalcnn --help`` need not wait for torch.
 """
 
 from importlib import import_module

@@ -9,10 +9,18 @@ __all__ = ["at_least"]
 
 
 def at_least(name: str, value: SupportsIndex, minimum: int = 1) -> int:
-    """``value``, if it is an integer of at least ``minimum``.
+    """Check that an argument is an integer of at least ``minimum``.
+
+    Args:
+        name: name of the argument, for the message.
+        value: its value.
+        minimum: the smallest value that is allowed.
+
+    Returns:
+        The value.
 
     Raises:
-        ValueError: it is not; the message names the argument, its value and the rule.
+        ValueError: it is no integer, or is smaller; the message names the argument, its value and the rule.
     """
     try:
         number = operator.index(value)

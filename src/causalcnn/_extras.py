@@ -12,15 +12,16 @@ def require(module: str, extra: str) -> ModuleType:
     """Import ``module``, or say which extra of causalcnn brings it.
 
     Args:
-        module: dotted name of the module, for example ``"librosa"``.
-        extra: the extra of causalcnn that installs it, for example ``"speech"``.
+        module: dotted name of the module, such as ``"librosa"``.
+        extra: the extra of causalcnn that installs it, such as ``"speech"``.
 
     Returns:
-        The imported module (for ``"a.b"`` the submodule ``b``, not ``a``).
+        The imported module; for ``"a.b"`` the submodule ``b``, not ``a``.
 
     Raises:
-        ImportError: the module is not installed; the message holds the pip line that installs it. A module
-            that is installed but fails to import raises its own error, which says more than ours could.
+        ImportError: the module is not installed; the message holds the pip line that installs it.
+        ModuleNotFoundError: the module is installed, but something that it imports is not. Its own error says more
+            than ours could.
     """
     try:
         return importlib.import_module(module)

@@ -33,21 +33,23 @@ def atomic_write(path: str | Path, *, sole_writer: bool = False) -> Iterator[Pat
 
     Args:
         path: the file to write; its folder is made if it is missing.
-        sole_writer: no other process writes this file. The temporary file then always has the same name, so that one
-            left by a killed process is overwritten. Otherwise its name is never used twice.
+        sole_writer: whether no other process writes this file. The temporary file then always has the same name, so
+            that one left by a killed process is overwritten; otherwise its name is never used twice.
 
     Yields:
         The temporary file, empty, with the permissions of any new file.
 
     Raises:
-        OSError: the folder cannot be written (at once, before the block), or the disk is full.
+        OSError: the folder cannot be written, which is found before the block; or the disk is full.
 
     Example:
         >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp()) / "table.txt"
-        >>> with atomic_write(target) as part:
-        ...     _ = part.write_text("whole")
-        >>> target.read_text()
+        >>> from pathlib import Path
+        >>> from causalcnn._files import atomic_write
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder) / "table.txt") as part:
+        ...         _ = part.write_text("whole")
+        ...     (Path(folder) / "table.txt").read_text()
         'whole'
     """
     path = Path(path)
@@ -59,20 +61,21 @@ def atomic_write(path: str | Path, *, sole_writer: bool = False) -> Iterator[Pat
         os.replace(part, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _explained(path, error, "free some space") from error
+            raise OSError(error.errno, _explanation(path, error, "free some space")) from error
         raise
     finally:
         part.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before the work, not after it, that its result can be written.
+    """Find out before the work, not after it, whether its result can be written.
 
     Args:
         path: the file that will be written; its folder is made if it is missing. The file itself is not touched.
 
     Raises:
-        OSError: ``path`` is a folder, or its folder cannot be written.
+        IsADirectoryError: ``path`` is a folder.
+        OSError: its folder cannot be written.
     """
     path = Path(path)
     if path.is_dir():
@@ -81,7 +84,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_json(path: str | Path, table: Mapping[str, Any]) -> None:
-    """Write a table as JSON that can be read and compared line by line, whole or not at all."""
+    """Write a table as JSON that can be read and compared line by line; the file appears whole or not at all."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", "utf8", newline="\n")
 
@@ -92,13 +95,13 @@ def _new_part(path: Path, name: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.open("wb").close()
     except OSError as error:
-        raise _explained(path, error, "choose a folder that can be written") from error
+        raise OSError(error.errno, _explanation(path, error, "choose a folder that can be written")) from error
     return part
 
 
-def _explained(path: Path, error: OSError, way_out: str) -> OSError:
+def _explanation(path: Path, error: OSError, way_out: str) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return OSError(error.errno, f"cannot write {str(path)!r}: {reason}; {way_out}")
+    return f"cannot write {str(path)!r}: {reason}; {way_out}"
 
 
 # ------------------------------------------------------------------------------------------------ tensors
@@ -112,11 +115,17 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and its metadata.
+    """Read a safetensors file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its tensors by name, each of any shape, and its metadata.
 
     Raises:
-        FileNotFoundError: there is none.
-        CheckpointError: it is cut off, damaged, or no safetensors file.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is cut off, damaged, or no safetensors file.
     """
     path = Path(path)
     if not path.is_file():

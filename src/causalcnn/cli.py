@@ -27,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
     Args:
-        arguments: what follows ``causalcnn``; default: the arguments of this process.
+        arguments: what follows ``causalcnn`` in the shell; by default the arguments of this process.
 
     Returns:
-        The exit code. 0: it went well. 2: it could not be carried out. Others: see each subcommand.
+        The exit code, 0 where all went well, 2 where it could not be carried out; each subcommand says its others.
     """
     options = make_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands; ``run`` of what it parses carries the subcommand out."""
+    """The parser of all subcommands. What it parses has a function ``run``, which carries the subcommand out."""
     parser = argparse.ArgumentParser(prog="causalcnn", description="Networks over time that can prove what they see.")
     parser.add_argument("--version", action="version", version=f"causalcnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -92,7 +92,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _load(place: str) -> Any:
-    """The module named ``package.module:name``, made if it has to be; the working directory counts as a place."""
+    """The network named ``package.module:name``, made if it has to be; modules of the working directory count too."""
     from torch import nn
 
     path, colon, name = place.partition(":")

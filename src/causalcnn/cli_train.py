@@ -32,7 +32,7 @@ def run_train(options: argparse.Namespace) -> int:
         options: what the parser of ``causalcnn.cli`` made of the command line.
 
     Returns:
-        The exit code. 0: trained. 2: it was not possible. 130: interrupted.
+        The exit code, 0 where the model was trained, 2 where that was not possible, 130 where it was interrupted.
     """
     try:
         _run(options)
@@ -131,7 +131,7 @@ def _configure(options: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _with_range_of(corpus: Any, config: Any, options: argparse.Namespace) -> Any:
-    """A model of bins takes the range of its training corpus, unless the range was given."""
+    """The config of a model of bins with the range of its training corpus, unless the range was given."""
     given = {change.partition("=")[0] for change in options.changes}
     if not hasattr(config, "low_db") or given & {"low_db", "high_db"}:
         return config
@@ -148,8 +148,8 @@ class Data:
 
     Attributes:
         training: the corpus to train on.
-        held_out: speakers that are never trained on, if there are any.
-        description: both in words and numbers, for the card.
+        held_out: a corpus of speakers that are never trained on, if there are any.
+        description: both corpora in words and numbers, for the card.
     """
 
     training: Any
@@ -208,7 +208,7 @@ def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, in
 
 
 def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callable[[Any], dict[str, float]]:
-    """The loss and its metrics on pieces of other speakers: the same pieces every time."""
+    """A function that measures the loss and its metrics on pieces of other speakers, the same pieces each time."""
     pieces = [corpus.batch(i, rows=options.rows, frames=options.frames, seed=1) for i in range(HELD_OUT_BATCHES)]
 
     def evaluate(model: Any) -> dict[str, float]:

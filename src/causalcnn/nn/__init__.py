@@ -1,4 +1,14 @@
-"""Layers over time that keep one contract: whole = pieces, never the future, the receptive field known beforehand."""
+"""Layers over time that keep one contract, :class:`CausalModule`.
+
+They never read the future; a whole sequence and its pieces give the same outputs; and the receptive field of each is
+known before any data is seen. :func:`causalcnn.check_contract` verifies it.
+
+>>> import torch
+>>> from causalcnn.nn import CausalConv1d, CausalSequential, ResidualBlock1d
+>>> network = CausalSequential(CausalConv1d(80, 32, 3), ResidualBlock1d(32, 3, dilations=(1, 3)))
+>>> network(torch.randn(4, 80, 100)).shape, network.field.past
+(torch.Size([4, 32, 100]), 10)
+"""
 
 from causalcnn.nn.base import CausalModule, Convention, Stateless, Stream
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock1d, ResidualBlock2d, ResidualStack

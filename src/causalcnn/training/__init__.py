@@ -4,8 +4,8 @@
 >>> Budget.parse("20 min").seconds
 1200.0
 
-:func:`train` runs on a CPU, a GPU, or as one of several processes (``torchrun``).
-What came out is kept by :func:`causalcnn.models.save_model`. The extra ``train`` brings what it needs.
+:func:`train` runs on a CPU, on a GPU, or in several processes that ``torchrun`` started.
+:func:`causalcnn.models.save_model` keeps the model that it made. What training needs comes with the extra ``train``.
 """
 
 from causalcnn._files import CheckpointError

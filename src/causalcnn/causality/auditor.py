@@ -56,9 +56,8 @@ def audit(
     itself raises on the example is passed on.
 
     A network that is accused is told by what: ``culprit`` and ``kind`` name the submodule and its fault, ``evidence``
-    holds every probe with its finding. Where ``observed`` is 0 although ``lookahead`` is not, these weights hide the
-    leak, and every measurement of them will find nothing. Only the first leak is named:
-    mend it and audit again.
+    holds every probe with its finding. Where ``frames`` names outputs although ``observed`` is 0, these weights hide
+    the leak, and no measurement of them will find it. Only the first leak is named: mend it and audit again.
 
     Args:
         module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis. Where it
@@ -70,7 +69,8 @@ def audit(
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
             own block, ``(u + 1)·stride - 1``). Default: what the module declares, else strict.
         time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
-        max_frames: the longest input, in frames, on which the structure is followed.
+        max_frames: the longest input, in frames, on which the structure is followed; up to 4,096 are tried where a
+            strided network has too few outputs.
 
     Returns:
         A report that prints as text and as HTML; ``report.passed`` is the answer for a program.

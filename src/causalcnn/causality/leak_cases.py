@@ -117,11 +117,14 @@ def embed_in_network(case: LeakCase) -> nn.Module:
         end that takes samples has nothing before it.
 
     Example:
-        >>> from causalcnn import audit
+        >>> from causalcnn import receptive_field
         >>> from causalcnn.causality import LEAK_CASES, embed_in_network
         >>> case = next(case for case in LEAK_CASES if case.name == "max-pooling")
-        >>> audit(embed_in_network(case), case.example()).culprit
-        'fault'
+        >>> network = embed_in_network(case)
+        >>> [name for name, _ in network.named_children()]
+        ['before', 'fault', 'after']
+        >>> receptive_field(network, case.example()).lookahead == case.lookahead
+        True
     """
     fault = case.build()
     with torch.random.fork_rng(devices=[]):

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import CausalVQVAE2, Codes, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, speech_mask, to_1d, to_2d
@@ -47,9 +48,16 @@ def _of_speaker(corpus: FeatureCorpus) -> dict[str, list[int]]:
 
 @torch.no_grad()
 def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, list[float]]:
-    """Squared error of both levels and of each alone, as a share of the variance: one value a speaker.
+    """Measure the squared error of both levels and of each alone, as a share of the variance.
 
     Alone means that in place of the other level the mean of its codebook stands at every cell.
+
+    Args:
+        model: in eval mode.
+        corpus: what it reconstructs.
+
+    Returns:
+        ``"both"``, ``"top"`` and ``"bottom"`` → one value a speaker, in the order of ``corpus.speaker_names``.
     """
     floor_db = model.config.floor_db
     out: dict[str, list[float]] = {level: [] for level in LEVELS}
@@ -70,22 +78,47 @@ def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, lis
 
 
 def entropy_bits(codes: Tensor, num_codes: int) -> float:
-    """The empirical entropy of codes, in bits a code: what a coder that knows how frequent each is would send."""
+    """Compute the empirical entropy of codes: what a coder that knows how frequent each is would send.
+
+    Args:
+        codes: whole numbers of any shape.
+        num_codes: how many codewords there are.
+
+    Returns:
+        Bits a code.
+    """
     share = torch.bincount(codes.flatten(), minlength=num_codes).double() / codes.numel()
     return float(torch.special.entr(share).sum() / math.log(2))
 
 
 def voice(features: Tensor, real: Tensor) -> Tensor:
-    """The long-term mean spectrum of the speaking frames, its own mean removed: ``(80,)``."""
+    """Compute the long-term mean spectrum of the speaking frames, its own mean removed.
+
+    Args:
+        features: ``(80, time)`` in dB.
+        real: which frames speak, ``(time,)``.
+
+    Returns:
+        ``(80,)`` in dB.
+    """
     mean = features[:, real].double().mean(1)
     return mean - mean.mean()
 
 
 @torch.no_grad()
 def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
-    """Bottoms of one speaker, tops of another: whose voice is it, and who says what?
+    """Put tops of one speaker on bottoms of another: whose voice is it, and who says what?
 
     Every ordered pair of speakers, the first clip of each, cut to the shorter.
+
+    Args:
+        model: in eval mode.
+        corpus: with at least two clips of each speaker: a voice is known from the others.
+
+    Returns:
+        ``pairs`` and ``speakers``, how many there are; and shares of them: ``voice_found`` (speakers whose recording,
+        and whose reconstruction, is found to be theirs), ``voice_after_swap`` (pairs whose voice is that of the
+        bottoms, of the tops, of neither), ``voice_nearer_to_bottoms`` and ``frames_nearer_to_bottoms`` (pairs).
     """
     floor_db = model.config.floor_db
     voices = {
@@ -130,10 +163,15 @@ def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
 
 @torch.no_grad()
 def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[str, Any]:
-    """Frame by frame in float32 against the whole recording at once: how many codes are others?
+    """Compare frame by frame in float32 with the whole recording at once: how many codes are others?
 
     Args:
+        model: in eval mode.
+        corpus: with at least ``rows`` clips.
         rows: so many clips are streamed side by side, each cut to the shortest of them.
+
+    Returns:
+        ``codes`` and ``flipped``, each ``"top"`` and ``"bottom"`` → how many.
     """
     time = min(clip.frames for clip in corpus.clips[:rows])
     x = torch.stack([corpus[i][:, :time].T for i in range(rows)])[:, None]
@@ -147,7 +185,7 @@ def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[
 
 
 def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """How strongly each code of a model answers to each value that it reads, straight through the quantisers.
+    """Measure how strongly each code of a model answers to each value that it reads, straight through the quantisers.
 
     The root of the mean squared gradient of a codeword's numbers, over the clips, with random signs: an estimate of
     the Jacobian's norm. The codes are those of the clips' last frame.
@@ -162,6 +200,18 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
         ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
         0 where nothing is read, 9 the largest, by the root of its size); ``by_age``: the shares of the square, the
         present first; and ``within``: the last frames that hold 99 % of it. A ``HierarchyExplorer`` shows it.
+
+    Raises:
+        ValueError: the clips have another shape, or are too short.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> from causalcnn_book.causal_vqvae2 import influence
+        >>> small = VQVAE2Config.tiny().with_(channels=4, residual_channels=2, code_dim=2, num_codes=4)
+        >>> found = influence(CausalVQVAE2(small).eval(), torch.zeros(1, 1, 13, 80), draws=1)
+        >>> {level: (len(codes), len(codes[0]["by_age"])) for level, codes in found.items()}
+        {'top': (10, 9), 'bottom': (20, 13)}
     """
     sizes = {"top": int(model.top_field.axis("time").size), "bottom": int(model.bottom_field.axis("time").size)}
     if x.dim() != 4 or x.shape[2] < sizes["bottom"]:
@@ -210,7 +260,32 @@ def _influence_by_age(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, A
 
 @dataclass
 class Levels(Experiment):
-    """What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice under another."""
+    """What does each level of the causal VQ-VAE-2 carry? One alone, both, and the tops of one voice under another.
+
+    Rows are the parts of the table: the error of each level alone and of both, as a share of the variance; the entropy
+    of its codes; what becomes of a voice when tops and bottoms are swapped; codes that are others frame by frame; and
+    how strongly codes answer to earlier frames. There is one seed, because nothing is drawn: the speakers are the
+    spread. Nothing is trained. How long it takes is not on record.
+
+    Attributes:
+        name: of the command.
+        spread: over the speakers.
+        rows: the parts of the table.
+        model: the checkpoint that is measured, trained once.
+        speakers: of the embedded test speech, 2 to 8, none of whom the model has met.
+        seconds: of their speech, all together.
+
+    Raises:
+        ValueError: fewer than 2 or more than 8 speakers.
+
+    Example:
+        >>> from causalcnn_book.causal_vqvae2.levels import Levels
+        >>> Levels.rows
+        ('error', 'entropy', 'swap', 'frame_by_frame', 'influence')
+        >>> Levels(speakers=9)
+        Traceback (most recent call last):
+        ValueError: --speakers is 9; voices are swapped between 2 to 8 of them
+    """
 
     name = "levels"
     spread = "95 % interval of the mean over the speakers; the model was trained once"
@@ -234,12 +309,22 @@ class Levels(Experiment):
         """Speakers that the model has never met."""
         return EmbeddedSpeech("test", speakers=self.speakers, seconds=self.seconds)
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The options, and which model it is."""
         return super().settings(row, seed) | {"sha256": self.loaded[1]["sha256"]}
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """One part of the table."""
+        """Measure one part of the table.
+
+        Args:
+            row: which part.
+            seed: without a meaning here.
+
+        Returns:
+            What :func:`error_of_levels` gives, summed up over the speakers; bits of the codes of each level, of one and
+            of a second; or what :func:`swapped`, :func:`flips` or :func:`influence` give.
+        """
         model, corpus = self.loaded[0], FeatureCorpus.of(self.source)
         measures: dict[str, Callable[[CausalVQVAE2, FeatureCorpus], dict[str, Any]]] = {
             "error": lambda *both: {k: summary(v, by="speaker") for k, v in error_of_levels(*both).items()},
@@ -250,8 +335,17 @@ class Levels(Experiment):
         }
         return measures[row](model, corpus)
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """The parts, one after the other."""
+        """Put the parts one after the other.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            ``data``, the model's ``sha256``, and the parts by their names; those of ``entropy`` are ``entropy_bits``
+            and ``bits_per_second``.
+        """
         table = {"data": repr(self.source), "sha256": self.loaded[1]["sha256"]}
         for row, found in results.items():
             table |= found[0] if row == "entropy" else {row: found[0]}

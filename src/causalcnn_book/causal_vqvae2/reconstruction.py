@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import VQVAE2, CausalVQVAE2, load_model
 from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below, evaluation_sets, speech_mask
@@ -59,19 +60,34 @@ def _clips(corpus: FeatureCorpus, floor_db: float) -> Iterator[tuple[Tensor, Ten
 
 
 def variance(corpus: FeatureCorpus, bands: int, floor_db: float) -> tuple[float, int]:
-    """Mean squared distance in dB² of the frames that count from their own mean frame, and how many they are."""
+    """Measure how far the frames that count lie from their own mean frame.
+
+    Args:
+        corpus: whose clips.
+        bands: so many of the lowest mel bands count.
+        floor_db: values below it count as this much, in dB.
+
+    Returns:
+        The mean square of the distance in dB², and how many frames count.
+    """
     frames = torch.cat([x[:bands, counts] for x, counts in _clips(corpus, floor_db)], dim=1).double()
     return float((frames - frames.mean(1, keepdim=True)).square().mean()), frames.shape[1]
 
 
 @torch.no_grad()
 def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
-    """Reconstruct every clip of a corpus, whole.
+    """Reconstruct every clip of a corpus, whole, and count the error and the codes.
 
     Args:
         model: in eval mode.
         corpus: what to score on.
         bands: only so many of the lowest mel bands count.
+
+    Returns:
+        The error and the use of both codebooks.
+
+    Raises:
+        ValueError: the model is in training mode, in which it would learn from the test.
     """
     if model.training:
         raise ValueError("the model is in training mode and would learn from the test; call model.eval() first")
@@ -98,7 +114,16 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
 
 
 def untrained(model: ModelT, corpus: FeatureCorpus, *, seed: int = 0) -> ModelT:
-    """The same architecture with fresh weights; its codebooks have met speech, so that only training is missing."""
+    """Make the same architecture with fresh weights; its codebooks have met speech, so that only training is missing.
+
+    Args:
+        model: whose architecture.
+        corpus: what the codebooks meet, 20 batches of it.
+        seed: of the weights and the batches.
+
+    Returns:
+        Another model of the same class, in eval mode.
+    """
     torch.manual_seed(seed)
     fresh = type(model)(model.config)
     with torch.no_grad():
@@ -109,7 +134,25 @@ def untrained(model: ModelT, corpus: FeatureCorpus, *, seed: int = 0) -> ModelT:
 
 @dataclass
 class Reconstruction(Experiment):
-    """How well does the causal VQ-VAE-2 say what it heard? Unseen speakers and real recordings, beside baselines."""
+    """How well does the causal VQ-VAE-2 say what it heard? Unseen speakers and real recordings, beside baselines.
+
+    Rows are models: the set's own mean frame, the shipped causal and non-causal model, and the causal one untrained.
+    Each is scored on every set of speech that is on this machine, embedded and real. There is one seed and no spread:
+    the two models were trained once. Nothing is trained here, but 20 batches for the untrained model's codebooks. How
+    long it takes is not on record.
+
+    Attributes:
+        name: of the command.
+        spread: how many speakers the sets have.
+        rows: the models.
+        checkpoints: the folder that holds the two shipped models.
+        seconds: of embedded test speech.
+
+    Example:
+        >>> from causalcnn_book.causal_vqvae2.reconstruction import Reconstruction
+        >>> Reconstruction.rows, Reconstruction.seeds
+        (('mean frame', 'causal', 'non-causal', 'untrained'), (0,))
+    """
 
     name = "reconstruction"
     spread = "one seed; the sets have 20, 1, 3 and 6 speakers"
@@ -128,13 +171,24 @@ class Reconstruction(Experiment):
         """What is scored on, by name."""
         return evaluation_sets(seconds=self.seconds)
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The options, and which models these are."""
         sums = {f"sha256 of {row}": card["sha256"] for row, (_, card) in self.trained.items()}
         return super().settings(row, seed) | sums
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, dict[str, Any]]:
-        """What one model makes of every set."""
+        """Score one model on every set.
+
+        Args:
+            row: which model.
+            seed: without a meaning here.
+
+        Returns:
+            For each set its name, speakers, frames and bands; the model; ``error`` as a share of the variance,
+            ``rmse_db`` in dB, and, but for the mean frame, usage, perplexity and entropy in bits of the codes of top
+            and bottom.
+        """
         causal = self.trained["causal"][0]
         if row == "untrained":
             model = untrained(causal, FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120)))
@@ -162,8 +216,17 @@ class Reconstruction(Experiment):
             }
         return found
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """Every set × every model."""
+        """Arrange every set × every model.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            What the ``score`` is, the number of ``parameters``, how the two models were ``trained``, and ``rows``, set
+            by set.
+        """
         models = [found[0] for found in results.values()]
         return {
             "score": "squared error of the speaking frames as a share of the variance about the set's own mean frame",

@@ -21,19 +21,23 @@ Padding = Literal["strict", "block", "regular"]
 class AllOnes:
     """A stack of all-ones convolutions over a picture of ``features`` × ``steps``.
 
-    Args:
+    Attributes:
         dims: 1 convolves over time alone and sums over all features (15 maps in, 15 maps out); 2 convolves
             over time and frequency, one map, frequency padded to keep its size.
         convention: ``"strict"`` or ``"block"`` causal, or ``"regular"``: padded on both sides, where an
             odd number of zeros has its spare one on the right, as in torch's ``padding="same"``.
-        layers: of the stack.
+        layers: of the stack; 0 gives back the input.
         kernel_size: taps of every layer, along time and along frequency.
         dilation: of every layer, along time; along frequency it is 1.
         stride: of every layer, along time; along frequency it is 1.
         features: rows of the input.
         steps: frames of the input.
 
+    Raises:
+        ValueError: ``dims`` or ``convention`` is none of these.
+
     Example:
+        >>> from causalcnn_book.convolution import AllOnes
         >>> AllOnes(layers=2, steps=7, features=1).response(3)[0].tolist()
         [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 2.0]
     """
@@ -59,7 +63,14 @@ class AllOnes:
         return left, reach - left if self.convention == "regular" else 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Run the stack: ``(batch, features, steps)`` → ``(batch, features, outputs)``."""
+        """Run the stack.
+
+        Args:
+            x: ``(batch, features, steps)``, any number of steps.
+
+        Returns:
+            ``(batch, features, outputs)``; no outputs where there are too few steps for one complete block.
+        """
         from torch.nn import functional
 
         left, right = self._pads()
@@ -78,7 +89,18 @@ class AllOnes:
         return x
 
     def impulse(self, step: int, kind: Literal["frame", "cell"] = "frame") -> Tensor:
-        """The input ``(features, steps)``: one at ``step``, in every feature (a frame) or in the middle one."""
+        """Make the input of an impulse.
+
+        Args:
+            step: the frame at which it goes in, from 0.
+            kind: ``"frame"``: one in every feature; ``"cell"``: one in the middle feature.
+
+        Returns:
+            ``(features, steps)``, float64, zeros but for the impulse.
+
+        Raises:
+            ValueError: ``step`` is not in the input.
+        """
         import torch
 
         x = torch.zeros(self.features, self.steps, dtype=torch.float64)
@@ -88,11 +110,32 @@ class AllOnes:
         return x
 
     def response(self, step: int, kind: Literal["frame", "cell"] = "frame") -> Tensor:
-        """What comes out, ``(features, outputs)``, float64, for an impulse at ``step``."""
+        """Compute what comes out for an impulse.
+
+        Args:
+            step: the frame at which it goes in, from 0.
+            kind: ``"frame"``: one in every feature; ``"cell"``: one in the middle feature.
+
+        Returns:
+            ``(features, outputs)``, float64.
+
+        Raises:
+            ValueError: ``step`` is not in the input.
+        """
         return self(self.impulse(step, kind)[None])[0]
 
     def gradient(self, output: int) -> Tensor:
-        """The gradient of the sum of output step ``output``, all features, at the input ``(features, steps)``."""
+        """Compute the gradient of one output step, the sum of all its features, at the input.
+
+        Args:
+            output: which output step, from 0.
+
+        Returns:
+            ``(features, steps)``, float64.
+
+        Raises:
+            ValueError: there is no such output step.
+        """
         import torch
 
         x = torch.zeros(1, self.features, self.steps, dtype=torch.float64, requires_grad=True)
@@ -102,6 +145,13 @@ class AllOnes:
         return torch.autograd.grad(y[..., output].sum(), x)[0][0]
 
     def frame_of(self, output: int) -> int:
-        """The input step at which an output is known: ``output·stride``, or the end of its block."""
+        """Find the input step at which an output is known: ``output·stride``, or the end of its block.
+
+        Args:
+            output: which output step, from 0.
+
+        Returns:
+            The input step, from 0.
+        """
         total = self.stride**self.layers
         return output * total + (total - 1 if self.convention == "block" else 0)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.nn import CausalConv1d, CausalSequential, Residual
 from causalcnn.speech import PHONES, EmbeddedSpeech, LogMel
@@ -47,9 +48,11 @@ class Recordings:
     """What all speakers said, one long recording each, as frames.
 
     Attributes:
-        features: for each speaker ``(80, frames)``, standardised with the training recordings' mean and spread.
-        phone, speaker: for each speaker the class of every frame, ``(frames,)``; −1 where nobody speaks.
-        rate_hz: frames a second.
+        features: for each speaker ``(80, frames)``, standardised by fixed numbers near the mean and the spread of
+            speech.
+        phone: for each speaker the phone of every frame, ``(frames,)``, a place in ``PHONES``; −1 where nobody speaks.
+        speaker: for each speaker their own number at every frame, ``(frames,)``; −1 where nobody speaks.
+        rate_hz: frames a second (Hz).
     """
 
     features: tuple[Tensor, ...]
@@ -58,7 +61,17 @@ class Recordings:
     rate_hz: int
 
     def targets(self, task: str) -> tuple[Tensor, ...]:
-        """The classes of a task."""
+        """Give the classes of a task.
+
+        Args:
+            task: ``"phone"`` or ``"speaker"``.
+
+        Returns:
+            For each speaker the class of every frame, ``(frames,)``; −1 where nobody speaks.
+
+        Raises:
+            ValueError: another task.
+        """
         if task not in TASKS:
             raise ValueError(f"task is {task!r}; it is one of {', '.join(TASKS)}")
         return self.phone if task == "phone" else self.speaker
@@ -66,13 +79,29 @@ class Recordings:
 
 @functools.cache
 def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -> Recordings:
-    """Embedded speech as frames; another seed says other sentences with the same voices.
+    """Make embedded speech and its frames; another seed says other sentences with the same voices.
+
+    The result is kept: the same arguments give the same object.
 
     Args:
         seconds: of speech, all speakers together.
         seed: draws the sentences.
-        rate_hz: 100, or a divisor of it: neighbouring frames are then averaged, and a label is that of the last.
+        rate_hz: frames a second (Hz), 100 or a divisor of it: neighbouring frames are then averaged, and a label is
+            that of the last.
         speakers: how many voices.
+
+    Returns:
+        The recordings, with their labels.
+
+    Raises:
+        ValueError: ``rate_hz`` does not divide 100, or a number that :class:`causalcnn.speech.EmbeddedSpeech` refuses.
+        ImportError: the extra ``speech`` is not installed.
+
+    Example:
+        >>> from causalcnn_book.dilation import load
+        >>> recordings = load(6.0, seed=0, speakers=2)
+        >>> len(recordings.features), recordings.features[0].shape[0], recordings.rate_hz
+        (2, 80, 100)
     """
     if 100 % rate_hz:
         raise ValueError(f"rate_hz is {rate_hz}; it must divide the front end's 100 frames a second")
@@ -94,14 +123,32 @@ def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -
 
 
 def stack(dilations: Sequence[int], classes: int, *, channels: int = 32, seed: int = 0) -> CausalSequential:
-    """Mel bands to channels, a residual layer of kernel 3 for each dilation, and a layer that names the class."""
+    """Build a network: mel bands to channels, residual layers of kernel 3, and a layer that names the class.
+
+    Args:
+        dilations: of the residual layers, one each, from the input up.
+        classes: how many there are.
+        channels: of the residual layers.
+        seed: of the weights.
+
+    Returns:
+        The network, ``(batch, 80, time)`` → scores ``(batch, classes, time)``.
+    """
     torch.manual_seed(seed)
     layers = [Residual(nn.ReLU(), CausalConv1d(channels, channels, 3, dilation=dilation)) for dilation in dilations]
     return CausalSequential(CausalConv1d(80, channels, 1), *layers, nn.ReLU(), CausalConv1d(channels, classes, 1))
 
 
 def num_classes(task: str, data: Recordings) -> int:
-    """How many classes a task has."""
+    """Count the classes of a task.
+
+    Args:
+        task: ``"phone"`` or ``"speaker"``.
+        data: whose speakers are counted.
+
+    Returns:
+        How many there are.
+    """
     return len(PHONES) if task == "phone" else len(data.features)
 
 
@@ -126,8 +173,19 @@ def train(
 ) -> tuple[CausalSequential, list[float]]:
     """Train one stack with Adam on random pieces of four seconds; their frames in silence count for nothing.
 
+    Args:
+        data: what pieces are drawn from.
+        task: ``"phone"`` or ``"speaker"``.
+        dilations: of the stack's layers, from the input up.
+        steps: of training.
+        seed: of the weights and the pieces.
+        rows: pieces in a step.
+
     Returns:
         The network in eval mode, and its loss at each step, in nats a frame.
+
+    Raises:
+        ValueError: no speaker has four seconds of speech, or another task.
     """
     network = stack(dilations, num_classes(task, data), seed=seed)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
@@ -144,7 +202,19 @@ def train(
 
 @torch.no_grad()
 def accuracy(network: nn.Module, data: Recordings, task: str) -> float:
-    """The share of frames with speech whose class is named right."""
+    """Score a network on frames with speech.
+
+    Args:
+        network: ``(batch, 80, time)`` → scores ``(batch, classes, time)``, in eval mode.
+        data: what is scored on.
+        task: ``"phone"`` or ``"speaker"``.
+
+    Returns:
+        The share of the frames whose class is named right, 0 … 1.
+
+    Raises:
+        ValueError: another task.
+    """
     right = total = 0
     for features, target in zip(data.features, data.targets(task), strict=True):
         spoken = target >= 0
@@ -156,7 +226,27 @@ def accuracy(network: nn.Module, data: Recordings, task: str) -> float:
 
 @dataclass
 class Dilation(Experiment):
-    """Is dilation still worth it at 20 to 100 frames a second? Causal stacks of equal size, dilated in three ways."""
+    """Is dilation still worth it at 20 to 100 frames a second? Causal stacks of equal size, dilated in three ways.
+
+    Rows are all of two tasks (which phone, which speaker) × two rates (100 and 20 Hz) × three ways to dilate six
+    layers. Each is trained with three seeds, 36 networks of 200 steps in all, and the spread is the largest minus the
+    smallest of the seeds. How long it takes is not on record.
+
+    Attributes:
+        name: of the command.
+        spread: over the seeds, in percentage points.
+        rows: task, rate and setting.
+        seeds: of weights and pieces.
+        steps: of training, each network.
+        seconds: of speech to train on; a quarter of it is held out beside.
+
+    Example:
+        >>> from causalcnn_book.dilation.phones_and_speakers import SETTINGS, Dilation, stack
+        >>> len(Dilation.rows), Dilation.rows[2]
+        (12, 'phone, 100 Hz, doubling')
+        >>> {setting: int(stack(dilations, classes=40).field.size) for setting, dilations in SETTINGS.items()}
+        {'dilation 1': 13, 'dilation 2': 25, 'doubling': 127}
+    """
 
     name = "dilation"
     spread = "largest minus smallest of the seeds, in percentage points"
@@ -167,18 +257,43 @@ class Dilation(Experiment):
     seconds: float = option(480.0, "of speech to train on")
 
     def recordings(self, rate_hz: int) -> tuple[Recordings, Recordings]:
-        """What is trained on, and what is held out, at so many frames a second."""
+        """Make what is trained on, and what is held out: other sentences by the same voices.
+
+        Args:
+            rate_hz: frames a second (Hz).
+
+        Returns:
+            The two sets.
+        """
         return load(self.seconds, seed=0, rate_hz=rate_hz), load(self.seconds / 4, seed=1, rate_hz=rate_hz)
 
+    @override
     def measure(self, row: str, seed: int) -> float:
-        """Train one network; the percentage of held-out frames whose class it names."""
+        """Train one network, and score it on what is held out.
+
+        Args:
+            row: task, rate and setting.
+            seed: of weights and pieces.
+
+        Returns:
+            The percentage of held-out frames with speech whose class it names.
+        """
         task, rate_hz, setting = ROWS[row]
         data, held_out = self.recordings(rate_hz)
         network, _ = train(data, task, SETTINGS[setting], steps=self.steps, seed=seed)
         return round(100 * accuracy(network, held_out, task), 2)
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """One line for each task, rate and setting."""
+        """Write one line for each task, rate and setting.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            ``corpus``, what the ``score`` is, and ``rows``: each with its field in ``frames`` and ``milliseconds``, its
+            ``parameters``, the mean ``percent``, their ``spread`` and ``each`` of them.
+        """
         return {
             "corpus": "EmbeddedSpeech, 16 voices; other sentences by the same voices are held out",
             "score": "percent of frames with speech whose class is named right",

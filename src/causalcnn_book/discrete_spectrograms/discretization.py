@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import (
@@ -47,11 +48,14 @@ JUMPS_DB = (10, 20, 40)
 
 
 def coders(corpus: FeatureCorpus, bits: int) -> dict[str, Coder]:
-    """The three ranges, each as a function from features ``(1, 80, time)`` to what comes back of them.
+    """Make the three ranges, each as a function from features ``(1, 80, time)`` to what comes back of them.
 
     Args:
         corpus: what the fixed and the running range are learned from.
         bits: of the bins.
+
+    Returns:
+        ``"fixed"``, ``"running"`` and ``"minmax"`` → the function; both sides in dB.
     """
     running = RunningBins.fitted(corpus, bits)
     return {
@@ -63,13 +67,17 @@ def coders(corpus: FeatureCorpus, bits: int) -> dict[str, Coder]:
 
 @torch.no_grad()
 def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: float = 0.0, bands: int = 80) -> float:
-    """The root mean squared error in dB over the frames that speak.
+    """Measure the root mean squared error over the frames that speak.
 
     Args:
         coder: one of :func:`coders`.
-        floor_db: values below it, after the gain, count as this much.
-        gain_db: added to the recordings first; the floor moves with them.
+        corpus: what is coded.
+        floor_db: values below it, after the gain, count as this much, in dB.
+        gain_db: added to the recordings first, in dB; the floor moves with them.
         bands: so many of the lowest count.
+
+    Returns:
+        The error in dB.
     """
     squared, values, floor = 0.0, 0, floor_db + gain_db
     for clip in range(len(corpus)):
@@ -80,12 +88,16 @@ def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: f
 
 
 def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, FeatureCorpus]) -> dict[str, Any]:
-    """Bits a value: what a coder that knows how often each bin occurs in each band would send.
+    """Count bits a value: what a coder that knows how often each bin occurs in each band would send.
 
     Args:
         bins: how values become bin indices.
         corpus: where the frequencies are counted.
         others: sets that are then sent with these frequencies, each bin counted once more than it occurred.
+
+    Returns:
+        Bits a value: of ``corpus`` with ``"one histogram"`` and with a ``"histogram of each band"``; of each of the
+        others ``"sent with these"``, and ``"with their own"``.
     """
 
     def counted(of: FeatureCorpus) -> Tensor:
@@ -115,13 +127,17 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
 
 @torch.no_grad()
 def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 20.0, frames: int = 5) -> dict[str, Any]:
-    """A bang in the last frames of each recording: how many bins before it become others, under each range?
+    """Put a bang into the last frames of each recording: how many bins before it become others, under each range?
 
     Args:
         corpus: whose clips get a bang.
         bits: of the bins.
-        above_db: how loud it is, beyond the loudest value of its clip.
+        above_db: how loud it is, in dB beyond the loudest value of its clip.
         frames: how long it is.
+
+    Returns:
+        ``"minmax"``, ``"fixed"`` and ``"running"`` → ``share_moved``, of the values before the bang, and
+        ``mean_distance``, in bins.
     """
     running = RunningBins.fitted(corpus, bits)
     coders: dict[str, Callable[[Tensor], Tensor]] = {
@@ -144,13 +160,16 @@ def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 2
 
 
 def against_codes(model: CausalVQVAE2, corpus: FeatureCorpus, bins: UniformBins, bands: int = 80) -> dict[str, float]:
-    """The error in dB of a codec's codes, and of bins, in the same frames and above the codec's floor.
+    """Compare the error of a codec's codes with that of bins, in the same frames and above the codec's floor.
 
     Args:
         model: the codec, in eval mode.
         corpus: what is coded.
         bins: with 3, 4 and 5 bits they are the rivals.
         bands: so many of the lowest count.
+
+    Returns:
+        ``"codes"`` and ``"3 bits"`` … ``"5 bits"`` → the root mean squared error in dB.
     """
     coders_: dict[str, Coder] = {"codes": lambda x: to_1d(model(to_2d(x)))}
     for bits in (3, 4, 5):
@@ -165,14 +184,44 @@ def _there_and_back(bins: UniformBins, x: Tensor) -> Tensor:
 
 
 def frames_cut_off(running: RunningBins, jump_db: float) -> int:
-    """For how many frames a sound is cut off that begins ``jump_db`` above the range."""
+    """Count for how many frames a sound is cut off that begins above the range.
+
+    Args:
+        running: the range that follows it.
+        jump_db: by how many dB it begins above.
+
+    Returns:
+        How many frames come back wrong by more than half a bin.
+    """
     x = torch.full((1, 80, 200), float(running.bins.high_db + jump_db))
     return int(((running(x) - x).abs() > running.bins.step_db / 2 + 1e-3)[0, 0].sum())
 
 
 @dataclass
 class Discretization(Experiment):
-    """What do bins cost? Error in dB for 1 to 8 bits and three ranges, the bits that are needed, the leak's size."""
+    """What do bins cost? Error in dB for 1 to 8 bits and three ranges, the bits that are needed, the leak's size.
+
+    Rows are the parts of the table: errors at 1 … 8 bits; at 8 bits and gains from −40 to 40 dB; bits a value; what a
+    bang moves; and bins beside a codec's codes, all for every set of speech that is on this machine. There is one seed
+    and no spread: nothing is drawn, and one range is learned once. No network is trained. How long it takes is not on
+    record.
+
+    Attributes:
+        name: of the command.
+        spread: why there is none.
+        rows: the parts of the table.
+        seconds: of each set that is measured.
+        training_seconds: of the speech that the range is learned on.
+        model: the checkpoint of the codec to compare with.
+
+    Example:
+        >>> from causalcnn.speech import RunningBins, UniformBins
+        >>> from causalcnn_book.discrete_spectrograms.discretization import Discretization, frames_cut_off
+        >>> Discretization.rows
+        ('rms_error_db', 'rms_error_db_at_gain', 'bits_a_value', 'bang', 'against_codes')
+        >>> frames_cut_off(RunningBins(UniformBins(-73.4, 16.6)), 20)  # it rises by 6 dB a frame
+        4
+    """
 
     name = "discretization"
     spread = "none: nothing here is drawn, and one range is learned once"
@@ -203,12 +252,22 @@ class Discretization(Experiment):
         model, card = load_model(self.model)
         return model.eval(), card
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The options, and which codec it is."""
         return super().settings(row, seed) | {"sha256": self.codec[1]["sha256"]}
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """One part of the table."""
+        """Measure one part of the table.
+
+        Args:
+            row: which part.
+            seed: without a meaning here.
+
+        Returns:
+            Errors in dB: set → range → one for each number of bits, or for each gain; for each number of bits what
+            :func:`entropies` gives; for each set what :func:`moved_by_a_bang` or :func:`against_codes` gives.
+        """
         bins = UniformBins.fitted(self.train)
         if row == "rms_error_db":
             return self._errors(bins.low_db)
@@ -242,8 +301,17 @@ class Discretization(Experiment):
             for name, part in parts.items()
         }
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """What was learned, and every part."""
+        """Write what was learned, and every part.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            The sets, the codec, the fixed ``range`` and the ``running`` one, the axes ``bits`` and ``gains_db``, and
+            the parts by their names.
+        """
         bins, running = UniformBins.fitted(self.train), RunningBins.fitted(self.train)
         model, card = self.codec
         return {

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.speech import LogMel, UniformBins, griffin_lim, player, speech_mask, synthesize
 from causalcnn.speech.playback import Player
@@ -32,10 +33,13 @@ TITLES = ("80 bands, no bins", *(f"{2**bits} bins" for bits in range(1, 9)))
 
 
 def kept_sounds(file: str | Path) -> tuple[Player, ...]:
-    """Nine sounds: of the values as they are, then of 1 to 8 bits.
+    """Read nine sounds: of the values as they are, then of 1 to 8 bits.
 
     Args:
         file: what this command wrote, for example ``"measurements/discretization-sounds.json"``.
+
+    Returns:
+        A player for each.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -60,7 +64,31 @@ def _error_db(sound: Tensor, wanted: Tensor, floor_db: float) -> float:
 
 @dataclass
 class DiscretizationSounds(Experiment):
-    """A sentence from 2, 4, … 256 bins, as sound: what the figure of the bins plays."""
+    """A sentence from 2, 4, … 256 bins, as sound: what the figure of the bins plays.
+
+    Rows are nine sounds: of the 80 bands as they are, then of 1 … 8 bits. There is one seed and no spread: sounds are
+    not averaged. Each takes about five seconds on one core.
+
+    Attributes:
+        name: of the command.
+        spread: why there is none.
+        rows: the sounds.
+        ranges: the table of ``causalcnn experiment discretization``, whose range is used.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from causalcnn_book.discrete_spectrograms.discretization_sounds import DiscretizationSounds
+        >>> DiscretizationSounds.rows[:2]
+        ('80 bands, no bins', '2 bins')
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "discretization.json"
+        ...     _ = file.write_text(json.dumps({"range": {"low_db": -70.0, "high_db": 20.0}}))
+        ...     sound = {"mp3": "", "seconds": 2.0, "rms_error_db": 14.2}
+        ...     DiscretizationSounds(ranges=file).table({"2 bins": {0: sound}})["rms_error_db"]
+        [14.2]
+    """
 
     name = "discretization-sounds"
     spread = "none: sounds are not averaged"
@@ -70,16 +98,26 @@ class DiscretizationSounds(Experiment):
 
     @cached_property
     def bins(self) -> UniformBins:
-        """Those of 8 bits."""
+        """The bins of 8 bits, over the range of that table."""
         found = json.loads(self.ranges.read_text("utf8"))["range"]
         return UniformBins(found["low_db"], found["high_db"])
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The range, wherever it comes from."""
         return {"low_db": self.bins.low_db, "high_db": self.bins.high_db}
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """One sound, its length, and how far its spectrogram is from the sentence's."""
+        """Make one sound.
+
+        Args:
+            row: from how many bins.
+            seed: without a meaning here.
+
+        Returns:
+            ``mp3`` as base64, its length in ``seconds``, and ``rms_error_db``: how far its spectrogram is from the
+            sentence's, in dB.
+        """
         features = LogMel()(synthesize(SENTENCE, speaker=SPEAKER).tensor())[0]
         bits = TITLES.index(row)
         coarse = self.bins.coarser(bits) if bits else None
@@ -91,8 +129,17 @@ class DiscretizationSounds(Experiment):
             "rms_error_db": round(_error_db(torch.from_numpy(sound), features, self.bins.low_db), 3),
         }
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """The sounds, from none to 8 bits."""
+        """List the sounds, from none to 8 bits.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            The ``sentence`` and its ``speaker``, the ``range`` in dB, the ``gain``, the length of the sounds in
+            ``seconds``; and lists of ``rms_error_db`` and ``mp3``.
+        """
         sounds = [found[0] for found in results.values()]
         return {
             "sentence": SENTENCE,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.nn import CausalSequential
 from causalcnn_book.dilation.phones_and_speakers import SETTINGS, TASKS, Recordings, load, num_classes, stack, train
@@ -28,19 +29,38 @@ ROWS = 4
 
 
 def network(task: str, data: Recordings, *, seed: int = 0) -> CausalSequential:
-    """The untrained network that :func:`train` trains, given the same seed."""
+    """Build the untrained network that :func:`train` trains, given the same seed.
+
+    Args:
+        task: ``"phone"`` or ``"speaker"``.
+        data: whose classes are named.
+        seed: of the weights.
+
+    Returns:
+        The network in eval mode, ``(batch, 80, time)`` → scores ``(batch, classes, time)``.
+    """
     return stack(DILATIONS, num_classes(task, data), seed=seed).eval()
 
 
 def gradient_by_lag(module: nn.Module, data: Recordings, *, rows: int = 64, lags: int = 140, seed: int = 0) -> Tensor:
-    """The share of the gradient that falls on the input of ``lag`` frames ago, averaged over speech.
+    """Measure the share of the gradient that falls on the input of ``lag`` frames ago, averaged over speech.
 
     One output frame in each of ``rows`` random pieces of speech is pushed in a random direction; the length of the
     gradient over the mel bands of each input frame is averaged and made to sum to 1. Averages are needed: a ReLU
     that is closed on one piece hides inputs that are read on another.
 
+    Args:
+        module: ``(batch, 80, time)`` → ``(batch, classes, time)``.
+        data: what pieces are drawn from; every recording is longer than ``lags``.
+        rows: how many pieces.
+        lags: frames of each piece.
+        seed: draws pieces and directions.
+
     Returns:
         ``(lags,)``, lag 0 first: the present frame.
+
+    Raises:
+        RuntimeError: a recording is not longer than ``lags`` frames.
     """
     generator = torch.Generator().manual_seed(seed)
     pieces = []
@@ -58,7 +78,24 @@ def gradient_by_lag(module: nn.Module, data: Recordings, *, rows: int = 64, lags
 
 
 def effective_size(shares: Tensor, held: float = 0.95) -> int:
-    """How many of the latest frames hold this share of the influence."""
+    """Count how many of the latest frames hold a share of the influence.
+
+    Args:
+        shares: of each lag, ``(lags,)``, lag 0 first.
+        held: which share, above 0 and at most 1.
+
+    Returns:
+        How many frames.
+
+    Raises:
+        ValueError: ``held`` is not such a share.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.receptive_fields.effective_field import effective_size
+        >>> effective_size(torch.tensor([0.5, 0.3, 0.2]), held=0.8)
+        2
+    """
     if not 0 < held <= 1:
         raise ValueError(f"held is {held}; a share lies above 0 and is at most 1")
     return int((shares.double().cumsum(0) < held * shares.double().sum() - 1e-9).sum()) + 1
@@ -66,7 +103,28 @@ def effective_size(shares: Tensor, held: float = 0.95) -> int:
 
 @dataclass
 class EffectiveField(Experiment):
-    """How much of its receptive field does a network use? The gradient by lag, before and after training on speech."""
+    """How much of its receptive field does a network use? The gradient by lag, before and after training on speech.
+
+    Rows are two tasks, to name the phone of a frame or its speaker. One network is trained on each with three seeds,
+    six networks of 80 steps in all; each seed's value stands beside the mean. How long it takes is not on record.
+
+    Source:
+        Luo et al., Understanding the effective receptive field in deep convolutional neural networks, 2017,
+        arXiv 1701.04128.
+
+    Attributes:
+        name: of the command.
+        spread: each seed's value.
+        rows: the tasks.
+        seeds: of weights and pieces.
+        steps: of training, each network.
+        seconds: of speech to train on; a third of it is held out beside.
+
+    Example:
+        >>> from causalcnn_book.receptive_fields.effective_field import DILATIONS, EffectiveField
+        >>> EffectiveField.rows, DILATIONS
+        (('phone', 'speaker'), (1, 2, 4, 8, 16, 32))
+    """
 
     name = "effective-field"
     spread = "each seed's value stands beside the mean"
@@ -78,11 +136,20 @@ class EffectiveField(Experiment):
 
     @property
     def recordings(self) -> tuple[Recordings, Recordings]:
-        """What is trained on, and what is held out."""
+        """What is trained on, and what is held out: other sentences by the same voices."""
         return load(self.seconds, seed=0), load(self.seconds / 3, seed=1)
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, int]:
-        """How many frames hold 95 and 50 % of the influence, before and after training."""
+        """Count the frames that hold 95 and 50 % of the influence on held-out speech, before and after training.
+
+        Args:
+            row: the task.
+            seed: of weights and pieces.
+
+        Returns:
+            ``before_95``, ``before_50``, ``after_95`` and ``after_50``, in frames of 10 ms.
+        """
         data, held_out = self.recordings
         shares = {
             "before": gradient_by_lag(network(row, data, seed=seed), held_out),
@@ -94,8 +161,16 @@ class EffectiveField(Experiment):
             for percent in (95, 50)
         }
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """For each task the declared size, the means over the seeds, and each."""
+        """Write for each task the declared size of the field, the means over the seeds, and each.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            The ``unit``, and ``tasks``: each with ``declared`` and the numbers of :meth:`measure`, in frames.
+        """
         tasks: dict[str, Any] = {}
         for task, found in results.items():
             tasks[task] = {"declared": int(network(task, self.recordings[0]).field.size)}

@@ -17,12 +17,19 @@ __all__ = ["ReferenceEncoder", "reference_encoders"]
 
 @dataclass(frozen=True)
 class ReferenceEncoder:
-    """One row of the table.
+    """One row of the table: an encoder that people use, and its field.
 
     Attributes:
         name: as in its paper.
         field: which inputs an output reads; knows its input's rate.
         source: of its sizes.
+
+    Example:
+        >>> from causalcnn import Field
+        >>> from causalcnn_book.receptive_fields import ReferenceEncoder
+        >>> layer = ReferenceEncoder("one layer", Field.conv(3, padding=1).with_rate(100), "here")
+        >>> layer.row()["field (ms)"], layer.beyond_its_hop
+        (30.0, 1.0)
     """
 
     name: str
@@ -31,7 +38,7 @@ class ReferenceEncoder:
 
     @property
     def rate_hz(self) -> float:
-        """Of the input: samples or frames a second."""
+        """The rate of the input in Hz: samples or frames a second."""
         assert self.field.rate_hz is not None
         return self.field.rate_hz
 
@@ -42,7 +49,7 @@ class ReferenceEncoder:
         return float(self.field.lookahead - (hop - 1))
 
     def row(self) -> dict[str, float | str]:
-        """Name, input rate, field and hop in inputs and in ms, look-ahead beyond the hop in inputs and in ms."""
+        """Give name, input rate, field and hop in inputs and in ms, look-ahead beyond the hop in inputs and in ms."""
         to_ms = 1000 / self.rate_hz
         return {
             "encoder": self.name,
@@ -72,7 +79,7 @@ def _causal(layers: Sequence[tuple[int, int, int]], convention: str = "strict") 
 
 
 def reference_encoders() -> list[ReferenceEncoder]:
-    """The fields of encoders that people use, each computed from its kernels, strides and dilations.
+    """List the fields of encoders that people use, each computed from its kernels, strides and dilations.
 
     Every plain one is traced; layers of this library are asked. ``row()`` gives numbers for a table.
     """

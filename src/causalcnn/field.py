@@ -269,8 +269,8 @@ class Field:
             frequency: what is read along frequency.
 
         Returns:
-            The field over ``("time", "frequency")``: each output reads every pair of a frame that ``time`` reads and
-            a frequency that ``frequency`` reads.
+            The field over ``("time", "frequency")``, in which an output reads every pair of a frame that ``time``
+            reads and a frequency that ``frequency`` reads.
 
         Raises:
             ValueError: one of the two has several axes already, or ``frequency`` is endless.
@@ -458,7 +458,10 @@ class Field:
 
     @property
     def holes(self) -> int:
-        """How many frames inside the span (over two axes, cells inside the bounding box) an output skips; the most."""
+        """How many frames inside its span an output skips; the most over all phases.
+
+        Over two axes, these are the cells inside its bounding box.
+        """
         return max(0 if span == math.inf else int(span) - read for span, read in self._spans())
 
     def latency(self, rate_hz: float | None = None) -> float:
@@ -492,7 +495,7 @@ class Field:
             name: ``"time"`` or ``"frequency"``.
 
         Returns:
-            The field along this axis: all that an output reads there, whatever its index on the other axis is.
+            The field along this axis, with all that an output reads there, whatever its index on the other axis is.
 
         Raises:
             ValueError: the field has no such axis, or is endless, so that it reads all frequencies.

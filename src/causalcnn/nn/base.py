@@ -146,8 +146,8 @@ class CausalModule(nn.Module, abc.ABC):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Continue from ``state`` with the next frames.
 
-        There may be any number of frames, also none; however a sequence is cut into pieces, the outputs are those
-        of the whole sequence. ``state`` itself is not changed, so that it can be kept and used again.
+        There may be any number of frames, also none. In whatever way a sequence is cut into pieces, their outputs are
+        those of the whole sequence. ``state`` itself is not changed, so that it can be kept and used again.
 
         Args:
             x: the next frames, ``(batch, channels, time[, frequency])``.
@@ -158,7 +158,7 @@ class CausalModule(nn.Module, abc.ABC):
             and the new state.
 
         Raises:
-            ValueError: ``x`` is no input of this module, or ``state`` no state of it for such an input.
+            ValueError: ``x`` is no input of this module, or ``state`` does not fit it.
         """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ class CausalModule(nn.Module, abc.ABC):
             The stream. It holds its own state; the one given is not changed.
 
         Raises:
-            ValueError: ``state`` is no state of this module.
+            ValueError: ``state`` is no state of this module. Most layers find it when the stream gets its first piece.
         """
         return Stream(self, state)
 

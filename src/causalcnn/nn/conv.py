@@ -162,10 +162,10 @@ class _CausalConv(CausalModule, _ConvNd):
                 :meth:`step` returned it. By default the stream begins with zeros.
 
         Returns:
-            The stream. Weights that are changed later need not reach it: make a new one.
+            The stream. It may keep the weights of now; after a change of the weights, begin a new one.
 
         Raises:
-            ValueError: ``state`` is no state of this layer.
+            RuntimeError: ``state`` has another number of frames than a state of this layer.
         """
         plain = len(self.kernel_size) == 1 and self.stride == (1,) and self.groups == 1
         return RingStream(self, state) if plain else ConvStream(self, state)
@@ -198,11 +198,11 @@ class CausalConv1d(_CausalConv, nn.Conv1d):
         stride: input frames per output frame, ≥ 1.
         padding: only 0; it is there so that the error can say why others are refused.
         dilation: frames from one tap of the kernel to the next, ≥ 1.
-        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        groups: groups of channels that are convolved separately; it divides both numbers of channels.
         bias: whether a learned constant is added to each output channel.
         padding_mode: only ``"zeros"``; it is there so that the error can say why others are refused.
-        device: of the weights, as in torch.
-        dtype: of the weights, as in torch.
+        device: device of the weights, as in torch.
+        dtype: dtype of the weights, as in torch.
         convention: ``"strict"`` or ``"block"``; see :class:`Convention`.
 
     Shape:
@@ -276,11 +276,11 @@ class CausalConv2d(_CausalConv, nn.Conv2d):
         stride: input cells per output cell, an int for both axes or ``(time, frequency)``, ≥ 1.
         padding: only 0; it is there so that the error can say why others are refused.
         dilation: cells from one tap of the kernel to the next, an int for both axes or ``(time, frequency)``, ≥ 1.
-        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        groups: groups of channels that are convolved separately; it divides both numbers of channels.
         bias: whether a learned constant is added to each output channel.
         padding_mode: only ``"zeros"``; it is there so that the error can say why others are refused.
-        device: of the weights, as in torch.
-        dtype: of the weights, as in torch.
+        device: device of the weights, as in torch.
+        dtype: dtype of the weights, as in torch.
         frequency_padding: cells of zeros below and above the frequency axis, ≥ 0, an int for both or
             ``(below, above)``; ``"same"`` pads so that ``ceil(frequency / stride)`` cells come out.
         convention: ``"strict"`` or ``"block"``, along time; see :class:`Convention`.

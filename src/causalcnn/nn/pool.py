@@ -53,7 +53,7 @@ class _CausalPool(CausalModule):
 
 
 class CausalMaxPool1d(_CausalPool):
-    """The largest value of a window that never reads the future, for each channel apart.
+    """The largest value of a window that never reads the future, for each channel separately.
 
     Output frame ``u`` reads ``kernel_size`` frames, the last of them as in :class:`CausalConv1d`. Frames before the
     first one count as zeros, not as −∞ as in :class:`torch.nn.MaxPool1d`.
@@ -82,7 +82,7 @@ class CausalMaxPool1d(_CausalPool):
 
 
 class CausalAvgPool1d(_CausalPool):
-    """The mean of a window that never reads the future, for each channel apart.
+    """The mean of a window that never reads the future, for each channel separately.
 
     Output frame ``u`` reads ``kernel_size`` frames, the last of them as in :class:`CausalConv1d`. Frames before the
     first one count as zeros.

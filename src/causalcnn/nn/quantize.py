@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
@@ -99,16 +98,16 @@ class NotFinite(ValueError):
 class VectorQuantizer(Stateless):
     """Replaces every vector by the nearest codeword of a codebook, which follows the vectors by moving averages.
 
-    In ``train()`` each call moves the codebook, after the lookup; in ``eval()`` nothing changes it. Stored are two
-    moving averages, of how often each code is used (``count``) and of the sum of its vectors (``sum``); the codebook
-    is their ratio. Several processes add up their statistics, so that all hold the same codebook.
+    In ``train()`` each call moves the codebook, after the lookup; in ``eval()`` nothing changes it. The layer stores
+    two moving averages, how often each code is used (``count``) and the sum of its vectors (``sum``); the codebook is
+    their ratio. Several processes add up their statistics, so that all hold the same codebook.
 
     The first batch in training starts the codebook, by k-means. A code that is hardly used starts again at a vector of
     the batch. Which vector that is follows from the batch itself, not from a random state, so that a training that is
     resumed or compiled does the same (on a GPU up to rounding).
 
     Lookup, error and moving averages are computed in float32 at least, also under autocast and in a model of half
-    precision. Codewords and gradients have the dtype of the input; they can be differentiated once.
+    precision. Codewords and gradients have the dtype of the input. There are first derivatives only.
 
     Args:
         num_codes: number of codewords in the codebook, ≥ 1.
@@ -188,8 +187,19 @@ class VectorQuantizer(Stateless):
         """
         return self.quantize(x).values if self.training else self._codewords(x)
 
-    @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Replace each vector by its codeword, whatever came before. In training, the codebook then moves.
+
+        Args:
+            x: the vectors of the next frames, ``(batch, dim, time[, frequency])``.
+            state: what :meth:`initial_state` or the previous ``step`` returned; there is nothing to remember.
+
+        Returns:
+            The codewords, ``(batch, dim, time[, frequency])``; and the new state.
+
+        Raises:
+            ValueError: ``x`` is no input of this layer; or, in training on a CPU, a vector is not finite.
+        """
         # A piece without frames teaches nothing, and no other process need be asked.
         return (self(x) if x.shape[2] else x), ()
 

@@ -105,12 +105,12 @@ class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: igno
         stride: output frames per input frame, ≥ 1.
         padding: only 0; nothing is cut off at the start.
         output_padding: only 0; an input frame completes ``stride`` output frames, no more.
-        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        groups: groups of channels that are convolved separately; it divides both numbers of channels.
         bias: whether a learned constant is added to each output channel.
         dilation: output frames from one tap of the kernel to the next, ≥ 1.
         padding_mode: only ``"zeros"``, as in torch.
-        device: of the weights, as in torch.
-        dtype: of the weights, as in torch.
+        device: device of the weights, as in torch.
+        dtype: dtype of the weights, as in torch.
 
     Shape:
         ``(batch, in_channels, time)`` → ``(batch, out_channels, time · stride)``
@@ -172,13 +172,13 @@ class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: igno
         stride: output cells per input cell, an int for both axes or ``(time, frequency)``, ≥ 1.
         padding: only 0; nothing is cut off at the start.
         output_padding: only 0; an input frame completes ``stride`` output frames, no more.
-        groups: groups of channels that are convolved apart; it divides both numbers of channels.
+        groups: groups of channels that are convolved separately; it divides both numbers of channels.
         bias: whether a learned constant is added to each output channel.
         dilation: output cells from one tap of the kernel to the next, an int for both axes or ``(time, frequency)``,
             ≥ 1.
         padding_mode: only ``"zeros"``, as in torch.
-        device: of the weights, as in torch.
-        dtype: of the weights, as in torch.
+        device: device of the weights, as in torch.
+        dtype: dtype of the weights, as in torch.
         frequency_padding: cells that are cut off at each end of the frequency axis, ≥ 0, as ``padding`` in torch.
 
     Shape:

@@ -91,8 +91,8 @@ def train(
 
     Raises:
         NonFiniteLoss: the loss, its gradient or a weight became NaN or infinite; the message names the step.
-        Interrupted: (a ``KeyboardInterrupt``) somebody pressed Ctrl-C; the step was finished and the checkpoint
-            written.
+        Interrupted: somebody pressed Ctrl-C; the step was finished and the checkpoint written. It is a
+            ``KeyboardInterrupt``.
         ValueError: an argument is out of range, the device or the precision is not there, the model has nothing to
             train, or the loss is no scalar.
         TypeError: a budget is neither a text nor a :class:`Budget`; or no loss is given, and the model has no method

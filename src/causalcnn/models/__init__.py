@@ -1,6 +1,7 @@
-"""The models of the book, one file each; ``save_model`` and ``load_model`` keep them with a card.
+"""The models of the book, one file each, to be read from top to bottom beside the papers.
 
-``MODELS`` finds them by the name that is in the card.
+:func:`save_model` and :func:`load_model` keep a model on disk, with a card; ``MODELS`` finds its class by the name that
+is in the card.
 """
 
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel

@@ -1,9 +1,9 @@
 """Models that predict a spectrogram value by value: earlier frames first, then this frame from low to high frequency.
 
 The joint probability of all values is the product of the conditional probabilities of each value, given those before
-it, whatever the order; here the order is that of time, and inside a frame that of frequency. So a model has to give
-one thing only, the distribution of a value given the values before it: all earlier frames, and the lower frequencies
-of its own frame.
+it. This holds for any order of the values. Here they are ordered by time, and inside a frame by frequency. So all that
+a model has to compute is the distribution of one value, given the values of all earlier frames and those of the lower
+frequencies of its own frame.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["AutoregressiveConfig", "AutoregressiveModel", "init_head", "ordered_field"]
 
 HEAD_SCALE = 8.0
-"""What a model's head is multiplied with. The scales of a mixture must shrink far from where they start, and Adam's
-step does not grow with the gradient: eight times the head's output gets there sooner."""
+"""The factor between the output of a model's last layer and the parameters of the distribution. The scales of a mixture
+begin broad and must shrink far, and a step of Adam is no longer where the gradient is larger: eight times the output of
+the last layer gets there in fewer steps."""
 
 Condition = Any
-"""What the time stack gives to the frequency stack, for each frame; each model has its own form."""
+"""What the time stack gives to the frequency stack for each frame. Each model has its own form of it."""
 
 
 def init_head(head: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> None:
-    """Make ``HEAD_SCALE`` times the output of a last layer begin near the distribution's initial bias."""
+    """Scale a last layer so that ``HEAD_SCALE`` times its output begins near the distribution's initial bias."""
     with torch.no_grad():
         head.weight.mul_(0.2 / HEAD_SCALE)  # 0.2 keeps the first outputs near the bias
         head.bias.copy_(distribution.initial_bias() / HEAD_SCALE)  # type: ignore[union-attr]
@@ -43,18 +44,31 @@ def init_head(head: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> 
 
 @dataclass(frozen=True)
 class AutoregressiveConfig:
-    """What the configurations of all these models have in common.
+    """The settings that all autoregressive models have in common.
 
     Attributes:
-        output: the distribution of a value, see :func:`~causalcnn.models.get_distribution`.
-        mels: bands of a frame.
-        low_db: lower end of the range of the 256 bins, in dB. ``UniformBins.fitted(corpus)`` learns the range.
-        high_db: upper end of the range, in dB.
-        scheduled_sampling: in training, the share of the values read that are the model's own samples, all drawn in
-            parallel (Duckworth et al., arXiv 1906.04331). The others are the true values; 0 is teacher forcing.
+        output: the name of the distribution of a value, see :func:`causalcnn.models.get_distribution`. The default, a
+            mixture of four logistic distributions, takes 12 parameters a value where a softmax takes 256, and knows
+            that neighboring bins are alike.
+        mels: the number of bands of a frame; 80, as the front end makes them.
+        low_db: the lower end of the range of the 256 bins, in dB. By default the range is 90 dB wide, which is what a
+            recording of 16 bits can hold, and fits the embedded voices. :meth:`causalcnn.speech.UniformBins.fitted`
+            finds the range of a corpus.
+        high_db: the upper end of the range, in dB.
+        scheduled_sampling: how many of the values that are read in training are the model's own samples, as a share
+            from 0 to below 1. By default it is 0, which is called teacher forcing: all are true values, and the loss
+            is the likelihood of the data.
 
     Raises:
-        ValueError: a number that cannot be.
+        ValueError: a setting out of its range.
+
+    Source:
+        For ``scheduled_sampling``, with all samples drawn in parallel: Duckworth et al., arXiv 1906.04331.
+
+    Example:
+        >>> from causalcnn.models import AutoregressiveConfig
+        >>> AutoregressiveConfig().with_(mels=40, output="categorical-8")
+        AutoregressiveConfig(output='categorical-8', mels=40, low_db=-70.0, high_db=20.0, scheduled_sampling=0.0)
     """
 
     output: str = "logistic-mixture-4"
@@ -71,7 +85,18 @@ class AutoregressiveConfig:
             raise ValueError(f"scheduled_sampling is {self.scheduled_sampling}; it is a share, at least 0 and below 1")
 
     def with_(self, **changes: Any) -> Self:
-        """A copy with some values changed."""
+        """Copy the config with some settings changed.
+
+        Args:
+            **changes: the settings to change, by their names.
+
+        Returns:
+            The new config, of the same class.
+
+        Raises:
+            TypeError: a setting that this config does not have.
+            ValueError: a setting out of its range.
+        """
         return replace(self, **changes)
 
     def _check_integers(self, *names: str, least: int = 1) -> None:
@@ -80,24 +105,46 @@ class AutoregressiveConfig:
 
 
 class AutoregressiveModel(CausalModule):
-    """The base of the models that predict a spectrogram value by value, made of two stacks of layers.
+    """Base class of the models that predict a spectrogram value by value, with two stacks of layers.
 
-    The *time stack* reads earlier frames only: its input comes one frame late. The *frequency stack* runs through
-    the values of the present frame, from low to high, and reads lower ones only: its input comes one value late. It
-    is conditioned on what the time stack found. That is all that makes a model causal in both axes.
+    The *time stack* reads earlier frames only, because its input comes one frame late. The *frequency stack* runs
+    through the values of the present frame, from low to high frequency, and reads lower ones only, because its input
+    comes one value late. It is conditioned on what the time stack found. Nothing else makes a model causal in both
+    axes.
 
-    A subclass gives :attr:`field`, :meth:`initial_time_state`, :meth:`time_stack` and :meth:`frequency_stack`, and a
+    As a layer, a model reads the true values of all frames (teacher forcing) and computes the parameters of the
+    distribution of each: those at ``(t, f)`` depend on the frames before ``t``, and in frame ``t`` on the frequencies
+    below ``f``. For generation there is :meth:`generate`, or a :meth:`sampler`, which draws frame by frame.
+
+    Spectrograms have three forms: log-mel in dB, ``(batch, mels, time)``, as the front end makes them; bins, integers
+    from 0 to 255, ``(batch, time, mels)``; and what the network reads, numbers from −1 to 1,
+    ``(batch, 1, time, mels)``. :meth:`to_bins`, :meth:`to_decibels` and :meth:`to_input` lead from one to another.
+
+    A subclass defines :attr:`field`, :meth:`initial_time_state`, :meth:`time_stack` and :meth:`frequency_stack`, and a
     faster :class:`Sampler` where it can.
 
-    As a layer it reads the true values (teacher forcing), as numbers from −1 to 1 ``(batch, 1, time, mels)``, and gives
-    the parameters of the distribution of each, ``(batch, distribution.size, time, mels)``: those at ``(t, f)`` depend
-    on frames before ``t``, and on the frequencies below ``f`` of frame ``t``. ``forward`` is a :meth:`step` from the
-    initial state (``CausalModule.forward``).
-
-    Spectrograms are bins, integers 0 … 255, in the shape ``(batch, time, mels)``.
-
     Args:
-        config: the sizes.
+        config: the settings.
+
+    Attributes:
+        name: what the model is called in a card and in ``MODELS``.
+        Config: the class of the model's config.
+        config: the settings that the model was built with.
+        distribution: the output distribution of a value, as ``config.output`` names it.
+
+    Shape:
+        ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
+        ``(batch, distribution.size, time, mels)``.
+
+    Raises:
+        ValueError: ``config.output`` names no distribution.
+
+    Example:
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig
+        >>> model = PixelCNN(PixelCNNConfig(mels=8, channels=4)).eval()
+        >>> bins = model.generate(frames=3, seed=1)
+        >>> tuple(bins.shape), tuple(model.log_prob(bins).shape), tuple(model.to_decibels(bins).shape)
+        ((1, 3, 8), (1, 3, 8), (1, 8, 3))
     """
 
     name: ClassVar[str]
@@ -113,10 +160,13 @@ class AutoregressiveModel(CausalModule):
     # ------------------------------------------------------------------------------------------ the two stacks
     @abc.abstractmethod
     def initial_time_state(self, x: Tensor) -> State:
-        """The state of the time stack before any frame.
+        """Make the state of the time stack before any frame.
 
         Args:
             x: a piece of the input, ``(batch, 1, time, mels)``, perhaps without frames.
+
+        Returns:
+            The state of the time stack alone; each model has its own form of it.
         """
 
     @abc.abstractmethod
@@ -124,34 +174,54 @@ class AutoregressiveModel(CausalModule):
         """Continue the time stack by at least one frame.
 
         Args:
-            earlier: the frame before each of the frames to predict, ``(batch, 1, time, mels)``.
-            state: of the time stack.
+            earlier: the frame before each of the frames to predict, from −1 to 1, ``(batch, 1, time, mels)``.
+            state: the state of the time stack.
 
         Returns:
-            What the frequency stack is conditioned on, and the new state.
+            What the frequency stack is conditioned on in each frame, in the model's own form; and the new state.
         """
 
     @abc.abstractmethod
     def frequency_stack(self, x: Tensor, condition: Condition) -> Tensor:
-        """The parameters of all values of the frames ``x``, given what the time stack found.
+        """Compute the parameters of all values of some frames, given what the time stack found.
 
-        Shape: ``(batch, 1, time, mels)`` → ``(batch, distribution.size, time, mels)``
+        Args:
+            x: the true values of these frames, from −1 to 1, ``(batch, 1, time, mels)``. Each value reads only those
+                below it.
+            condition: what :meth:`time_stack` gave for these frames.
+
+        Returns:
+            The parameters of the output distribution, ``(batch, distribution.size, time, mels)``.
         """
 
     def initial_state(self, x: Tensor) -> State:
-        """The frame before the first one, zeros, and the state of the time stack."""
+        """Make the state before any frame.
+
+        Args:
+            x: a piece of the input, ``(batch, 1, time, mels)``, perhaps without frames.
+
+        Returns:
+            The frame before the first one, which is zeros, ``(batch, 1, 1, mels)``, and the state of the time stack.
+
+        Raises:
+            ValueError: an input of another shape or dtype.
+        """
         self._check(x)
         return x.new_zeros(len(x), 1, 1, self.config.mels), self.initial_time_state(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """The parameters of the values of the next frames, given their true values (teacher forcing).
+        """Compute the parameters of the values of the next frames, given their true values (teacher forcing).
 
         Args:
-            x: the next frames, ``(batch, 1, time, mels)``, from −1 to 1; perhaps none.
-            state: the frame before them, ``(batch, 1, 1, mels)``, and the state of the time stack.
+            x: the true values of the next frames, from −1 to 1, ``(batch, 1, time, mels)``; perhaps of no frame.
+            state: the state after the frames before, as :meth:`initial_state` or ``step`` returned it. It is not
+                changed.
 
         Returns:
-            ``(batch, distribution.size, time, mels)``, and the new state.
+            The parameters of the output distribution, ``(batch, distribution.size, time, mels)``, and the new state.
+
+        Raises:
+            ValueError: an input of another shape or dtype.
         """
         self._check(x)
         if not x.shape[2]:
@@ -172,29 +242,65 @@ class AutoregressiveModel(CausalModule):
     # ------------------------------------------------------------------------ from decibels to numbers and back
     @property
     def uniform_bins(self) -> UniformBins:
-        """The 256 bins of the data, in dB."""
+        """The 256 equal bins from ``config.low_db`` to ``config.high_db`` that a value in dB falls into."""
         from causalcnn.speech import UniformBins
 
         return UniformBins(self.config.low_db, self.config.high_db)
 
     def to_bins(self, features: Tensor) -> Tensor:
-        """Log-mel in dB ``(batch, mels, time)`` → bins ``(batch, time, mels)``."""
+        """Turn log-mel spectrograms into bins.
+
+        Args:
+            features: log-mel in dB, ``(batch, mels, time)``. What lies outside of the range falls into the first or
+                the last bin.
+
+        Returns:
+            The bins, int64 from 0 to 255, ``(batch, time, mels)``.
+
+        Raises:
+            ValueError: NaN, which is in no bin, or features that are no floating-point numbers.
+        """
         return self.uniform_bins.encode(features).transpose(1, 2)
 
     def to_decibels(self, bins: Tensor) -> Tensor:
-        """Bins ``(batch, time, mels)`` → log-mel in dB ``(batch, mels, time)``: the centres of their bins."""
+        """Turn bins into log-mel spectrograms: each bin stands for its centre.
+
+        Args:
+            bins: integers from 0 to 255, ``(batch, time, mels)``.
+
+        Returns:
+            Log-mel in dB, float32, ``(batch, mels, time)``.
+
+        Raises:
+            ValueError: bins that are no integers from 0 to 255.
+        """
         return self.uniform_bins.decode(bins).transpose(1, 2)
 
     def to_input(self, bins: Tensor) -> Tensor:
-        """What the network reads of bins ``(batch, time, mels)``: ``(batch, 1, time, mels)``, from −1 to 1."""
+        """Turn bins into what the network reads.
+
+        Args:
+            bins: integers from 0 to 255, ``(batch, time, mels)``.
+
+        Returns:
+            Numbers from −1 to 1, ``(batch, 1, time, mels)``, with the device and dtype of the model's weights.
+        """
         weight = next(self.parameters())
         return self.distribution.to_input(bins).unsqueeze(1).to(device=weight.device, dtype=weight.dtype)
 
     # ------------------------------------------------------------------------------------------------ the loss
     def log_prob(self, bins: Tensor) -> Tensor:
-        """The log-probability (nats) of each value given those before it.
+        """Compute the log-probability of each value, given those before it.
 
-        Shape: ``(batch, time, mels)`` → the same
+        Args:
+            bins: int64 from 0 to 255, ``(batch, time, mels)``.
+
+        Returns:
+            The log-probabilities in nats, float32, ``(batch, time, mels)``. Their sum is the log-probability of the
+            whole spectrogram.
+
+        Raises:
+            ValueError: bins of another shape or dtype, or outside of 0 to 255.
         """
         return self._log_prob(bins, self.to_input(bins))
 
@@ -202,11 +308,20 @@ class AutoregressiveModel(CausalModule):
         return self.distribution.log_prob(self(x).movedim(1, -1), bins)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Bits per dimension of the real frames: the mean of −log₂ of the probability of each value.
+        """Compute the bits per dimension of the real frames: the mean of −log₂ of the probability of a value.
+
+        While the model is in training and ``config.scheduled_sampling`` is above 0, some of the values that it reads
+        are its own samples.
+
+        Args:
+            batch: pieces of log-mel in dB, with a mask of the real frames.
 
         Returns:
-            The loss, and the metric ``bits``. Only while training, and only where ``scheduled_sampling`` is above 0,
-            some of the values read are the model's own.
+            The loss in bits per value, a scalar, and the metrics. There is one metric, ``bits``, a scalar, which is the
+            same number without a gradient.
+
+        Raises:
+            ValueError: features of another number of bands, or NaN among them.
         """
         bins = self.to_bins(batch.features)
         x = self.to_input(bins)
@@ -217,14 +332,14 @@ class AutoregressiveModel(CausalModule):
 
     @torch.no_grad()
     def _with_own_samples(self, bins: Tensor, x: Tensor) -> Tensor:
-        """The input with a share of its values replaced by the model's own, each drawn given the true ones before it.
+        """Replace a share of the input's values by the model's own, each drawn given the true values before it.
 
         Args:
-            bins: ``(batch, time, mels)``.
+            bins: the true values as bins, ``(batch, time, mels)``.
             x: the input made of them, ``(batch, 1, time, mels)``.
 
         Returns:
-            ``(batch, 1, time, mels)``.
+            The new input, ``(batch, 1, time, mels)``.
         """
         parameters = self(x).movedim(1, -1)  # (batch, time, mels, distribution.size)
         uniform = torch.rand(*bins.shape, self.distribution.num_uniforms, device=bins.device, dtype=torch.float32)
@@ -233,11 +348,18 @@ class AutoregressiveModel(CausalModule):
 
     # ---------------------------------------------------------------------------------------------- generation
     def sampler(self, rows: int = 1, *, reference: bool = False) -> Sampler:
-        """A running generation.
+        """Start a running generation, in which frames are read and drawn one after the other.
 
         Args:
-            rows: how many spectrograms, side by side.
-            reference: draw in the slow, obvious way.
+            rows: how many spectrograms are drawn side by side.
+            reference: whether to draw in the slow, obvious way that the fast ones are tested against.
+
+        Returns:
+            The sampler; that of a model that has a faster way, unless ``reference`` is true. Both draw the same bins.
+
+        Raises:
+            RuntimeError: the model is in training mode.
+            ValueError: a weight is not finite.
         """
         return Sampler(self, rows) if reference else self._fast_sampler(rows)
 
@@ -255,22 +377,23 @@ class AutoregressiveModel(CausalModule):
         temperature: float = 1.0,
         reference: bool = False,
     ) -> Tensor:
-        """Go on freely, each value drawn given all that was drawn before.
+        """Draw frames freely: each value is drawn given all that was drawn before it.
 
         Args:
-            frames: how many to draw.
-            rows: how many spectrograms, side by side.
-            prompt: bins ``(rows, time, mels)`` that were there before; default: nothing.
-            seed: of the draws: the same seed gives the same samples on the same machine.
-            temperature: below 1 the likelier is preferred; see
-                :meth:`~causalcnn.models.OutputDistribution.sample`.
-            reference: draw in the slow, obvious way.
+            frames: how many frames to draw.
+            rows: how many spectrograms are drawn side by side.
+            prompt: the frames that come before, as bins, ``(rows, time, mels)``. By default there are none.
+            seed: the seed of the draws. The same seed gives the same bins on the same machine.
+            temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier bins.
+            reference: whether to draw in the slow, obvious way that the fast ones are tested against.
 
         Returns:
-            Bins ``(rows, frames, mels)``, without the prompt.
+            The bins, int64 from 0 to 255, ``(rows, frames, mels)``, without the prompt.
 
         Raises:
-            ValueError: a number or a prompt that cannot be.
+            RuntimeError: the model is in training mode.
+            ValueError: fewer than 0 frames or 1 row, a prompt of another shape or with other values, a temperature
+                that is not above 0, or a weight that is not finite.
         """
         if frames < 0 or rows < 1:
             raise ValueError(f"{frames} frames of {rows} rows; at least 0 frames of 1 row can be drawn")
@@ -283,16 +406,19 @@ class AutoregressiveModel(CausalModule):
         return torch.stack(drawn, 1) if drawn else torch.zeros(rows, 0, self.config.mels, dtype=torch.int64).to(device)
 
     def extra_repr(self) -> str:
-        """The configuration."""
+        """Show the settings when the model is printed."""
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
 
 
 def ordered_field(past: frozenset[int] | None, mels: int) -> Field:
-    """Value ``(t, f)`` reads all of some earlier frames, and the lower frequencies of its own.
+    """Make the field in which value ``(t, f)`` reads the whole of some earlier frames, and the lower ones of its own.
 
     Args:
-        past: the frames, relative to ``t``, all negative; None for every frame before it.
-        mels: bands of a frame.
+        past: which frames, relative to ``t``, all negative; None for every frame before it.
+        mels: the number of bands of a frame.
+
+    Returns:
+        The field over time and frequency, with one phase for each band.
     """
     before = frozenset((t, f) for t in past or () for f in range(mels))
     cells = tuple(before | frozenset((0, lower) for lower in range(f)) for f in range(mels))

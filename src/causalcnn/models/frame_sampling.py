@@ -1,8 +1,9 @@
 """A frame of the frame generator, value by value: a plain loop in torch, and the same loop compiled by numba.
 
-The compiled loop is the fast one on a CPU: torch takes a dozen calls for each of the 80 values, and each call costs
-more than its arithmetic. Both compute the same: the parts of the gates that do not depend on the values being drawn
-are made for the whole frame at once, and the rest is one product of the state with the recurrent weights for each.
+On a CPU the compiled loop is much faster, because torch takes a dozen calls for each of the 80 values, and each call
+costs more than its arithmetic. Both compute the same. The parts of the gates that do not depend on the values being
+drawn are computed for the whole frame at once; for each value there remains one product of the state with the
+recurrent weights.
 """
 
 from __future__ import annotations
@@ -24,9 +25,27 @@ __all__ = ["CompiledFrameSampler", "FrameSampler"]
 
 
 class FrameSampler(Sampler):
-    """The encoder as a stream, one frame at a time; then the RNN from its initial state, a plain loop over values.
+    """Draws frames of a :class:`FrameGenerator`: a stream of its encoder, and a plain loop over the values in torch.
 
-    It holds the weights of a :class:`FrameGenerator` as they are when it is made.
+    What a frame costs does not depend on how many came before. The sampler holds the model's weights as they are when
+    it is made. On a CPU with numba, :meth:`AutoregressiveModel.sampler` gives a subclass whose loop is compiled.
+
+    Args:
+        model: a :class:`FrameGenerator` in eval mode. Its weights must not change while it generates.
+        rows: how many spectrograms are drawn side by side.
+
+    Raises:
+        RuntimeError: the model is in training mode.
+        ValueError: a weight is not finite.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import FrameGenerator, FrameGeneratorConfig, FrameSampler, Sampler
+        >>> model = FrameGenerator(FrameGeneratorConfig(mels=8, channels=4, hidden=4)).eval()
+        >>> fast, reference = FrameSampler(model, rows=1), Sampler(model, rows=1)
+        >>> uniform = reference.uniform(torch.Generator().manual_seed(0))
+        >>> torch.equal(fast.draw(uniform), reference.draw(uniform))
+        True
     """
 
     def __init__(self, model: Any, rows: int) -> None:
@@ -66,14 +85,17 @@ class FrameSampler(Sampler):
         return bins
 
     def _sample(self, state: Tensor, gates: Tensor, outputs: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """The values of a frame.
+        """Draw the values of a frame.
 
         Args:
-            state: of the RNN, ``(rows, hidden)``.
-            gates: what is known of the RNN's gates before the first value is drawn, ``(rows, mels, 3 · hidden)``.
-            outputs: and of the parameters, ``(rows, mels, distribution.size)``.
-            uniform: the random numbers.
-            temperature: of the draws.
+            state: the initial state of the GRU, ``(rows, hidden)``.
+            gates: what is known of the GRU's gates before the first value is drawn, ``(rows, mels, 3 · hidden)``.
+            outputs: what is known of the parameters then, ``(rows, mels, distribution.size)``.
+            uniform: the random numbers, ``(rows, mels, distribution.num_uniforms)``.
+            temperature: above 0; see :meth:`Sampler.draw`.
+
+        Returns:
+            The bins, int64, ``(rows, mels)``.
         """
         distribution, hidden = self.model.distribution, self.model.config.hidden
         below = state.new_zeros(self.rows, 1)
@@ -92,7 +114,10 @@ class FrameSampler(Sampler):
 
 
 class CompiledFrameSampler(FrameSampler):
-    """The same, its loop over values compiled by numba (which librosa brings); on a CPU, a row at a time."""
+    """A :class:`FrameSampler` whose loop over the values is compiled by numba, for a CPU; it draws row after row.
+
+    numba need not be installed; librosa brings it.
+    """
 
     def __init__(self, model: Any, rows: int) -> None:
         super().__init__(model, rows)
@@ -106,7 +131,7 @@ class CompiledFrameSampler(FrameSampler):
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether this machine, this model and its output distribution can be served."""
+        """Whether there is numba, the model's weights lie on a CPU, and the loop knows its output distribution."""
         weight = model.band_embedding
         numbers = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
         return numbers and _compiled() is not None and _kind(model.distribution) is not None
@@ -132,7 +157,7 @@ class CompiledFrameSampler(FrameSampler):
 
 
 class _Kind(NamedTuple):
-    """Which distribution the compiled loop is to draw from; ``components`` counts the bins of a categorical one."""
+    """The distribution that the compiled loop draws from; ``components`` counts the bins of a categorical one."""
 
     number: int
     components: int
@@ -154,10 +179,11 @@ def _kind(distribution: Any) -> _Kind | None:
 
 @functools.cache
 def _compiled() -> Callable[..., None] | None:
-    """The loop over the values of a frame as machine code; None where numba is missing. Compiling takes seconds, once.
+    """The loop over the values of a frame as machine code, or None where numba is missing.
 
-    ``state`` is overwritten. ``numbers`` holds what the distribution needs for each value: uniform numbers for a
-    choice, values of the standard component for a position within it.
+    It takes seconds to compile, once; numba keeps the result on disk. The loop overwrites its ``state``. Its
+    ``numbers`` are what the distribution needs for each value: a uniform number to choose a component or a bin, and a
+    value of the standard component.
     """
     try:
         import numba

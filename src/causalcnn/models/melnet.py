@@ -1,9 +1,10 @@
-"""A small MelNet: recurrent layers along time, along the frequencies of earlier frames, and up this frame.
+"""A small MelNet: recurrent layers along time, along the frequencies of earlier frames, and up the present frame.
 
-The *time stack* (time-delayed in the paper) reads earlier frames only, because its input comes one frame late: in
-each layer a GRU runs over the frequencies of a frame in both directions, then another along time, its weights shared
-across bands. Beside it the *central* GRU reads whole frames. The *frequency stack* (frequency-delayed) runs up the
-frequencies of the present frame, whose values come one band late, and is conditioned on what the other two found.
+The *time stack*, which the paper calls time-delayed, reads earlier frames only, because its input comes one frame late.
+In each of its layers one GRU runs over the frequencies of a frame in both directions, then another one along time, with
+the same weights for all bands. Beside it the *central* GRU reads whole frames. The *frequency stack*, which the paper
+calls frequency-delayed, runs up the frequencies of the present frame, whose values come one band late; it is
+conditioned on what the time stack and the central GRU found.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import (
@@ -32,13 +34,21 @@ __all__ = ["MelNet", "MelNetConfig"]
 
 @dataclass(frozen=True)
 class MelNetConfig(AutoregressiveConfig):
-    """The sizes of a :class:`MelNet`; others as for :class:`~causalcnn.models.AutoregressiveConfig`.
+    """The settings of a :class:`MelNet`, beside those of :class:`AutoregressiveConfig`.
+
+    With the defaults the model has 520,000 parameters.
 
     Attributes:
-        output: the paper has a mixture of Gaussians.
-        channels: of a cell, in both stacks.
-        layers: of both stacks.
-        central: size of the state of the GRU that reads whole frames.
+        output: the name of the distribution of a value; a mixture of Gaussians, as in the paper.
+        channels: the numbers at each cell (time, frequency), in both stacks.
+        layers: the layers of each of the two stacks. One is enough to read all that came before; the default is 2.
+        central: the size of the state of the GRU that reads whole frames. It is larger than ``channels``, because it
+            has to hold a whole frame.
+
+    Example:
+        >>> from causalcnn.models import MelNetConfig
+        >>> MelNetConfig.tiny().with_(mels=40).central
+        128
     """
 
     output: str = "gaussian-mixture-4"
@@ -52,14 +62,15 @@ class MelNetConfig(AutoregressiveConfig):
 
     @classmethod
     def tiny(cls) -> MelNetConfig:
-        """For a chapter on a CPU: one layer."""
+        """A size for a chapter on a CPU: one layer, and 105,000 parameters."""
         return cls(channels=24, layers=1, central=128)
 
 
 class TimeLayer(nn.Module):
     """A layer of the time stack: ``h + mix(both ways along frequency)``, then ``h + mix(along time)``.
 
-    One after the other and not side by side as in the paper, so that a single layer reads all that was before.
+    In the paper the directions run side by side. Here one follows the other, so that a single layer already reads all
+    that came before.
     """
 
     def __init__(self, channels: int) -> None:
@@ -70,15 +81,15 @@ class TimeLayer(nn.Module):
         self.mix_time = nn.Linear(channels, channels)
 
     def forward(self, h: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One piece of the sequence.
+        """Run the layer on the next frames.
 
         Args:
-            h: ``(batch, time, mels, channels)``.
-            state: of the GRU along time, ``(batch, channels, 1, mels)``: laid out like one frame of the library's 2D
-                inputs, with the batch first, as ``reset_rows`` needs it.
+            h: the frames, ``(batch, time, mels, channels)``.
+            state: the state of the GRU along time, ``(batch, channels, 1, mels)``. It is laid out like one frame of the
+                library's 2D inputs, with the batch first, because ``reset_rows`` needs it so.
 
         Returns:
-            The same shapes.
+            The output, ``(batch, time, mels, channels)``, and the new state, ``(batch, channels, 1, mels)``.
         """
         batch, time, mels, channels = h.shape
         y, _ = self.along_frequency(h.flatten(0, 1))  # (batch · time, mels, 2 · channels)
@@ -93,8 +104,7 @@ class TimeLayer(nn.Module):
 class FrequencyLayer(nn.Module):
     """A layer of the frequency stack: ``h + mix(GRU(h + condition))``.
 
-    Shape:
-        ``(batch · time, mels, channels)`` twice → the same
+    Both inputs and the output are ``(batch · time, mels, channels)``.
     """
 
     def __init__(self, channels: int) -> None:
@@ -107,24 +117,51 @@ class FrequencyLayer(nn.Module):
 
 
 class MelNet(AutoregressiveModel):
-    """A small MelNet: all earlier frames, then this frame from low to high frequency, by recurrent layers.
+    """A small MelNet: recurrent layers read all earlier frames, then the present one from low to high frequency.
+
+    What is as in the paper: a spectrogram is predicted value by value, frame after frame and from low to high
+    frequency; a time-delayed stack, a central stack and a frequency-delayed stack of recurrent layers share the work;
+    each value has a mixture of Gaussians.
+
+    What is different here, and why:
+
+    - There is one tier. The paper generates from coarse to fine in several tiers, and those after the first read
+      the whole coarse spectrogram, future included. So they could not run live.
+    - There is no text or speaker to condition on. The model is here to be compared with the others.
+    - The recurrent layers are GRUs of a few dozen cells, so that a CPU can train them.
+    - In a layer of the time stack the directions follow each other instead of running side by side, so that a single
+      layer already reads all that came before.
+    - An embedding tells both stacks which band a value belongs to, because all bands share their weights.
+    - The mixture is put on a grid of 256 bins, where its bits can be compared with those of other distributions.
 
     Args:
-        config: the sizes; ``MelNetConfig.tiny()`` by default.
+        config: the settings; ``MelNetConfig.tiny()`` by default.
+
+    Attributes:
+        name: what the model is called in a card and in ``MODELS``.
+        Config: the class of its config.
+        config: the settings that the model was built with.
+        time_layers: the layers of the time stack.
+        frequency_layers: the layers of the frequency stack, as many.
 
     Shape:
         ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
-        ``(batch, distribution.size, time, mels)``.
+        ``(batch, distribution.size, time, mels)``. Between them the time stack and the central GRU give each layer of
+        the frequency stack its condition, ``(batch, time, mels, channels)``.
+
+    Raises:
+        ValueError: ``config.output`` names no distribution.
 
     Source:
-        Vasquez and Lewis, arXiv 1906.01083, §4: one tier, without a text to speak, GRUs of a few dozen cells; the
-        directions of a layer of the time stack follow each other, and the band is given as an embedding.
+        Vasquez and Lewis, MelNet, arXiv 1906.01083, §4.
 
     Example:
-        >>> model = MelNet(MelNetConfig.tiny())
-        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.distribution.size, 5, 80)
-        True
-        >>> [model.field.reads((900, 40), cell) for cell in ((900, 39), (900, 40), (0, 79))]
+        >>> import torch
+        >>> from causalcnn.models import MelNet, MelNetConfig
+        >>> model = MelNet(MelNetConfig(mels=8, channels=4, layers=1, central=4))
+        >>> tuple(model(torch.zeros(1, 1, 5, 8)).shape)  # 12 parameters for each value
+        (1, 12, 5, 8)
+        >>> [model.field.reads((900, 4), cell) for cell in ((900, 3), (900, 4), (0, 7))]
         [True, False, True]
     """
 
@@ -153,17 +190,25 @@ class MelNet(AutoregressiveModel):
 
     @property
     def field(self) -> Field:
-        """Every frame before, all frequencies, and the lower frequencies of this one."""
+        """The cells that a value reads, which are all of the earlier frames and the lower frequencies of its own."""
         return ordered_field(None, self.config.mels)
 
+    @override
     def initial_time_state(self, x: Tensor) -> State:
-        """Of the layers of the time stack, and of the central GRU."""
         c = self.config
         layers = tuple(x.new_zeros(len(x), c.channels, 1, c.mels) for _ in range(c.layers))
         return layers, x.new_zeros(len(x), c.central)
 
     def time_stack(self, earlier: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """The condition of each layer of the frequency stack, ``(batch, time, mels, channels)``."""
+        """Run the time stack and the central GRU: they give the condition of each layer of the frequency stack.
+
+        Args:
+            earlier: the frame before each of the frames to predict, from −1 to 1, ``(batch, 1, time, mels)``.
+            state: the states of the layers, and that of the central GRU.
+
+        Returns:
+            The conditions, one for each layer, ``(batch, time, mels, channels)``; and the new states.
+        """
         layer_states, central_state = state
         y, h_n = self.central(earlier[:, 0], central_state[None])  # (batch, time, central)
         central = self.mix_central(y)[:, :, None]  # (batch, time, 1, channels)
@@ -176,7 +221,15 @@ class MelNet(AutoregressiveModel):
         return conditions, (tuple(new_states), h_n[0])
 
     def frequency_stack(self, x: Tensor, condition: list[Tensor]) -> Tensor:
-        """Frames are rows of a batch, frequency is the axis of the GRUs."""
+        """Run the frequency stack on all frames at once: frames are rows of a batch, and its GRUs run over frequency.
+
+        Args:
+            x: the true values of the frames, from −1 to 1, ``(batch, 1, time, mels)``.
+            condition: what :meth:`time_stack` gave, one for each layer, ``(batch, time, mels, channels)``.
+
+        Returns:
+            The parameters of the output distribution, ``(batch, distribution.size, time, mels)``.
+        """
         batch, _, time, mels = x.shape
         below = F.pad(x, (1, -1)).reshape(batch * time, mels, 1)  # the value below each
         h = self.frequency_input(below) + self.band_embedding[1]  # (batch · time, mels, channels)
@@ -189,17 +242,17 @@ class MelNet(AutoregressiveModel):
 
 
 class MelNetSampler(IncrementalSampler):
-    """The frequency stack value by value: each GRU keeps its state from band to band."""
+    """Runs the frequency stack value by value: each GRU keeps its state from band to band."""
 
     model: MelNet
 
+    @override
     def begin_frame(self, condition: list[Tensor]) -> None:
-        """Set the states of the GRUs to zero, and lay the condition of this frame out by bands."""
         self._conditions = [c[:, 0].transpose(0, 1) for c in condition]  # (mels, rows, channels)
         self._states = [c.new_zeros(self.rows, self.model.config.channels) for c in condition]
 
+    @override
     def next_value(self, f: int, below: Tensor) -> Tensor:
-        """The parameters of value ``f``, ``(rows, distribution.size)``."""
         model = self.model
         h = model.frequency_input(below) + model.band_embedding[1, f]  # (rows, channels)
         for i, layer in enumerate(model.frequency_layers):

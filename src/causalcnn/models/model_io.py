@@ -1,4 +1,4 @@
-"""Trained models on disk: the weights, and beside them a card that says what they are and how they were made."""
+"""Trained models on disk: a file of weights, and beside it a card that says what they are and how they were made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2
 __all__ = ["MODELS", "CheckpointError", "load_model", "model_files", "save_model"]
 
 MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
-"""Name to class. Each has ``config``, a frozen dataclass of the class ``Config``, and is made by ``cls(config)``."""
+"""The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.
+Each has a ``config``, a frozen dataclass of the class ``Config``, and is built by ``cls(config)``."""
 
 OLD_NAMES = (
     "If it was written before 2026-11-29, it has names of then: "
@@ -31,7 +32,13 @@ OLD_NAMES = (
 
 
 def model_files(path: str | Path) -> tuple[Path, Path]:
-    """Where the weights and the card of a model are: ``path`` with the endings ``.safetensors`` and ``.json``.
+    """Find where the weights and the card of a model are.
+
+    Args:
+        path: of the model, with or without the ending ``.safetensors`` or ``.json``; ``~`` is the home folder.
+
+    Returns:
+        The path with the ending ``.safetensors``, and with the ending ``.json``.
 
     Raises:
         ValueError: ``path`` names a folder only, and no file in it.
@@ -47,19 +54,31 @@ def save_model(path: str | Path, model: nn.Module, card: Mapping[str, Any] | Non
     """Write a model as ``path.safetensors`` and ``path.json``.
 
     Args:
-        path: with or without either ending.
-        model: one of ``causalcnn.models``: it has a ``name`` and a ``config``, a frozen dataclass.
-        card: what else to say: corpus, seed, device, steps, metrics, the command that made it. What the model itself
-            knows (name, config, parameters, versions, checksum) is written by this function.
+        path: of the model, with or without either ending.
+        model: one of ``causalcnn.models``, or another with a ``name`` and a ``config``, which is a frozen dataclass.
+        card: what else to write into the card, for example corpus, seed, device, steps, metrics, and the command that
+            made the model. What the model itself knows (name, config, number of parameters, versions, checksum) is
+            written in any case.
 
     Returns:
         The file with the weights.
 
     Raises:
-        TypeError: the model has no name or no config, so it could not be made again.
-        ValueError: the card holds something that JSON does not, such as NaN, or a weight is not finite.
-        OSError: the disk is full or the folder cannot be written. A file that was there is still whole; should only
-            the second one fail, :func:`load_model` says that the two do not belong together.
+        TypeError: the model has no name or no config, so that it could not be built again.
+        ValueError: ``path`` names no file, the card holds something that JSON does not, such as NaN, or a weight is
+            not finite.
+        OSError: the disk is full or the folder cannot be written. A file that was there before is still whole. If
+            only the second file fails, :func:`load_model` says that the two do not belong together.
+
+    Example:
+        >>> import tempfile
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig, load_model, save_model
+        >>> model = PixelCNN(PixelCNNConfig(mels=8, channels=4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     weights = save_model(f"{folder}/small", model, {"corpus": "none", "steps": 0})
+        ...     same, card = load_model(f"{folder}/small")
+        >>> weights.name, same.config == model.config, card["steps"]
+        ('small.safetensors', True, 0)
     """
     name, config = getattr(model, "name", None), getattr(model, "config", None)
     if not isinstance(name, str) or not dataclasses.is_dataclass(config) or isinstance(config, type):
@@ -96,17 +115,27 @@ def load_model(
     """Read a model that :func:`save_model` wrote.
 
     Args:
-        path: with or without an ending.
-        device: where to put it, the CPU by default.
-        models: name → class, if not those of ``causalcnn.models``. ``cls(cls.Config(…))`` makes one.
+        path: of the model, with or without an ending.
+        device: the device to put the model on; the CPU by default.
+        models: the classes to choose from by name, if not ``MODELS``. ``cls(cls.Config(…))`` builds a model.
 
     Returns:
-        The model in eval mode, and its card.
+        The model in eval mode, and its card, which holds what :func:`save_model` was given and what it added.
 
     Raises:
+        ValueError: ``path`` names a folder only, and no file in it.
         FileNotFoundError: the weights or the card are missing.
         CheckpointError: a file is damaged, cut off or of something else, the two do not belong together, the model
             is unknown, or its class has changed since.
+
+    Example:
+        >>> import tempfile
+        >>> from causalcnn.models import MelNet, MelNetConfig, load_model, save_model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_model(f"{folder}/model", MelNet(MelNetConfig(mels=8, channels=4, layers=1, central=4)))
+        ...     model, card = load_model(path)
+        >>> card["model"], card["config"]["mels"], model.training
+        ('melnet', 8, False)
     """
     weights_file, card_file = model_files(path)
     for file, what in ((weights_file, "weights"), (card_file, "card")):
@@ -162,5 +191,5 @@ def _config(model: Any, card: dict[str, Any], file: Path) -> Any:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON knows lists only; a frozen config holds tuples."""
+    """The value with its lists turned into tuples: JSON has lists only, and a frozen config holds tuples."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,11 +1,11 @@
 """PixelCNN over a spectrogram: convolutions predict each value from earlier frames and the lower bands of its frame.
 
-There are two stacks, so that nothing that may be read is out of reach (one stack of masked kernels has a blind spot).
-The *time stack*, which is called vertical in the paper, convolves over (time, frequency) and reads earlier frames
-only, because its input comes one frame late. The *frequency stack*, the horizontal one, convolves along the
-frequencies of one frame, from low to high, and reads lower ones only, because its input comes one value late; each of
-its blocks is conditioned on what the time stack found at the same cell. Causal along frequency means: lower bands
-only. The layer is the one that is causal over time, run along frequency.
+There are two stacks, because one stack of masked kernels has a blind spot: some values that it may read are out of its
+reach, however deep it is. The *time stack*, which the paper calls vertical, convolves over (time, frequency) and reads
+earlier frames only, because its input comes one frame late. The *frequency stack*, the paper's horizontal one,
+convolves along the frequencies of one frame, from low to high, and reads lower ones only, because its input comes one
+value late. Each of its blocks is conditioned on what the time stack found at the same cell. Its convolutions are the
+layer that is causal over time, run along frequency instead.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, init_head
@@ -30,15 +31,33 @@ __all__ = ["PixelCNN", "PixelCNNConfig"]
 
 @dataclass(frozen=True)
 class PixelCNNConfig(AutoregressiveConfig):
-    """The sizes of a :class:`PixelCNN`; others as for :class:`~causalcnn.models.AutoregressiveConfig`.
+    """The settings of a :class:`PixelCNN`, beside those of :class:`AutoregressiveConfig`.
+
+    With the defaults a value reads 34 earlier frames (340 ms) and all lower frequencies of its own frame, and the
+    model has 236,000 parameters. In both stacks no layer is dilated by more than what the layers before it already
+    read without a hole, so that none of these frames and frequencies is skipped.
 
     Attributes:
-        channels: of both stacks.
-        hidden: channels inside a block of the time stack.
-        first_time_kernel: (earlier frames, frequencies) that the first layer of the time stack reads.
-        first_frequency_kernel: lower values that the first layer of the frequency stack reads.
-        time_dilations: (time, frequency) of each block of the time stack; its kernels are 2 × 3.
-        frequency_dilations: of the blocks of the frequency stack, as many; its kernels have 3 taps.
+        channels: the channels of both stacks.
+        hidden: the channels inside a block of the time stack.
+        first_time_kernel: how many earlier frames, and how many frequencies of each, the first layer of the time stack
+            reads. By default 4 × 7; the paper's networks begin with a kernel of 7 × 7, of which a mask leaves the
+            upper part.
+        first_frequency_kernel: how many lower values the first layer of the frequency stack reads.
+        time_dilations: the dilation over (time, frequency) of each block of the time stack, in frames and bands. Its
+            kernels are 2 × 3, so the default adds 2 + 4 + 8 + 16 = 30 frames to the 4 of the first layer.
+        frequency_dilations: the dilation of each block of the frequency stack, in bands; as many numbers as in
+            ``time_dilations``. Its kernels have 3 taps, so the default reads 9 + 2 · (1 + 9 + 27 + 1) = 85 lower
+            values, more than a frame of 80 bands has.
+
+    Raises:
+        ValueError: a setting out of its range, or two stacks with different numbers of blocks.
+
+    Example:
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig
+        >>> smallest = PixelCNNConfig(mels=8, channels=4, time_dilations=((1, 1),), frequency_dilations=(1,))
+        >>> PixelCNN(smallest).field.axis("time").past
+        5
     """
 
     channels: int = 64
@@ -63,15 +82,14 @@ class PixelCNNConfig(AutoregressiveConfig):
 
     @classmethod
     def tiny(cls) -> PixelCNNConfig:
-        """For a chapter on a CPU: 18 earlier frames (180 ms), all lower frequencies."""
+        """A size for a chapter on a CPU: it reads 18 earlier frames (180 ms) and has 42,000 parameters."""
         return cls(channels=32, hidden=16, time_dilations=((2, 1), (4, 2), (8, 4)), frequency_dilations=(1, 9, 27))
 
 
 class FrequencyBlock(nn.Module):
     """A block of the frequency stack: ``h + mix(relu(conv(relu(h)) + condition))``.
 
-    Shape:
-        ``(batch · time, channels, mels)`` twice → the same
+    Both inputs and the output are ``(batch · time, channels, mels)``.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -85,24 +103,50 @@ class FrequencyBlock(nn.Module):
 
 
 class PixelCNN(AutoregressiveModel):
-    """A PixelCNN without blind spot: earlier frames at once, this frame from low to high frequency.
+    """A PixelCNN without a blind spot: convolutions over earlier frames, and along this frame from low to high.
+
+    What is as in the papers: each value of a picture is predicted from those before it in a fixed order; one stack of
+    convolutions reads the rows before, another one the present row, and each block of the second is conditioned on the
+    first.
+
+    What is different here, and why:
+
+    - The rows are the frames of a spectrogram, from early to late, and within a frame the order goes from low to high
+      frequency. So the model is causal over time and can draw live.
+    - Blocks are residual, with ReLU, and dilated: with few layers they reach 180 to 340 ms back. The second paper has
+      gated units.
+    - An embedding of the band is added in both stacks, because bands are not alike as the pixels of a picture are.
+    - By default a value's distribution is a mixture of logistic distributions, as in PixelCNN++. The papers have a
+      softmax over 256 values, which needs more data to learn that neighboring values are alike.
 
     Args:
-        config: the sizes; ``PixelCNNConfig.tiny()`` by default.
+        config: the settings; ``PixelCNNConfig.tiny()`` by default.
+
+    Attributes:
+        name: what the model is called in a card and in ``MODELS``.
+        Config: the class of its config.
+        config: the settings that the model was built with.
+        time_blocks: the blocks of the time stack.
+        frequency_blocks: the blocks of the frequency stack, as many.
 
     Shape:
         ``(batch, 1, time, mels)`` from −1 to 1 → the parameters of the output distribution,
-        ``(batch, distribution.size, time, mels)``.
+        ``(batch, distribution.size, time, mels)``. Between them the time stack gives each block of the frequency
+        stack its condition, ``(batch, channels, time, mels)``.
+
+    Raises:
+        ValueError: ``config.output`` names no distribution.
 
     Source:
-        van den Oord et al., arXiv 1601.06759, and its two stacks, arXiv 1606.05328, §2.2; on a spectrogram, with
-        dilated residual ReLU blocks where the second paper has gated units, and with an embedding of the band, because
-        bands are not alike.
+        van den Oord et al., Pixel Recurrent Neural Networks, arXiv 1601.06759; the two stacks: van den Oord et al.,
+        Conditional Image Generation with PixelCNN Decoders, arXiv 1606.05328, §2.2.
 
     Example:
+        >>> import torch
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig
         >>> model = PixelCNN(PixelCNNConfig.tiny())
-        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape) == (1, model.distribution.size, 5, 80)
-        True
+        >>> tuple(model(torch.zeros(1, 1, 5, 80)).shape)  # 12 parameters for each value
+        (1, 12, 5, 80)
         >>> [model.field.reads((9, 40), cell) for cell in ((9, 39), (9, 40), (8, 45))]
         [True, False, True]
     """
@@ -133,7 +177,7 @@ class PixelCNN(AutoregressiveModel):
 
     @property
     def field(self) -> Field:
-        """The cells that a value reads, ``(time, frequency)``: the two stacks, composed from their layers."""
+        """The cells that a value reads, ``(time, frequency)``, composed of the fields of all layers."""
         one_frame_late = Field.product(Field.window([-1]), Field.identity(axis="frequency"))
         time = one_frame_late.then(self.time_input.field)
         frequency = _along_frequency(Field.window([-1]).then(self.frequency_input.field))
@@ -142,13 +186,21 @@ class PixelCNN(AutoregressiveModel):
             frequency = frequency.then(_along_frequency(frequency_block.conv.field)) | time | frequency
         return frequency
 
+    @override
     def initial_time_state(self, x: Tensor) -> State:
-        """The states of the input layer and of the blocks of the time stack."""
         h = x.new_zeros(len(x), self.config.channels, 0, self.config.mels)
         return self.time_input.initial_state(x), *(block.initial_state(h) for block in self.time_blocks)
 
     def time_stack(self, earlier: Tensor, state: State) -> tuple[list[Tensor], State]:
-        """The condition of each block of the frequency stack, ``(batch, channels, time, mels)``."""
+        """Run the time stack: it gives the condition of each block of the frequency stack.
+
+        Args:
+            earlier: the frame before each of the frames to predict, from −1 to 1, ``(batch, 1, time, mels)``.
+            state: the states of the input layer and of the blocks.
+
+        Returns:
+            The conditions, one for each block, ``(batch, channels, time, mels)``; and the new states.
+        """
         h, input_state = self.time_input.step(earlier, state[0])
         h = h + self.band_embedding[0]
         conditions, new_state = [], [input_state]
@@ -159,7 +211,15 @@ class PixelCNN(AutoregressiveModel):
         return conditions, tuple(new_state)
 
     def frequency_stack(self, x: Tensor, condition: list[Tensor]) -> Tensor:
-        """Frames are rows of a batch, frequency is the axis of the convolutions."""
+        """Run the frequency stack on all frames at once: frames are rows of a batch, and it convolves over frequency.
+
+        Args:
+            x: the true values of the frames, from −1 to 1, ``(batch, 1, time, mels)``.
+            condition: what :meth:`time_stack` gave, one for each block, ``(batch, channels, time, mels)``.
+
+        Returns:
+            The parameters of the output distribution, ``(batch, distribution.size, time, mels)``.
+        """
         batch, _, time, mels = x.shape
         below = F.pad(_frames_as_rows(x), (1, -1))  # (batch · time, 1, mels): the value below each
         h = self.frequency_input(below) + self.band_embedding[1, :, 0]
@@ -173,7 +233,7 @@ class PixelCNN(AutoregressiveModel):
 
 
 class PixelCNNSampler(IncrementalSampler):
-    """The frequency stack value by value: what its convolutions read is kept, and each of them is one product."""
+    """Runs the frequency stack value by value: it keeps what the convolutions read, and each of them is one product."""
 
     model: PixelCNN
 
@@ -185,12 +245,12 @@ class PixelCNNSampler(IncrementalSampler):
         self._head = [_matrix(layer) for layer in model.head if isinstance(layer, nn.Conv1d)]
         self._embedding = model.band_embedding[1, :, 0].detach().T.contiguous()  # (mels, channels)
 
+    @override
     def begin_frame(self, condition: list[Tensor]) -> None:
-        """Lay the condition of this frame out by bands."""
         self._conditions = [c[:, :, 0].permute(2, 0, 1).contiguous() for c in condition]  # (mels, rows, channels)
 
+    @override
     def next_value(self, f: int, below: Tensor) -> Tensor:
-        """The parameters of value ``f``, ``(rows, distribution.size)``."""
         h = self._input(f, below) + self._embedding[f]
         for (conv, (mix, bias)), condition in zip(self._blocks, self._conditions, strict=True):
             h = h + torch.addmm(bias, torch.relu_(conv(f, torch.relu(h)) + condition[f]), mix)
@@ -200,9 +260,9 @@ class PixelCNNSampler(IncrementalSampler):
 
 
 class _ValueByValue:
-    """A causal convolution run along the bands of a frame, from low to high, one value at a time.
+    """A causal convolution that runs along the bands of a frame, from low to high, one value at a time.
 
-    The inputs of the frame are kept. Below the lowest band they are zeros, which are never overwritten.
+    It keeps the inputs of the frame. Those below the lowest band are zeros, which are never overwritten.
     """
 
     def __init__(self, layer: CausalConv1d, batch_size: int, mels: int) -> None:
@@ -231,5 +291,5 @@ def _frames_as_rows(x: Tensor) -> Tensor:
 
 
 def _along_frequency(field: Field) -> Field:
-    """The field of a layer that runs along the frequencies of a frame: this frame, and those frequencies."""
+    """The field over (time, frequency) of a layer that runs along the frequencies of each frame."""
     return Field.product(Field.identity(), Field.window(field.inputs_of(0), axis="frequency"))

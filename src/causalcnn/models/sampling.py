@@ -1,4 +1,4 @@
-"""Drawing spectrograms from an autoregressive model, frame by frame: the reference, and the incremental way."""
+"""Drawing spectrograms from an autoregressive model, frame by frame: the slow reference, and the incremental way."""
 
 from __future__ import annotations
 
@@ -14,18 +14,27 @@ __all__ = ["IncrementalSampler", "Sampler"]
 
 
 class Sampler:
-    """A running generation: :meth:`read` frames that are known, :meth:`draw` the next one.
+    """A running generation: :meth:`read` the frames that are known, then :meth:`draw` the next ones.
 
-    This one is the reference: it runs :meth:`~AutoregressiveModel.step` on the whole frame before each of its
-    values. Faster ones override ``_read`` and ``_draw``; what they draw must be the same.
+    This class is the reference. To draw one frame it runs :meth:`AutoregressiveModel.step` on the whole frame once
+    for each of its values, and uses the parameters of that value only. Faster samplers override ``_read`` and
+    ``_draw``, and draw the same. :meth:`AutoregressiveModel.sampler` gives the fastest one for a model.
 
     Args:
-        model: an :class:`AutoregressiveModel` in eval mode; its weights must not change while it generates.
-        rows: how many spectrograms, side by side.
+        model: an :class:`AutoregressiveModel` in eval mode. Its weights must not change while it generates.
+        rows: how many spectrograms are drawn side by side.
 
     Raises:
         RuntimeError: the model is in training mode.
         ValueError: a weight is not finite.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig, Sampler
+        >>> sampler = Sampler(PixelCNN(PixelCNNConfig(mels=8, channels=4)).eval(), rows=2)
+        >>> sampler.read(torch.full((2, 3, 8), 128))
+        >>> tuple(sampler.draw(sampler.uniform(torch.Generator().manual_seed(0))).shape)
+        (2, 8)
     """
 
     def __init__(self, model: Any, rows: int) -> None:
@@ -40,13 +49,27 @@ class Sampler:
         self.state: State = model.initial_state(next(model.parameters()).new_zeros(rows, 1, 0, model.config.mels))
 
     def uniform(self, generator: torch.Generator) -> Tensor:
-        """The random numbers of one frame: ``(rows, mels, distribution.num_uniforms)`` float64, strictly in (0, 1)."""
+        """Make the random numbers that one frame takes.
+
+        Args:
+            generator: where they come from; it is left further on. It must be one of the CPU.
+
+        Returns:
+            Numbers strictly between 0 and 1, float64, ``(rows, mels, distribution.num_uniforms)``.
+        """
         shape = (self.rows, self.model.config.mels, self.model.distribution.num_uniforms)
         return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
 
     @torch.no_grad()
     def read(self, bins: Tensor) -> None:
-        """Frames that are known, ``(rows, time, mels)``."""
+        """Read frames that are known, after those that were read or drawn before.
+
+        Args:
+            bins: integers from 0 to 255, ``(rows, time, mels)``; ``time`` may be 0.
+
+        Raises:
+            ValueError: bins of another shape or dtype, or outside of 0 to 255.
+        """
         wanted = (self.rows, self.model.config.mels)
         if bins.dim() != 3 or (bins.shape[0], bins.shape[2]) != wanted or bins.is_floating_point():
             raise ValueError(
@@ -62,7 +85,20 @@ class Sampler:
 
     @torch.no_grad()
     def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The next frame: bins ``(rows, mels)``, a function of what was read and drawn, and of ``uniform``."""
+        """Draw the next frame; a further call goes on after it.
+
+        The frame is a function of what was read and drawn before, of ``uniform`` and of ``temperature``.
+
+        Args:
+            uniform: the random numbers, as :meth:`uniform` makes them, ``(rows, mels, distribution.num_uniforms)``.
+            temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier bins.
+
+        Returns:
+            The bins, int64 from 0 to 255, ``(rows, mels)``.
+
+        Raises:
+            ValueError: a temperature that is not above 0.
+        """
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}; it must be above 0")
         return self._draw(uniform, temperature)
@@ -82,24 +118,38 @@ class Sampler:
 
 
 class IncrementalSampler(Sampler):
-    """Runs the time stack once for a frame and the frequency stack value by value.
+    """Draws a frame with one run of the time stack, and runs the frequency stack value by value.
 
-    What a frame costs does not depend on how many came before. A model's own subclass gives :meth:`begin_frame` and
-    :meth:`next_value`.
+    What a frame costs does not depend on how many came before. A subclass for a model defines :meth:`begin_frame` and
+    :meth:`next_value`; those of :class:`PixelCNN` and :class:`MelNet` come from :meth:`AutoregressiveModel.sampler`.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import IncrementalSampler, PixelCNN, PixelCNNConfig
+        >>> model = PixelCNN(PixelCNNConfig(mels=8, channels=4)).eval()
+        >>> fast, reference = model.sampler(), model.sampler(reference=True)
+        >>> uniform = reference.uniform(torch.Generator().manual_seed(0))
+        >>> isinstance(fast, IncrementalSampler), torch.equal(fast.draw(uniform), reference.draw(uniform))
+        (True, True)
     """
 
     def begin_frame(self, condition: Any) -> None:
-        """Begin a frame; ``condition`` is what the time stack gives for this one frame."""
+        """Begin a frame.
+
+        Args:
+            condition: what :meth:`AutoregressiveModel.time_stack` gives for this one frame.
+        """
         raise NotImplementedError
 
     def next_value(self, f: int, below: Tensor) -> Tensor:
-        """The parameters of value ``f`` of the frame.
+        """Compute the parameters of value ``f`` of the frame. It is called once for each band, from low to high.
 
         Args:
-            f: the band.
-            below: the value of the band below as the network reads it, ``(rows, 1)``; 0 for the first.
+            f: the band, from 0 to ``mels`` − 1.
+            below: the value of the band below, as the network reads it, from −1 to 1, ``(rows, 1)``; 0 for the first.
 
-        Shape: → ``(rows, distribution.size)``
+        Returns:
+            The parameters of the output distribution, ``(rows, distribution.size)``.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""A hierarchical VQ-VAE over mel spectrograms: speech as 30 codes a frame, live where it is causal.
+"""A hierarchical VQ-VAE over mel spectrograms: speech as 30 codes a frame, computed live if the model is causal.
 
 ::
 
@@ -10,7 +10,8 @@ Time is never strided, so the causal model gives the codes of a frame as soon as
 strided: a bottom code stands for 4 mel bands, a top code for 8.
 
 The top codes are computed first. A bottom code depends on the features of its own encoder and, through ``hint``, on
-neighbouring top codes; never on other bottom codes. What those top codes read, it reads too: its field is the larger.
+neighboring top codes, but not on other bottom codes. It reads all that those top codes read, so it reads further back
+than a top code does.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ __all__ = ["VQVAE2", "CausalVQVAE2", "Codes", "VQVAE2Config"]
 
 
 class Codes(NamedTuple):
-    """What is sent, int64: the indices of codewords.
+    """The codes of a spectrogram: the indices of codewords. This is what a sender sends and a receiver decodes.
 
     Attributes:
-        top: ``(batch, time, mels/8)``.
-        bottom: ``(batch, time, mels/4)``.
+        top: the indices in the top codebook, int64, ``(batch, time, mels/8)``.
+        bottom: the indices in the bottom codebook, int64, ``(batch, time, mels/4)``.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CausalVQVAE2, Codes, VQVAE2Config
+        >>> codes = Codes(top=torch.zeros(1, 3, 10, dtype=torch.int64), bottom=torch.zeros(1, 3, 20, dtype=torch.int64))
+        >>> tuple(CausalVQVAE2(VQVAE2Config.tiny()).decode(codes).shape)
+        (1, 1, 3, 80)
     """
 
     top: Tensor
@@ -50,24 +58,42 @@ class Codes(NamedTuple):
 
 @dataclass(frozen=True)
 class VQVAE2Config:
-    """The sizes of the model.
+    """The settings of :class:`CausalVQVAE2` and :class:`VQVAE2`.
+
+    Where nothing else is said, the defaults of the network are the paper's. With them the model has 941,000
+    parameters; ``tiny()`` has 319,000.
 
     Attributes:
-        channels: of the hidden layers, even.
-        residual_channels: inside a residual block.
-        residual_blocks: of each of the two encoders, of the hint and of the decoder.
-        kernel_size: taps over time and over frequency, odd.
-        code_dim: numbers in a codeword.
-        num_codes: codewords in each of the two codebooks.
-        commitment: weight of the commitment loss.
-        decay: of the codebooks' moving averages.
-        mels: bands of a frame, a multiple of 8.
-        floor_db: values below it count as this much: nobody hears what lies there.
-        mean_db: subtracted before the first layer.
-        spread_db: divided by before the first layer.
+        channels: the channels of the hidden layers, even, because the outermost layers have half of them.
+        residual_channels: the channels inside a residual block; 32, as in the example of a VQ-VAE that the authors
+            published with their library sonnet.
+        residual_blocks: the residual blocks in each of four stacks: the two encoders, the hint and the decoder.
+        kernel_size: the taps over time and over frequency of all convolutions that are not strided, odd, so that the
+            kernel has a center in frequency.
+        code_dim: the numbers in a codeword.
+        num_codes: the codewords in each of the two codebooks; with 512, a code has 9 bits.
+        commitment: the weight of the commitment loss.
+        decay: the decay of the codebooks' moving averages; 0.99 remembers about 100 batches. A training of a few
+            dozen steps needs less, such as 0.9.
+        mels: the bands of a frame, a multiple of 8, because a top code stands for 8 of them; 80, as the front end
+            makes them.
+        floor_db: the lowest level in dB; values below it count as this much. Nobody hears what lies below −70 dB.
+        mean_db: the level in dB that is subtracted before the first layer. This and ``spread_db`` are about the mean
+            and the standard deviation of speech over the floor, so that the network reads numbers from about −2 to 2.
+        spread_db: the levels in dB that are divided by it before the first layer, more than 0.
 
     Raises:
-        ValueError: a size that cannot be.
+        ValueError: a setting out of its range.
+
+    Source:
+        Razavi et al., VQ-VAE-2, arXiv 1906.00446, appendix A, for sizes; the decay is that of van den Oord et al.,
+        VQ-VAE, arXiv 1711.00937, appendix A.1.
+
+    Example:
+        >>> from causalcnn.models import VQVAE2Config
+        >>> config = VQVAE2Config.tiny().with_(mels=40)
+        >>> config.top_cells, config.bottom_cells
+        (5, 10)
     """
 
     channels: int = 128
@@ -100,31 +126,42 @@ class VQVAE2Config:
 
     @property
     def top_cells(self) -> int:
-        """Top codes of a frame."""
+        """The number of top codes of a frame, one for 8 bands."""
         return self.mels // 8
 
     @property
     def bottom_cells(self) -> int:
-        """Bottom codes of a frame."""
+        """The number of bottom codes of a frame, one for 4 bands."""
         return self.mels // 4
 
     @classmethod
     def tiny(cls) -> VQVAE2Config:
-        """For a chapter on a CPU."""
+        """A size for a chapter on a CPU: half as many channels as the default, and one block a stack."""
         return cls(channels=64, residual_channels=32, residual_blocks=1)
 
     @classmethod
     def base(cls) -> VQVAE2Config:
-        """The widths of the paper: 128 channels, 32 in a residual block, two blocks a stack."""
+        """The default settings, with 128 channels and two blocks a stack as in the paper."""
         return cls()
 
     def with_(self, **changes: Any) -> VQVAE2Config:
-        """A copy with some values changed."""
+        """Copy the config with some settings changed.
+
+        Args:
+            **changes: the settings to change, by their names.
+
+        Returns:
+            The new config.
+
+        Raises:
+            TypeError: a setting that this config does not have.
+            ValueError: a setting out of its range.
+        """
         return replace(self, **changes)
 
 
 def _halve(in_channels: int, out_channels: int) -> CausalConv2d:
-    """Half as many frequency cells. It reads one frame for one frame, so it stands in both models."""
+    """A layer that halves the number of frequency cells. It reads no other frame, so it stands in both models."""
     return CausalConv2d(in_channels, out_channels, (1, 4), stride=(1, 2), frequency_padding=1)
 
 
@@ -149,27 +186,41 @@ class _CenteredBlock(nn.Module):
 
 
 def _whole(part: nn.Module, x: Tensor) -> Tensor:
-    """The ``run`` of a whole recording; see :meth:`Composite.compose` for that of the next frames."""
+    """The ``run`` of :meth:`Composite.compose` for a whole recording."""
     return part(x)
 
 
 class VQVAE2(nn.Module):
-    """The VQ-VAE-2 on whole recordings, with windows centered on the present, which look ahead.
+    """The VQ-VAE-2 for whole recordings, with windows that are centered on the present and so look ahead.
 
-    It is there for comparison; :class:`CausalVQVAE2` is the same network, built of causal layers.
+    It is there for comparison: :class:`CausalVQVAE2` is the same network, with as many weights, built of causal
+    layers. Its docstring says what is as in the paper and what is not. In this one a convolution reads as many frames
+    after the present one as before it: with ``VQVAE2Config.tiny()``, a frame of the reconstruction reads 8 frames back
+    and 8 ahead, so that it comes 80 ms late.
 
     Args:
-        config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
+        config: the settings; ``VQVAE2Config.tiny()`` by default.
+
+    Attributes:
+        name: what the model is called in a card and in ``MODELS``.
+        Config: the class of its config.
+        quantize_top: the quantizer of the top codes.
+        quantize_bottom: the quantizer of the bottom codes.
 
     Shape:
-        log-mel spectrograms in dB ``(batch, 1, time, mels)`` → the same; between them ``mels/8`` top and ``mels/4``
+        log-mel spectrograms in dB, ``(batch, 1, time, mels)`` → the same; between them ``mels/8`` top and ``mels/4``
         bottom codes a frame.
-
-    Raises:
-        ValueError: an input or codes of another shape, a configuration that does not fit.
 
     Source:
         Razavi et al., VQ-VAE-2, arXiv 1906.00446, §3.1; strided over frequency only.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import VQVAE2, VQVAE2Config
+        >>> model = VQVAE2(VQVAE2Config(channels=8, residual_blocks=1, code_dim=4, num_codes=16)).eval()
+        >>> codes = model.encode(torch.full((1, 1, 7, 80), -30.0))
+        >>> tuple(codes.top.shape), tuple(codes.bottom.shape), tuple(model.decode(codes).shape)
+        ((1, 7, 10), (1, 7, 20), (1, 1, 7, 80))
     """
 
     name: ClassVar[str] = "vqvae2-noncausal"
@@ -213,12 +264,12 @@ class VQVAE2(nn.Module):
         )
 
     def _double(self, in_channels: int, out_channels: int) -> Any:
-        """Twice as many frequency cells, one frame for one frame."""
+        """A layer that doubles the number of frequency cells and reads no other frame."""
         return nn.ConvTranspose2d(in_channels, out_channels, (1, 4), stride=(1, 2), padding=(0, 1))
 
     # ------------------------------------------------------------------------------------ how the parts work together
     def _run_encoders(self, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
-        """Check and normalize ``x`` and run both encoders: the bottom's features, and the vectors of the top codes."""
+        """Check and normalize ``x`` and run both encoders: they give the bottom's features and the top's vectors."""
         self._check(x)
         x = (x.clamp(min=self.config.floor_db) - self.config.mean_db) / self.config.spread_db
         features = run(self.encoder_bottom, x)  # (batch, channels, time, mels/4)
@@ -246,15 +297,34 @@ class VQVAE2(nn.Module):
 
     # -------------------------------------------------------------------------------------------------- for users
     def forward(self, x: Tensor) -> Tensor:
-        """Through the codes and back, in dB."""
+        """Encode a spectrogram and decode it again. In training the codebooks learn from it.
+
+        Args:
+            x: log-mel in dB, ``(batch, 1, time, mels)``.
+
+        Returns:
+            The reconstruction in dB, ``(batch, 1, time, mels)``.
+
+        Raises:
+            ValueError: an input of another shape or dtype; in training on a CPU, one that is not finite.
+        """
         return self.reconstruct(x)[0]
 
     def reconstruct(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Quantized, Quantized]:
-        """The reconstruction in dB, and what the top and the bottom quantizer found; in training they learn from it.
+        """Encode a spectrogram and decode it again, and say what the quantizers found. In training they learn from it.
 
         Args:
-            x: ``(batch, 1, time, mels)`` in dB.
-            mask: ``(batch, time)``, true for real frames.
+            x: log-mel in dB, ``(batch, 1, time, mels)``.
+            mask: which frames are real and no padding, bool, ``(batch, time)``; by default all. Padded frames move no
+                codebook and count in no metric.
+
+        Returns:
+            The reconstruction in dB, ``(batch, 1, time, mels)``; and what the top and the bottom quantizer found,
+            codewords, indices and commitment among it.
+
+        Raises:
+            ValueError: an input of another shape or dtype, or a mask that does not fit; in training on a CPU, an input
+                that is not finite.
         """
         # quantize(), because a loss needs the commitment, and because padded frames must not move a codebook.
         features, vectors = self._run_encoders(x, _whole)
@@ -264,28 +334,55 @@ class VQVAE2(nn.Module):
 
     @torch.no_grad()  # codes are integers and have no gradient; decode() keeps the gradients of the decoder's weights
     def encode(self, x: Tensor) -> Codes:
-        """The codes of a spectrogram ``(batch, 1, time, mels)`` in dB."""
+        """Compute the codes of a spectrogram. This moves no codebook, also in training, and has no gradient.
+
+        Args:
+            x: log-mel in dB, ``(batch, 1, time, mels)``.
+
+        Returns:
+            The codes, ``mels/8`` top and ``mels/4`` bottom ones for each frame.
+
+        Raises:
+            ValueError: an input of another shape or dtype.
+        """
         return self._encode(x, _whole)
 
     def decode(self, codes: Codes, *, only: Literal["top", "bottom"] | None = None) -> Tensor:
-        """The spectrogram in dB, ``(batch, 1, time, mels)``, that the codes stand for.
+        """Compute the spectrogram that the codes stand for.
 
         Args:
-            codes: of as many frames from top and bottom.
-            only: ``"top"`` or ``"bottom"``: hear these codes alone; each of the others is replaced by the mean of its
-                codebook, weighted by how often each codeword is used.
+            codes: the codes, with as many frames from the top as from the bottom.
+            only: ``"top"`` or ``"bottom"`` to decode these codes alone. In place of each of the others then stands the
+                mean of its codebook, weighted by how often each codeword is used.
+
+        Returns:
+            The spectrogram in dB, ``(batch, 1, time, mels)``.
 
         Raises:
-            ValueError: codes of another shape, or (on a CPU) that the codebook does not have.
+            ValueError: codes of another shape or dtype, or, on a CPU, codes that the codebook does not have; ``only``
+                has another value.
         """
         return self._decode(*self._codewords(codes, only), _whole)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the real frames plus the commitment of top and bottom (VQ-VAE-2, eq. 2, codebooks by EMA).
+        """Compute the loss: the squared error of the real frames, plus the weighted commitment of top and bottom.
+
+        The codebooks have no term in it; they learn by moving averages.
+
+        Args:
+            batch: pieces of log-mel in dB, with a mask of the real frames.
 
         Returns:
-            The loss, and detached metrics: ``error`` (mean squared error in units of ``spread_db``²),
-            ``commitment``, and the perplexity of both codebooks on this batch.
+            The loss, a scalar, and the metrics without gradients, each a scalar. They are ``error``, the mean squared
+            error in units of ``spread_db``²; ``commitment``, not weighted; ``perplexity_top`` and
+            ``perplexity_bottom``, the number of codewords that would carry as much if all were used alike.
+
+        Raises:
+            ValueError: features of another number of bands; in training on a CPU, features that are not finite.
+
+        Source:
+            Razavi et al., VQ-VAE-2, arXiv 1906.00446, eq. 2, with the moving averages of van den Oord et al., VQ-VAE,
+            arXiv 1711.00937, appendix A.1.
         """
         x = batch.features.transpose(1, 2).unsqueeze(1)  # (batch, mels, time) → (batch, 1, time, mels)
         mask = batch.mask  # (batch, time)
@@ -304,12 +401,12 @@ class VQVAE2(nn.Module):
 
     @property
     def bits_per_second(self) -> float:
-        """What sending all codes costs at 100 frames a second, without entropy coding."""
+        """The rate of the codes in bits per second, at 100 frames a second and without entropy coding."""
         codes = self.config.top_cells + self.config.bottom_cells
         return 100 * codes * torch.log2(torch.tensor(float(self.config.num_codes))).item()
 
     def extra_repr(self) -> str:
-        """The configuration."""
+        """Show the settings when the model is printed."""
         return ", ".join(f"{name}={value}" for name, value in asdict(self.config).items())
 
     # ----------------------------------------------------------------------------------------------------- inside
@@ -351,39 +448,76 @@ class VQVAE2(nn.Module):
 
 
 def _mean_of_codebook(quantizer: VectorQuantizer, like: Tensor) -> Tensor:
-    """The mean of the codewords, each weighted by its usage, at every cell; shape and dtype are those of ``like``."""
+    """The mean of the codewords, weighted by their usage, at every cell; shape and dtype are those of ``like``."""
     share = quantizer.count / quantizer.count.sum()
     return (share @ quantizer.codebook).to(like)[:, None, None].expand_as(like)
 
 
 class CausalVQVAE2(VQVAE2, Composite):
-    """The causal VQ-VAE-2: the same network of causal layers, so that it also runs live, a frame at a time.
+    """The causal VQ-VAE-2: speech as codes on two levels that never look ahead, computed live, frame by frame.
 
-    ``step`` and ``initial_state`` come from :class:`Composite`, which makes them of :meth:`compose`, as does a stream.
+    What is as in the paper: two levels of codes. The bottom encoder shrinks its input by 4 and the top encoder by 2
+    more; the top codes are computed first, the bottom codes are conditioned on them, and the decoder reads both. The
+    loss is the squared error plus the commitment, and the codebooks learn by moving averages.
 
-    State: a dict, the name of each part → that part's state. ``step`` returns a new dict and leaves the old one as it
-    was.
+    What is different here, and why:
+
+    - Only frequency is strided, never time. If a code stood for 4 frames, it would have to wait for the last of them,
+      30 ms. So a bottom code stands for 4 bands of one frame, a top code for 8.
+    - All layers are causal over time: they read the present frame and earlier ones, with zeros before the first. So
+      the model can run live. :class:`VQVAE2` is the same network with centered windows.
+    - The input is log-mel in dB, normalized by a fixed mean and spread; statistics of a recording would look ahead.
+    - A codebook starts by k-means, and a codeword that is hardly used starts again at a vector of the batch, so that
+      the codebook does not collapse. See :class:`causalcnn.nn.VectorQuantizer`.
+    - The paper's second stage, which learns to generate codes, is not part of the model.
+
+    The default sizes give 10 top and 20 bottom codes of 9 bits a frame. At 100 frames a second that is 3,000 codes, or
+    27,000 bits a second (:attr:`bits_per_second`). With ``VQVAE2Config.tiny()``, a top code reads 8 earlier frames, a
+    bottom code 12 and a frame of the reconstruction 16; with ``base()`` they read 12, 18 and 24.
+
+    The state of :meth:`step` is a dict from the name of each part to its state; it serves :meth:`encode_step` and
+    :meth:`decode_step`, too.
 
     Args:
-        config: the sizes; ``VQVAE2Config.tiny()``, ``VQVAE2Config.base()``, or your own.
+        config: the settings; ``VQVAE2Config.tiny()`` by default.
+
+    Attributes:
+        name: what the model is called in a card and in ``MODELS``.
+        encoder_bottom: mels → ``mels/4`` cells of features.
+        encoder_top: these features → the vectors of the top codes, ``mels/8`` cells.
+        hint: the top codewords → ``mels/4`` cells that join the bottom's features.
+        project_bottom: the features and the hint → the vectors of the bottom codes.
+        upsample_top: the top codewords → ``mels/4`` cells, for the decoder.
+        decoder: both → the spectrogram.
 
     Shape:
-        log-mel spectrograms in dB ``(batch, 1, time, mels)`` → the same; between them ``mels/8`` top and ``mels/4``
-        bottom codes a frame.
+        log-mel spectrograms in dB, ``(batch, 1, time, mels)`` → the same. Through the model::
 
-    Raises:
-        ValueError: an input or codes of another shape, a configuration that does not fit.
+            encoder_bottom    (batch, channels, time, mels/4)
+            encoder_top       (batch, code_dim, time, mels/8)
+            quantize_top      (batch, code_dim, time, mels/8), with codes (batch, time, mels/8)
+            hint              (batch, code_dim, time, mels/4)
+            project_bottom    (batch, code_dim, time, mels/4)
+            quantize_bottom   (batch, code_dim, time, mels/4), with codes (batch, time, mels/4)
+            upsample_top      (batch, code_dim, time, mels/4)
+            decoder           (batch, 1, time, mels)
 
     Source:
-        Razavi et al., VQ-VAE-2, arXiv 1906.00446, §3.1; made causal over time, strided over frequency only.
+        Razavi et al., VQ-VAE-2, arXiv 1906.00446, §3.1.
 
     Example:
-        >>> model = CausalVQVAE2(VQVAE2Config.tiny()).eval()
-        >>> codes = model.encode(torch.full((1, 1, 7, 80), -30.0))
+        >>> import torch
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> model = CausalVQVAE2(VQVAE2Config(channels=8, residual_blocks=1)).eval()
+        >>> x = torch.full((1, 1, 7, 80), -30.0)
+        >>> codes = model.encode(x)
         >>> tuple(codes.top.shape), tuple(codes.bottom.shape), tuple(model.decode(codes).shape)
         ((1, 7, 10), (1, 7, 20), (1, 1, 7, 80))
-        >>> model.field.lookahead
-        0
+        >>> sender, receiver = model.stream(), model.stream()
+        >>> tuple(receiver.decode(sender.encode(x[:, :, :1])).shape)  # one frame, as soon as it is there
+        (1, 1, 1, 80)
+        >>> model.field.lookahead, model.bits_per_second
+        (0, 27000.0)
     """
 
     name = "vqvae2"
@@ -405,26 +539,36 @@ class CausalVQVAE2(VQVAE2, Composite):
     # ---------------------------------------------------------------------------------------------- what it reads
     @property
     def top_field(self) -> Field:
-        """What a top code reads: the two encoders in series."""
+        """What a top code reads, through the two encoders in series."""
         return self.encoder_bottom.field.then(self.encoder_top.field)
 
     @property
     def bottom_field(self) -> Field:
-        """What a bottom code reads: its encoder, and through the hint all that the top codes under the hint read."""
+        """What a bottom code reads, through its own encoder, and through the hint by way of several top codes."""
         features, hint = self.encoder_bottom.field, self.top_field.then(self.hint.field)
         return (features | hint).then(self.project_bottom.field)
 
     @property
     def field(self) -> Field:
-        """What a frame of the reconstruction reads: all that the top and bottom codes under the decoder read."""
+        """What a frame of the reconstruction reads, through the decoder by way of several top and bottom codes."""
         top = self.top_field.then(self.upsample_top.field)
         return (top | self.bottom_field).then(self.decoder.field)
 
     # ----------------------------------------------------------------------------------------------- piece by piece
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        """Through the codes and back, in dB: how :meth:`step` and a stream treat the next frames.
+        """Encode frames and decode them again: what :meth:`step` and a stream do with the next frames.
 
-        In ``train()`` ``step`` moves the codebooks, without a mask; a stream never does.
+        In training ``step`` moves the codebooks, as if all frames were real; a stream never does.
+
+        Args:
+            x: the next frames, log-mel in dB, ``(batch, 1, time, mels)``.
+            run: ``run(part, piece)`` gives the output of a part for its next piece.
+
+        Returns:
+            The reconstruction in dB, ``(batch, 1, time, mels)``.
+
+        Raises:
+            ValueError: an input of another shape or dtype, or a state without one of the parts.
         """
         # Wired as in reconstruct(), but run() decides how the quantizers go on, as for every other part.
         features, vectors = self._run_encoders(x, run)
@@ -434,34 +578,104 @@ class CausalVQVAE2(VQVAE2, Composite):
 
     @torch.no_grad()
     def encode_step(self, x: Tensor, state: State) -> tuple[Codes, State]:
-        """The codes of the next frames: what a sender runs. ``state`` is that of ``step``."""
+        """Compute the codes of the next frames: what a sender runs. It moves no codebook and has no gradient.
+
+        Args:
+            x: the next frames, log-mel in dB, ``(batch, 1, time, mels)``.
+            state: the sender's state, as :meth:`initial_state` or ``encode_step`` returned it. It is not changed.
+
+        Returns:
+            The codes of these frames, and the new state.
+
+        Raises:
+            ValueError: an input of another shape or dtype, or a state without one of the parts.
+        """
         new = dict(state)
         return self._encode(x, self.run_into(new)), new
 
     def decode_step(self, codes: Codes, state: State) -> tuple[Tensor, State]:
-        """The next frames in dB: what a receiver runs, with a state of its own."""
+        """Compute the next frames from their codes: what a receiver runs, with a state of its own.
+
+        Args:
+            codes: the codes of the next frames.
+            state: the receiver's state, as :meth:`initial_state` or ``decode_step`` returned it. It is not changed.
+
+        Returns:
+            The frames in dB, ``(batch, 1, time, mels)``, and the new state.
+
+        Raises:
+            ValueError: codes of another shape or dtype, or, on a CPU, codes that the codebook does not have; a state
+                without one of the parts.
+        """
         new = dict(state)
         return self._decode(*self._codewords(codes), self.run_into(new)), new
 
     def stream(self, state: State | None = None) -> VQVAE2Stream:
-        """The fast form of ``step``, ``encode_step`` and ``decode_step``."""
+        """Begin a stream: the fast form of :meth:`step`, :meth:`encode_step` and :meth:`decode_step`, for inference.
+
+        Args:
+            state: the state to go on from, as :attr:`Stream.state` or :meth:`step` returned it. By default the stream
+                begins with the initial state.
+
+        Returns:
+            The stream. Call it to reconstruct, or use its ``encode`` on one side and ``decode`` on the other.
+
+        Raises:
+            ValueError: ``state`` is no state of this model.
+        """
         return VQVAE2Stream(self, state)
 
 
 class VQVAE2Stream(CompositeStream):
-    """A running model: call it to reconstruct, or ``encode`` on one side and ``decode`` on the other."""
+    """A running :class:`CausalVQVAE2`. :meth:`CausalVQVAE2.stream` makes one.
+
+    Call it with the next frames to reconstruct them. A sender calls :meth:`encode` and a receiver, with a stream of its
+    own, :meth:`decode`. No codebook moves, also in training.
+
+    Attributes:
+        module: the model.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> model = CausalVQVAE2(VQVAE2Config(channels=8, residual_blocks=1, code_dim=4, num_codes=16)).eval()
+        >>> sender, receiver = model.stream(), model.stream()
+        >>> tuple(receiver.decode(sender.encode(torch.full((1, 1, 1, 80), -30.0))).shape)
+        (1, 1, 1, 80)
+    """
 
     module: CausalVQVAE2
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
-        """The codes of the next frames ``(batch, 1, time, mels)``."""
+        """Compute the codes of the next frames.
+
+        Args:
+            x: the next frames, log-mel in dB, ``(batch, 1, time, mels)``.
+
+        Returns:
+            The codes of these frames.
+
+        Raises:
+            ValueError: an input of another shape or dtype, or of another batch size than the pieces before.
+        """
         self._check_piece(x)
         return self.module._encode(x, self.run)
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
-        """The next frames, in dB."""
+        """Compute the next frames from their codes.
+
+        Args:
+            codes: the codes of the next frames.
+
+        Returns:
+            The frames in dB, ``(batch, 1, time, mels)``.
+
+        Raises:
+            ValueError: codes of another shape or dtype, or of another batch size than the pieces before; on a CPU,
+                codes that the codebook does not have.
+        """
         codewords = self.module._codewords(codes)
         # A stream makes its state from its first piece of input. A receiver has none, only codes: an empty spectrogram
         # tells it the batch, the dtype and the device.

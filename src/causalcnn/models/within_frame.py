@@ -1,4 +1,4 @@
-"""An autoregressive model as a network along the frequencies of one frame, to audit their order like time."""
+"""An autoregressive model as a network along the frequencies of one frame, so that their order is audited like time."""
 
 from __future__ import annotations
 
@@ -12,31 +12,36 @@ __all__ = ["WithinFrame"]
 
 
 class WithinFrame(nn.Module):
-    """One frame, its values from low to high frequency; the frames before it are given and stay as they are.
+    """An autoregressive model along the values of one frame, from low to high frequency.
 
-    Output ``n`` holds the parameters of value ``n + 1``, given this frame's values up to ``n``. So this
-    network is causal just where the model reads nothing of the present frame but lower frequencies: a look-ahead of
-    one here is a model that reads the very value that it predicts. Over (time, frequency) an audit judges frames,
-    and a model that reads the present frame from above passes it. The two together leave a value nothing but
+    The frames before it are noise and stay as they are. The axis of frequency takes the place of time, so that
+    :func:`causalcnn.audit` can judge the order within a frame.
+
+    Output ``n`` holds the parameters of value ``n + 1``, given this frame's values up to ``n``. So this network is
+    causal exactly if the model reads nothing of the present frame but lower frequencies. If it looks ahead by one
+    value, the model reads the very value that it predicts. An audit of the model itself judges whole frames: it does
+    not see that a value reads a higher frequency of its own frame. A model that passes both audits reads nothing but
     earlier frames and lower frequencies.
 
     Args:
-        model: it is held, not copied.
-        frames: how many came before.
-        seed: of the noise that they hold.
+        model: the model; it is held, not copied.
+        frames: how many frames come before this one.
+        seed: the seed of the noise in them.
+
+    Attributes:
+        before: the frames before this one, noise from −1 to 1, ``(1, 1, frames, mels)``.
 
     Shape:
         ``(batch, 1, length)`` → ``(batch, distribution.size, length)``, for a length of at most ``mels``.
 
-    Raises:
-        ValueError: an input of another shape.
-
     Example:
-        >>> from causalcnn import audit
-        >>> from causalcnn.models import PixelCNN, PixelCNNConfig
-        >>> model = PixelCNN(PixelCNNConfig(mels=8, channels=4))
-        >>> audit(WithinFrame(model), (1, 1, 8)).passed
-        True
+        >>> import torch
+        >>> from causalcnn.models import PixelCNN, PixelCNNConfig, WithinFrame
+        >>> _ = torch.manual_seed(0)
+        >>> network, frame = WithinFrame(PixelCNN(PixelCNNConfig(mels=8))), torch.zeros(1, 1, 8, requires_grad=True)
+        >>> network(frame)[0, :, 4].sum().backward()  # the parameters of value 5 depend on the values 0 to 4
+        >>> frame.grad[0, 0].ne(0).tolist()
+        [True, True, True, True, True, False, False, False]
     """
 
     before: Tensor
@@ -48,12 +53,23 @@ class WithinFrame(nn.Module):
         self.register_buffer("before", noise.to(next(model.parameters())))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The parameters of the values that follow in this frame."""
+        """Compute the parameters of the value that follows each value of the frame.
+
+        Args:
+            x: values of the frame from the lowest band on, from −1 to 1, ``(batch, 1, length)``.
+
+        Returns:
+            The parameters, ``(batch, distribution.size, length)``. No value follows the last of a whole frame; there
+            stand the parameters of the first value, which reads nothing of the frame.
+
+        Raises:
+            ValueError: an input of another shape.
+        """
         mels = self.model.config.mels
         if x.dim() != 3 or x.shape[1] != 1 or x.shape[2] > mels:
             raise ValueError(f"the input has shape {tuple(x.shape)}; one frame is (batch, 1, at most {mels} values)")
         frame = F.pad(x, (0, mels - x.shape[2])).unsqueeze(2)
         values = torch.cat([self.before.expand(x.shape[0], -1, -1, -1), frame], dim=2)
         parameters = self.model(values)[:, :, -1]
-        # None follows the last value: there stand those of the first of a frame, which reads none of it.
+        # No value follows the last one: those of the first value stand there, which reads nothing of the frame.
         return parameters.roll(-1, 2)[:, :, : x.shape[2]]

@@ -1,4 +1,4 @@
-"""Output distributions: of one value's bin, all on the same grid of 256 bins, so that their bits compare.
+"""Output distributions of the bin of one value, all on the same grid of 256 bins, so that their bits can be compared.
 
 ``get_distribution("logistic-mixture-4")`` finds one by the name that stands in a config and in a checkpoint's card.
 """
@@ -24,18 +24,22 @@ __all__ = [
 
 
 def get_distribution(name: str) -> OutputDistribution:
-    """The distribution of a name.
+    """Build the output distribution that has this name.
 
     Args:
-        name: ``"categorical-8"`` (bits, 1 to 8), ``"logistic-mixture-4"`` or ``"gaussian-mixture-4"`` (components), or
-            ``"gaussian"``.
+        name: ``"categorical-8"`` (the number counts bits, 1 to 8), ``"logistic-mixture-4"`` or
+            ``"gaussian-mixture-4"`` (the number counts components, 1 to 99), or ``"gaussian"``.
+
+    Returns:
+        A new distribution. It is a module; that of ``"gaussian"`` has one parameter to learn, the others have none.
 
     Raises:
         ValueError: a name that is none of these.
 
     Example:
-        >>> get_distribution("logistic-mixture-4").size
-        12
+        >>> from causalcnn.models import get_distribution
+        >>> [get_distribution(name).size for name in ("categorical-8", "logistic-mixture-4", "gaussian")]
+        [256, 12, 1]
     """
     if name == "gaussian":
         return Gaussian()

@@ -10,82 +10,118 @@ from torch import Tensor, nn
 __all__ = ["NUM_BINS", "OutputDistribution", "bits_per_dimension"]
 
 NUM_BINS = 256
-"""The bins of the grid on which all distributions are compared: 8 bits."""
+"""The number of bins of the grid on which all distributions are compared. It is that of 8 bits."""
 
 
 class OutputDistribution(nn.Module):
     """A distribution over the bin of one value, 0 … 255, given by ``size`` parameters that a network puts out.
 
-    However it is built, its 256 probabilities sum to one, so the bits of any two distributions can be compared.
-    Parameters are read in float32, whatever their dtype.
+    However a distribution is built, its 256 probabilities sum to one, so the bits per value of any two distributions
+    can be compared. Parameters are read in float32, whatever their dtype.
 
     Means and scales are in the unit in which a network reads bins (:meth:`to_input`): the grid reaches from −1 to 1
     and a bin is 1/128 wide.
 
+    A subclass sets :attr:`size` and :attr:`num_uniforms` and defines :meth:`log_prob`, :meth:`probabilities`,
+    :meth:`sample`, :meth:`mean` and :meth:`initial_bias`.
+
     Attributes:
-        size: number of parameters of one value.
-        num_uniforms: uniform numbers in (0, 1) that one sample takes.
+        size: the number of parameters of one value.
+        num_uniforms: the number of uniform numbers in (0, 1) that one sample takes.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import get_distribution
+        >>> distribution = get_distribution("gaussian-mixture-4")
+        >>> parameters = distribution.initial_bias().expand(2, 5, -1)  # of 2 · 5 values
+        >>> tuple(parameters.shape), tuple(distribution.probabilities(parameters).shape)
+        ((2, 5, 12), (2, 5, 256))
     """
 
     size: int
     num_uniforms: int
 
     def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
-        """The log-probability of bins, in nats.
+        """Compute the log-probability of bins.
 
         Args:
-            parameters: ``(…, size)``.
-            bins: ``(…)`` int64, 0 to 255.
+            parameters: floating point, ``(…, size)``.
+            bins: the bins that happened, int64 from 0 to 255, ``(…)``.
 
         Returns:
-            ``(…)`` float32.
+            The log-probabilities in nats, float32, ``(…)``.
 
         Raises:
-            ValueError: a shape, a dtype or a bin that cannot be.
+            ValueError: parameters of another size or dtype, bins of another dtype, or, on a CPU, a bin that is not
+                on the grid. On other devices the bins are not looked at, for the device would have to wait.
         """
         raise NotImplementedError
 
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of each of the 256 bins: slow and obvious, the reference of the other methods.
+        """Compute the probability of each of the 256 bins.
+
+        This is slow and obvious: the reference that the other methods are tested against.
 
         Args:
-            parameters: ``(…, size)``.
-            temperature: above 0; 1: as learned.
+            parameters: floating point, ``(…, size)``.
+            temperature: above 0. At 1 the distribution is as learned; below 1 likelier bins are preferred.
 
         Returns:
-            ``(…, 256)`` float32.
+            The probabilities, float32, ``(…, 256)``; those of one value sum to 1.
+
+        Raises:
+            ValueError: parameters of another size or dtype, or a temperature that is not above 0 and finite.
         """
         raise NotImplementedError
 
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """Bins drawn with given uniform numbers: the same numbers, the same bins.
+        """Draw bins with given uniform numbers: the same numbers give the same bins.
 
         Args:
-            parameters: ``(…, size)``.
-            uniform: ``(…, num_uniforms)``, in (0, 1).
-            temperature: above 0; 1: as learned, below 1 likelier bins are preferred.
+            parameters: floating point, ``(…, size)``.
+            uniform: numbers in (0, 1), drawn uniformly, ``(…, num_uniforms)``.
+            temperature: above 0. At 1 the distribution is as learned; below 1 likelier bins are preferred.
 
         Returns:
-            ``(…)`` int64.
+            The bins, int64 from 0 to 255, ``(…)``.
+
+        Raises:
+            ValueError: parameters of another size or dtype, another number of uniform numbers, or a temperature that
+                is not above 0 and finite.
         """
         raise NotImplementedError
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected bin: a number between two bins.
+        """Compute the expected bin, a number that may lie between two bins.
 
-        Shape: ``(…, size)`` → ``(…)`` float32
+        Args:
+            parameters: floating point, ``(…, size)``.
+
+        Returns:
+            The expected bins, float32 from 0 to 255, ``(…)``.
+
+        Raises:
+            ValueError: parameters of another size or dtype.
         """
         raise NotImplementedError
 
     def to_input(self, bins: Tensor) -> Tensor:
-        """What a network reads of bins: the centre of the bin, between −1 and 1.
+        """Turn bins into what a network reads: the centre of each bin, between −1 and 1.
 
-        Shape: ``(…)`` int64 → ``(…)`` float32
+        Args:
+            bins: integers from 0 to 255, of any shape.
+
+        Returns:
+            The centres, float32, in the shape of ``bins``.
         """
         return (bins.to(torch.float32) + 0.5) * (2 / NUM_BINS) - 1
 
     def initial_bias(self) -> Tensor:
-        """The bias of a network's last layer with which training begins: broad and symmetric, ``(size,)``."""
+        """Give the bias of a network's last layer with which training begins: a broad and symmetric distribution.
+
+        Returns:
+            The bias, float32, ``(size,)``.
+        """
         raise NotImplementedError
 
     def _check(self, parameters: Tensor, bins: Tensor | None = None) -> None:
@@ -118,25 +154,37 @@ class OutputDistribution(nn.Module):
 
 
 def inverse_cdf_index(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """The inverse CDF of N events at a uniform number: how many of the first N − 1 cumulative sums it reaches.
+    """Choose one of N events by a uniform number: the index is how many of the first N − 1 cumulative sums it reaches.
 
-    Shape: ``(…, N)`` and ``(…)`` → ``(…)`` int64
+    Args:
+        probabilities: of the events, ``(…, N)``.
+        uniform: numbers in (0, 1), ``(…)``.
+
+    Returns:
+        Indices from 0 to N − 1, int64, ``(…)``.
     """
     return (probabilities.cumsum(-1)[..., :-1] <= uniform[..., None]).sum(-1)
 
 
 def bits_per_dimension(log_prob: Tensor, mask: Tensor) -> Tensor:
-    """The mean of −log₂ of the probability of a value, over real frames only.
+    """Average −log₂ of the probability of a value over all values of the real frames.
 
     Args:
-        log_prob: in nats, ``(batch, time, mels)``.
-        mask: which frames are real, ``(batch, time)`` bool.
+        log_prob: log-probabilities in nats, ``(batch, time, mels)``. What stands at padding does not count, even NaN.
+        mask: which frames are real and no padding, bool, ``(batch, time)``.
+
+    Returns:
+        The mean in bits per value, a scalar; NaN where no frame is real.
 
     Raises:
         ValueError: shapes that do not fit.
 
     Example:
-        >>> bits_per_dimension(torch.full((1, 3, 2), -math.log(2)), torch.tensor([[True, True, False]]))
+        >>> import math
+        >>> import torch
+        >>> from causalcnn.models import bits_per_dimension
+        >>> nats = torch.full((1, 3, 2), -math.log(2))  # each value had a chance of one half
+        >>> bits_per_dimension(nats, mask=torch.tensor([[True, True, False]]))
         tensor(1.)
     """
     if log_prob.dim() != 3 or mask.shape != log_prob.shape[:2]:

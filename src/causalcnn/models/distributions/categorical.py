@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import override
 
 from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
 
@@ -19,15 +20,27 @@ class Categorical(OutputDistribution):
     With fewer than 8 bits a coarse bin covers several bins of the grid and spreads its probability evenly over them:
     what was rounded away costs bits. The network reads the same coarse bins that it predicts.
 
-    Temperature T divides the logits: every probability is raised to 1/T. As T goes to 0 the likeliest bin takes all.
+    A sample takes one uniform number, which chooses the bin by the inverse CDF. With fewer than 8 bits it takes a
+    second one, which chooses a bin of the grid within the coarse bin. Temperature T divides the logits, so that every
+    probability is raised to the power 1/T; as T goes to 0 the likeliest bin takes all.
 
     Args:
-        bits: 1 to 8.
+        bits: the logarithm of the number of bins, 1 to 8.
 
     Raises:
         ValueError: another number of bits.
 
-    Source: van den Oord et al., Pixel Recurrent Neural Networks, 2016, §2.
+    Source:
+        van den Oord et al., Pixel Recurrent Neural Networks, arXiv 1601.06759, §2. Fewer than 8 bits, and their
+        price on the common grid, are ours.
+
+    Example:
+        >>> import math
+        >>> import torch
+        >>> from causalcnn.models import Categorical
+        >>> alike = torch.zeros(16)  # 4 bits for the coarse bin, and 4 for the place within it
+        >>> round(Categorical(bits=4).log_prob(alike, torch.tensor(200)).item() / -math.log(2), 3)
+        8.0
     """
 
     def __init__(self, bits: int = 8) -> None:
@@ -39,11 +52,11 @@ class Categorical(OutputDistribution):
         self.num_uniforms = 2 if self.shift else 1
 
     def extra_repr(self) -> str:
-        """How many bins."""
+        """Say how many bins there are."""
         return f"{self.size} bins"
 
+    @override
     def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
-        """The log-probability of bins, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
         self._check(parameters, bins)
         logits, coarse = parameters.float(), bins >> self.shift
         if logits.dim() == 1 or logits.stride(-1) == 1:  # side by side: softmax is three times as fast
@@ -53,15 +66,15 @@ class Categorical(OutputDistribution):
             nats = functional.cross_entropy(logits.movedim(-1, 1), coarse, reduction="none")
         return -nats - self.shift * math.log(2)
 
+    @override
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of every bin: ``(…, size)`` → ``(…, 256)``."""
         self._check(parameters)
         self._check_temperature(temperature)
         coarse = torch.softmax(parameters.float() / temperature, dim=-1)
         return coarse.repeat_interleave(2**self.shift, dim=-1) / 2**self.shift
 
+    @override
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The bin by the first number; within a coarse bin, the bin of the grid by the second."""
         self._check(parameters)
         self._check_uniform(uniform)
         self._check_temperature(temperature)
@@ -71,20 +84,29 @@ class Categorical(OutputDistribution):
         within = (uniform[..., 1] * 2**self.shift).long().clamp(0, 2**self.shift - 1)
         return (coarse << self.shift) + within
 
+    @override
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected bin: ``(…, size)`` → ``(…)``."""
         self._check(parameters)
         width = 2**self.shift
         centers = torch.arange(self.size, device=parameters.device) * width + (width - 1) / 2
         return torch.softmax(parameters.float(), dim=-1) @ centers
 
     def to_input(self, bins: Tensor) -> Tensor:
-        """The centre of the bin, coarse where the bins are: nothing is read that cannot be predicted."""
+        """Turn bins into what a network reads: the centre of each coarse bin, between −1 and 1.
+
+        Within a coarse bin nothing can be predicted, so nothing is read of it either.
+
+        Args:
+            bins: integers from 0 to 255, of any shape.
+
+        Returns:
+            The centres, float32, in the shape of ``bins``.
+        """
         return ((bins >> self.shift).to(torch.float32) + 0.5) * (2 / self.size) - 1
 
+    @override
     def initial_bias(self) -> Tensor:
-        """All bins alike: 8 bits per value."""
-        return torch.zeros(self.size)
+        return torch.zeros(self.size)  # all bins alike: 8 bits per value
 
 
 assert NUM_BINS == 2**8

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
 from causalcnn.models.distributions.normal import log_normal_mass
@@ -14,17 +15,18 @@ from causalcnn.models.distributions.normal import log_normal_mass
 __all__ = ["Gaussian", "GaussianMixture", "LogisticMixture"]
 
 BIN_WIDTH = 2 / NUM_BINS
-"""The width of a bin in the unit of means and scales, in which the grid reaches from −1 to 1."""
+"""The width of a bin in the unit of means and scales. In this unit the grid reaches from −1 to 1."""
 
 MIN_SCALE = 0.05 * BIN_WIDTH
-"""No scale is smaller: a twentieth of a bin already puts everything into one."""
+"""The smallest scale of a component: at a twentieth of a bin, all of its probability already lies in one bin."""
 
 
 class _Mixture(OutputDistribution):
-    """K components, each put on the grid by its CDF; the first and the last bin reach to infinity.
+    """A mixture of K components, put on the grid by their CDF: a bin has what lies between its two edges.
 
-    The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a
-    floor of a twentieth of a bin, is the scale: exponential where it is small, linear where it is large.
+    The first and the last bin reach to infinity. The ``3·K`` parameters of a value are K logits of the weights, K
+    means, and K numbers from which the scales are made: softplus of the number, plus a floor of a twentieth of a bin.
+    Softplus is exponential where it is small and linear where it is large.
     """
 
     num_uniforms = 2
@@ -36,17 +38,34 @@ class _Mixture(OutputDistribution):
         self.num_components, self.size = num_components, 3 * num_components
 
     def extra_repr(self) -> str:
-        """How many components."""
+        """Say how many components there are."""
         return f"{self.num_components} components"
 
     @staticmethod
     def icdf(uniform: Tensor) -> Tensor:
-        """The inverse CDF of the standard component."""
+        """Compute the inverse CDF of the standard component, which has the mean 0 and the scale 1.
+
+        Args:
+            uniform: numbers in (0, 1), of any shape.
+
+        Returns:
+            The values of the standard component below which it has this probability, in the shape of ``uniform``.
+        """
         raise NotImplementedError
 
     @staticmethod
     def _log_mass(middle: Tensor, width: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-        """The log of a standard component's mass around ``middle``; in the end bins, of all that is below or above."""
+        """The log of a standard component's mass in a bin; in an end bin, of all the mass below or above.
+
+        Args:
+            middle: the middle of the bin, in scales from the mean, ``(…, K)``.
+            width: the width of the bin, in scales, ``(…, K)``.
+            lowest: where the bin is the first one, bool, ``(…, 1)``.
+            highest: where the bin is the last one, bool, ``(…, 1)``.
+
+        Returns:
+            In nats, ``(…, K)``.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -56,14 +75,25 @@ class _Mixture(OutputDistribution):
 
     @staticmethod
     def _tempered(scale: Tensor, temperature: float) -> Tensor:
-        """The scale at a temperature."""
+        """The scale at a temperature, which changes a Gaussian otherwise than a logistic distribution."""
         raise NotImplementedError
 
     def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights, means and scales, each ``(…, num_components)``.
+        """Compute the weight, mean and scale of each component.
 
-        All that a sampler needs: ``sample`` picks a component by its first uniform number and the weights, and
-        takes the bin that holds ``mean + scale · icdf(second)``.
+        A sampler needs nothing else: :meth:`sample` picks a component by the weights and the first uniform number,
+        and takes the bin that holds ``mean + scale · icdf(second uniform number)``.
+
+        Args:
+            parameters: floating point, ``(…, size)``.
+            temperature: above 0. At 1 the distribution is as learned; below 1 it is narrower.
+
+        Returns:
+            The logarithms of the weights in nats, the means, and the scales, each float32,
+            ``(…, num_components)``. Means and scales are in the unit in which the grid reaches from −1 to 1.
+
+        Raises:
+            ValueError: parameters of another size or dtype, or a temperature that is not above 0 and finite.
         """
         self._check(parameters)
         self._check_temperature(temperature)
@@ -71,13 +101,13 @@ class _Mixture(OutputDistribution):
         scale = functional.softplus(raw) + MIN_SCALE
         return torch.log_softmax(logits / temperature, dim=-1), mean, self._tempered(scale, temperature)
 
+    @override
     def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
-        """The log-probability of bins, in nats: ``(…, size)`` and ``(…)`` → ``(…)``."""
         self._check(parameters, bins)
         return self._log_prob(self.components(parameters), bins)
 
+    @override
     def probabilities(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
-        """The probability of every bin: ``(…, size)`` → ``(…, 256)``."""
         log_weight, mean, scale = (part[..., None, :] for part in self.components(parameters, temperature))
         every = torch.arange(NUM_BINS, device=parameters.device)
         return self._log_prob((log_weight, mean, scale), every).exp()
@@ -88,46 +118,65 @@ class _Mixture(OutputDistribution):
         lowest, highest = (bins == 0)[..., None], (bins == NUM_BINS - 1)[..., None]
         return torch.logsumexp(log_weight + self._log_mass(middle, BIN_WIDTH / scale, lowest, highest), dim=-1)
 
+    @override
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The component by the first number, a value of it by the second, and the bin that holds it."""
         self._check_uniform(uniform)
         log_weight, mean, scale = self.components(parameters, temperature)
+        # The first number chooses a component, the second a value of it.
         which = inverse_cdf_index(log_weight.exp(), uniform[..., 0])[..., None]
         value = (mean.gather(-1, which) + scale.gather(-1, which) * self.icdf(uniform[..., 1:]))[..., 0]
         return _bin(value)
 
+    @override
     def mean(self, parameters: Tensor) -> Tensor:
-        """The expected bin: the sum, over the 255 edges, of the probability to lie above. ``(…, size)`` → ``(…)``."""
         log_weight, mean, scale = self.components(parameters)
         above = torch.zeros_like(mean)
-        for edge in range(1, NUM_BINS):
+        for edge in range(1, NUM_BINS):  # the expected bin is the sum, over the 255 edges, of the mass above
             above += self._cdf((mean - (edge * BIN_WIDTH - 1)) / scale)
         return (log_weight.exp() * above).sum(-1)
 
+    @override
     def initial_bias(self) -> Tensor:
-        """Equal weights, means side by side over the grid, scales so broad that together they are nearly flat."""
+        # Equal weights, means side by side over the grid, and scales so broad that together they are nearly flat.
         count = self.num_components
         means = (2 * torch.arange(count) + 1) / count - 1
         return torch.cat([torch.zeros(count), means, torch.full((count,), _raw(0.5 / count))])
 
 
 class LogisticMixture(_Mixture):
-    """A mixture of logistic distributions, put on the grid: closed forms throughout, tails that forgive a surprise.
+    """A mixture of logistic distributions, put on the grid.
 
-    With edges a < b in units of the scale, ``log(σ(b) − σ(a)) = log σ(b) + log σ(−a) + log(1 − exp(a − b))``.
+    All of it has closed forms. The tails fall exponentially, more slowly than a Gaussian's, so a surprising value
+    costs less. With the edges a < b of a bin, in units of the scale and relative to the mean, the log of its
+    probability is ``log(σ(b) − σ(a)) = log σ(b) + log σ(−a) + log(1 − exp(a − b))``; the inverse CDF of the standard
+    component is ``log(u / (1 − u))``. The first and the last bin reach to infinity.
 
-    Temperature T divides the logits of the weights and multiplies the scales, which is p^(1/T) in the tails. As T
-    goes to 0 what is left is the mean of the heaviest component.
+    The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a floor
+    of a twentieth of a bin, is the scale. A sample takes two uniform numbers: the first chooses a component, the
+    second a value of it. Temperature T divides the logits of the weights and multiplies the scales, which raises the
+    density to the power 1/T in the tails; as T goes to 0 what is left is the mean of the heaviest component.
 
     Args:
-        num_components: K, at least 1.
+        num_components: the number of components K, at least 1.
 
-    Source: Salimans et al., PixelCNN++, 2017, §2.1.
+    Raises:
+        ValueError: fewer than one component.
+
+    Source:
+        Salimans et al., PixelCNN++, arXiv 1701.05517, §2.1.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import LogisticMixture
+        >>> mixture = LogisticMixture(num_components=2)
+        >>> parameters = torch.tensor([0.0, 0.0, -0.5, 0.5, -4.0, -4.0])  # weights, means −0.5 and 0.5, scales
+        >>> mixture.sample(parameters.expand(2, -1), torch.tensor([[0.2, 0.5], [0.8, 0.5]]))
+        tensor([ 64, 192])
     """
 
     @staticmethod
+    @override
     def icdf(uniform: Tensor) -> Tensor:
-        """``log(u / (1 − u))``."""
         return torch.log(uniform) - torch.log1p(-uniform)
 
     @staticmethod
@@ -148,20 +197,38 @@ class LogisticMixture(_Mixture):
 
 
 class GaussianMixture(_Mixture):
-    """A mixture of Gaussians, put on the grid; a scale is a standard deviation.
+    """A mixture of Gaussians, put on the grid. A scale is a standard deviation.
 
-    Temperature T divides the logits of the weights and multiplies the scales by √T: each component becomes p^(1/T).
-    As T goes to 0 what is left is the mean of the heaviest component.
+    A bin's probability is what the mixture has between its two edges; the first and the last bin reach to infinity.
+    The paper has a density of continuous values instead, whose bits cannot be compared with those of a grid.
+
+    The ``3·K`` parameters of a value are K logits of the weights, K means, and K numbers whose softplus, plus a floor
+    of a twentieth of a bin, is the scale. A sample takes two uniform numbers: the first chooses a component, the
+    second a value of it. Temperature T divides the logits of the weights and multiplies the scales by √T, which
+    raises each component's density to the power 1/T; as T goes to 0 what is left is the mean of the heaviest component.
 
     Args:
-        num_components: K, at least 1.
+        num_components: the number of components K, at least 1.
 
-    Source: Vasquez and Lewis, MelNet, 2019, §4 (of continuous values; here the bins are integrated).
+    Raises:
+        ValueError: fewer than one component.
+
+    Source:
+        Vasquez and Lewis, MelNet, arXiv 1906.01083, §4.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import GaussianMixture
+        >>> mixture = GaussianMixture(num_components=2)
+        >>> parameters = torch.tensor([0.0, 0.0, -0.5, 0.5, -4.0, -4.0])  # weights, means −0.5 and 0.5, scales
+        >>> log_weights, means, scales = mixture.components(parameters)
+        >>> means.tolist(), round(mixture.mean(parameters).item(), 1)
+        ([-0.5, 0.5], 127.5)
     """
 
     @staticmethod
+    @override
     def icdf(uniform: Tensor) -> Tensor:
-        """The normal quantile."""
         return torch.special.ndtri(uniform)
 
     @staticmethod
@@ -178,10 +245,23 @@ class GaussianMixture(_Mixture):
 
 
 class Gaussian(GaussianMixture):
-    """One Gaussian whose mean the network gives and whose spread is one learned number: squared error as a likelihood.
+    """Squared error as a likelihood: one Gaussian, whose mean the network gives and whose spread is one learned number.
 
-    To maximise its likelihood is to minimise the squared error of the mean, and the spread is then what that
-    error costs in bits. Its parameter moves ten times as far as a weight does: it stands alone and starts broad.
+    To maximise its likelihood is to minimise the squared error of the mean; the spread says what that error costs in
+    bits. The spread is the same for all values. Its parameter is multiplied by ten, so that a step of the optimizer
+    moves it ten times as far as a weight: it is a single number that starts far too broad.
+
+    Attributes:
+        num_uniforms: 1, for there is no component to choose.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import Gaussian
+        >>> gaussian = Gaussian()
+        >>> gaussian.size, sum(p.numel() for p in gaussian.parameters())
+        (1, 1)
+        >>> gaussian.sample(torch.tensor([[0.0]]), torch.tensor([[0.5]]))  # the median lies in the middle of the grid
+        tensor([128])
     """
 
     num_uniforms = 1
@@ -192,36 +272,37 @@ class Gaussian(GaussianMixture):
         self.spread = nn.Parameter(torch.tensor(_raw(0.5) / _FASTER))
 
     def extra_repr(self) -> str:
-        """What is learned."""
+        """Say what is learned."""
         return "a mean for each value, one spread"
 
+    @override
     def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weight 0, the mean that the network gave, and the learned spread, each ``(…, 1)``."""
         self._check(parameters)
         self._check_temperature(temperature)
         mean = parameters.float()
         scale = functional.softplus(self.spread.float() * _FASTER) + MIN_SCALE
         return torch.zeros_like(mean), mean, self._tempered(scale, temperature).expand_as(mean)
 
+    @override
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A value of the Gaussian, and the bin that holds it."""
         self._check_uniform(uniform)
         _, mean, scale = self.components(parameters, temperature)
         return _bin((mean + scale * self.icdf(uniform))[..., 0])
 
+    @override
     def initial_bias(self) -> Tensor:
-        """The middle of the grid."""
-        return torch.zeros(1)
+        return torch.zeros(1)  # the middle of the grid
 
 
 _FASTER = 10.0
+"""The spread of a :class:`Gaussian` is made of its parameter times this."""
 
 
 def _raw(scale: float) -> float:
-    """The number whose softplus, plus the floor, is ``scale``."""
+    """The number whose softplus, plus the floor, gives ``scale``."""
     return math.log(math.expm1(scale - MIN_SCALE))
 
 
 def _bin(value: Tensor) -> Tensor:
-    """The bin that holds a value, −1 … 1; what lies outside goes to the end bins, as their mass does."""
+    """The bin that holds a value from −1 to 1; values outside fall into the end bins, which reach to infinity."""
     return ((value + 1) / BIN_WIDTH).floor().clamp(0, NUM_BINS - 1).long()

@@ -1,4 +1,4 @@
-"""The mass of a normal distribution between two edges, as a logarithm: exact where differences of its CDF are not."""
+"""The log-probability of an interval under a normal distribution, exact where differences of its CDF are not."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ __all__ = ["log_normal_mass"]
 ROOT_2 = math.sqrt(2)
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 NARROW = 0.1
-"""Widths below which the mass is the density at the centre, corrected: differences would lose their digits."""
+"""Below this width, in standard deviations, the mass is computed from the density at the centre, with a correction:
+a difference of two nearly equal numbers would lose its digits."""
 
 
 def log_normal_mass(middle: Tensor, width: Tensor, open_below: Tensor, open_above: Tensor) -> Tensor:
-    """``log(Φ(middle + width/2) − Φ(middle − width/2))``, for float32, with gradients by ``middle`` and ``width``.
+    """Compute ``log(Φ(middle + width/2) − Φ(middle − width/2))`` in float32, with gradients for both arguments.
 
-    Finite, with finite gradients, for edges as far out as 1e7. Relative to float64 the mass errs by some 1e-6.
+    The result and its gradients are finite for edges as far out as 1e7 standard deviations. The mass differs from
+    that computed in float64 by about 1e-6 of it. The four arguments are broadcast against each other.
 
     Args:
-        middle: of the interval, in standard deviations.
-        width: of the interval, in standard deviations.
-        open_below: bool; where the interval reaches to −infinity instead.
-        open_above: bool; where it reaches to infinity instead. All four are broadcast against each other.
+        middle: the middle of the interval, in standard deviations from the mean, of any shape.
+        width: the width of the interval, in standard deviations, of any shape.
+        open_below: where the interval reaches to −infinity instead, bool, of any shape.
+        open_above: where it reaches to infinity instead, bool, of any shape.
+
+    Returns:
+        The logarithm of the mass in nats, in the shape of the four together.
     """
     return _LogNormalMass.apply(*torch.broadcast_tensors(middle, width, open_below, open_above))
 
 
 class _LogNormalMass(torch.autograd.Function):
-    """Three ways, each where it keeps its digits, after the interval was mirrored to the left half (middle ≤ 0).
+    """The computation, by whichever of three formulas keeps its digits.
 
-    Around zero the two error functions add up. In the tail Φ is written with the scaled error function E(x) =
-    erfcx(−x/√2), as Φ(x) = exp(−x²/2)·E(x)/2, whose ratios do not vanish. A narrow interval, the usual case, is
-    φ(m)·w times the mean of exp(−m·t − t²/2) over it: sinh(y)/y with y = m·w/2, and a second-order term.
+    First the interval is mirrored to the left half, so that its middle m is at most 0. An interval of width w around
+    zero is the sum of two error functions. In the tail Φ is written with the scaled error function E(x) =
+    erfcx(−x/√2), as Φ(x) = exp(−x²/2)·E(x)/2: ratios of E do not vanish where Φ does. A narrow interval, the usual
+    case, has the mass φ(m)·w times the mean of exp(−m·t − t²/2) over it, which is sinh(y)/y with y = m·w/2 and a
+    second-order term.
     """
 
     @staticmethod

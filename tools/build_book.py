@@ -39,9 +39,9 @@ def pages(toc: Path = ROOT / "_toc.yml") -> list[str]:
     """Return the documents of the table of contents, in the order of the book, with their suffix."""
     content = yaml.safe_load(toc.read_text("utf8"))
     names = [content["root"]]
-    groups = content.get("parts", [content])
-    for group in groups:
-        names += [chapter["file"] for chapter in group.get("chapters", [])]
+    for part in content.get("parts", [content]):
+        for page in part.get("chapters", []):
+            names += [each["file"] for each in (page, *page.get("sections", []))]
     found = []
     for name in names:
         files = [f"{name}{suffix}" for suffix in (".ipynb", ".md") if (toc.parent / f"{name}{suffix}").exists()]
@@ -124,7 +124,8 @@ def mirror() -> None:
     shutil.copyfile(ROOT / "tools" / "executed_conftest.py", EXECUTED / "conftest.py")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
     config["execute"] = {"execute_notebooks": "off"}
-    config["sphinx"]["local_extensions"] = {"offline_book": os.path.relpath(ROOT / "tools", EXECUTED)}
+    tools = os.path.relpath(ROOT / "tools", EXECUTED)
+    config["sphinx"]["local_extensions"] = dict.fromkeys(config["sphinx"]["local_extensions"], tools)
     text = yaml.safe_dump(config, sort_keys=False)
     target = EXECUTED / "_config.yml"
     if not target.exists() or target.read_text("utf8") != text:

@@ -31,11 +31,12 @@ ADVICE = re.compile(r" *\((?:Please read|Or could be) [^()]*\)\.?")
 
 
 def packages() -> Iterator[ModuleType]:
-    """Yield the packages whose ``__all__`` is the public interface."""
+    """Yield the packages, and the modules that these offer, whose ``__all__`` is the public interface."""
     for top in map(importlib.import_module, TOPS):
         yield top
         below = pkgutil.iter_modules(top.__path__, f"{top.__name__}.")
-        yield from (importlib.import_module(module.name) for module in below if module.ispkg)
+        public = (m.name for m in below if m.ispkg or m.name.rpartition(".")[2] in top.__all__)
+        yield from map(importlib.import_module, public)
 
 
 def is_ours(item: Any) -> bool:

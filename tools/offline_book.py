@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: self-contained pages, MathML, palette, descriptions, launch links, API page.
+"""Sphinx extension of the book: self-contained pages, MathML, palette, descriptions, launch links.
 
 Everything that a page loads comes from the book itself. What the theme adds and the book does not need is
 removed; whatever would reach another host is a warning, and warnings fail the build.
@@ -21,7 +21,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-import api_page
 import html_checks
 import page_parts
 
@@ -71,14 +70,6 @@ def write_palette(app: Sphinx, config: Any) -> None:
     if not sheet.exists() or sheet.read_text("utf8") != text:
         sheet.write_text(text, "utf8")
     config.html_static_path.append(str(folder))
-
-
-def fill_api(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Put the public names of the library into the API page."""
-    if docname == "book/api":
-        source[0] += "\n\n" + api_page.markdown()
-        for path in api_page.sources():
-            app.env.note_dependency(str(path))
 
 
 # ------------------------------------------------------------------------------------------------- page context
@@ -261,7 +252,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_config_value("book_repository", "", "html", [str])
     app.add_config_value("book_branch", "main", "html", [str])
     app.connect("config-inited", write_palette)
-    app.connect("source-read", fill_api)
     app.connect("doctree-resolved", add_launch_links)
     app.connect("html-page-context", page_context, priority=900)
     app.connect("build-finished", finish, priority=900)

@@ -1,54 +1,100 @@
-"""The API page has every public name; the README's code says what is true; extras are asked for by name."""
+"""Every public name is in the built reference, and linked; the README's code says what is true; extras are named."""
 
 from __future__ import annotations
 
 import builtins
-import importlib
+import html
+import inspect
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sphinx.util.inventory import InventoryFile
 
-import api_page
+import api_reference
 import build_book
+import docstrings
 from causalcnn import _extras
 
-
-def test_every_public_name_is_on_the_api_page() -> None:
-    text = api_page.markdown()
-    for package in api_page.PACKAGES:
-        for name in api_page.public_names(package):
-            assert re.search(rf"\{{py:\w+\}} [\w.]+\.{name}\b", text), f"{package}.{name} is not on the API page"
+REFERENCE = build_book.HTML / "book" / "api"
+PACKAGES = [package.__name__ for package in docstrings.packages()]
+TAG = re.compile(r"<[^>]+>")
 
 
-def test_every_public_name_has_a_docstring() -> None:
-    for package, objects in api_page.homes().items():
-        assert importlib.import_module(package).__doc__, package
-        for name, value in objects:
-            if callable(value):
-                assert (value.__doc__ or "").strip(), f"{package}.{name} has no docstring"
+def built(folder: Path) -> dict[str, str]:
+    """Return the pages of a folder of the built book, by name."""
+    pages = {path.stem: path.read_text("utf8") for path in sorted(folder.glob("*.html"))}
+    if not pages:
+        pytest.skip("the book is not built; run `make book` first")
+    return pages
 
 
-def test_docstring_becomes_readable_text() -> None:
-    def example(a: int, *rest: int) -> int:
-        """Add * things_ up.
+@pytest.fixture(scope="module")
+def objects() -> dict[str, str]:
+    """The Python objects in the inventory of the built book, each with its address."""
+    file = build_book.HTML / "objects.inv"
+    if not file.exists():
+        pytest.skip("the book is not built; run `make book` first")
+    with file.open("rb") as stream:
+        inventory = InventoryFile.load(stream, "", lambda base, address: address)
+    return {
+        name: address
+        for kind, entries in inventory.items()
+        if kind.startswith("py:")
+        for name, (_, _, address, _) in entries.items()
+    }
 
-        Args:
-            a: the first, ``a ≥ 1``;
-                and on.
-            *rest: others.
 
-        Raises:
-            ValueError: when it must.
-        """
-        return a + sum(rest)
+def test_every_package_has_its_place_in_the_reference_and_every_page_of_it_is_in_the_book() -> None:
+    files = sorted((build_book.ROOT / "book" / "api").glob("*.md"))
+    documented = [
+        name for file in files for name in re.findall(r"^\.\. automodule:: (\S+)$", file.read_text("utf8"), re.M)
+    ]
+    assert sorted(documented) == sorted(PACKAGES)
+    assert {f"book/api/{file.name}" for file in files} <= set(build_book.pages())
 
-    text = api_page.docstring(example)
-    assert r"Add \* things\_ up." in text
-    assert "- `a`: the first, `a ≥ 1`; and on." in text
-    assert "- `ValueError`: when it must." in text
-    assert api_page.signature("example", example) == "example(a, *rest)"
+
+@pytest.mark.page
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_in_the_built_reference(package: str, objects: dict[str, str]) -> None:
+    elsewhere = api_reference.borrowed(package)
+    for name in api_reference.names_of(package):
+        places = [f"{other}.{name}" for other in PACKAGES] if name in elsewhere else [f"{package}.{name}"]
+        homes = [place for place in places if objects.get(place, "").startswith("book/api/")]
+        assert len(homes) == 1, f"{package}.{name} is not in the reference once: {homes}"
+
+
+@pytest.mark.page
+def test_every_public_method_is_in_the_built_reference(objects: dict[str, str]) -> None:
+    for (_, place), value in docstrings.public_items().items():
+        owner = place.rpartition(".")[0]
+        if not inspect.isclass(value) and owner and not owner.startswith("_"):
+            assert any(name.endswith(f".{place}") for name in objects), f"{place} is not in the reference"
+
+
+@pytest.mark.page
+def test_markup_is_read_and_not_shown() -> None:
+    for name, page in built(REFERENCE).items():
+        article = page[page.index("<article") : page.index("</article>")]
+        body = re.sub(r"(?s)<(script|style|pre|dt|code|strong)\b.*?</\1>", "", article)
+        text = html.unescape(TAG.sub("", body))
+        assert (
+            re.findall(r".*(?:``|:\w+:`|(?<!\w)\*\*\w|^(?:Args|Returns|Raises|Shape|Attributes):).*", text, re.M) == []
+        ), name
+
+
+@pytest.mark.page
+@pytest.mark.parametrize("folder", [REFERENCE, REFERENCE.parent], ids=["reference", "chapters"])
+def test_every_mention_of_a_public_name_is_a_link(folder: Path, objects: dict[str, str]) -> None:
+    public = {name.rpartition(".")[2] for name in objects}
+    for page, text in built(folder).items():
+        for before, shown in re.findall(r'(.{40})<code class="xref py [^>]*>(.*?)</code>', text, re.S):
+            name = TAG.sub("", shown)
+            ours = name.rpartition(".")[2].removesuffix("()") in public
+            foreign = name.startswith(("torch", "numpy", "matplotlib"))
+            assert foreign or not ours or before.endswith('">'), f"{page}: {name} is no link"
 
 
 def test_readme_code_runs_and_asserts_its_claims() -> None:
@@ -73,17 +119,3 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match=r"extra 'speech'.*pip install 'causalcnn\[speech\]'"):
         _extras.require("nothing_here", extra="speech")
     assert _extras.require("os.path", extra="speech") is sys.modules["os.path"]
-
-
-def test_a_docstring_becomes_markdown() -> None:
-    def documented() -> None:
-        """Call :meth:`step`, or :meth:`Sampler.draw <causalcnn.models.Sampler.draw>`; a sentence with: a colon.
-
-        Args:
-            rows: how many, see :class:`~causalcnn.speech.Batch`. seed, other_seed: of the draws.
-        """
-
-    assert api_page.docstring(documented) == (
-        "Call `step`, or `Sampler.draw`; a sentence with: a colon.\n\n**Args.**\n\n"
-        "- `rows`: how many, see `causalcnn.speech.Batch`.\n- `seed, other_seed`: of the draws."
-    )

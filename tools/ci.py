@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "_build" / "ci" / "release.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "causalcnn-ci"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FUZZ = "10"
+FUZZ = "25"
 """How many times as many examples as usual the long fuzz gives to each property."""
 LIMIT_SECONDS = 3600
 COLD_SECONDS = 1200

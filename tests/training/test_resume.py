@@ -46,7 +46,7 @@ def stopped_after(step: int) -> Any:
     return make
 
 
-@given(accidents=st.lists(st.integers(0, STEPS - 1), min_size=1, max_size=3).map(sorted))
+@given(accidents=st.lists(st.integers(0, STEPS - 2), min_size=1, max_size=3).map(sorted))
 @settings(max_examples=examples(8))
 def test_accidents_change_no_number(
     accidents: list[int], tmp_path_factory: pytest.TempPathFactory, unbroken: dict[str, Any]

@@ -39,14 +39,15 @@ class FrameGeneratorConfig(AutoregressiveConfig):
         encoder: ``"1d"`` for convolutions over time, in which the bands are channels, or ``"2d"`` for convolutions
             over time and frequency. With as many parameters both predict equally well, so the simpler one is the
             default.
-        channels: the channels of the encoder's hidden layers.
+        channels: the channels of the encoder's hidden layers. This and ``hidden`` set the size of the model.
         kernel_size: the taps of the encoder's convolutions over time, each a frame; 3, as in the note.
         blocks: the residual blocks of the encoder, with two convolutions over time each.
         dilations: the frames between the taps, one stack of layers for each number. The outputs of several stacks are
             added; the 2D encoder has one. A frame is 10 ms, so that without dilation an encoder already reads more
             than 100 ms; neither a dilation of 3 nor a second stack predicted better.
         hidden: the size of the GRU's state.
-        embedding_size: the size of the embedding that tells the GRU which band it is writing.
+        embedding_size: the size of the embedding that tells the GRU which band it is writing; 16 numbers, few beside
+            its state, tell 80 bands apart.
         context_bands: how many bands of the previous frame the GRU reads directly, around the one that it is writing;
             odd, or 0 for none. By default 3. With 0 all of the past has to pass through the initial state, as in the
             note, and a value costs about three quarters of a bit more.
@@ -101,12 +102,12 @@ class FrameGenerator(AutoregressiveModel):
     and, with ``context_bands``, the bands of the previous frame around this one. A linear layer makes the parameters
     of the distribution from what the GRU read and from its state.
 
-    This is the model that the note of 2019 proposes. Two things are added. The GRU also sees the previous frame
-    directly, because otherwise all of the past has to pass through one vector. And each value has a distribution on a
-    grid of 256 bins, so that its price in bits can be compared with those of other models.
+    This is the model that the note of 2019 proposes, with one addition: the GRU also sees the previous frame directly,
+    because otherwise all of the past has to pass through one vector. The note left open how a value is predicted; here
+    each has a distribution on a grid of 256 bins, so that its price in bits can be compared between models.
 
     A frame is drawn by a loop over its values that numba compiles, which on a CPU is about ten times as fast as the
-    same loop in torch.
+    same loop in torch. It is compiled when the first frame is drawn, which takes some seconds once.
 
     Args:
         config: the settings; ``FrameGeneratorConfig.tiny()`` by default.

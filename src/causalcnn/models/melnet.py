@@ -40,7 +40,8 @@ class MelNetConfig(AutoregressiveConfig):
 
     Attributes:
         output: the name of the distribution of a value; a mixture of Gaussians, as in the paper.
-        channels: the numbers at each cell (time, frequency), in both stacks.
+        channels: the numbers at each cell (time, frequency), in both stacks. By default 64 instead of the paper's
+            several hundred, so that a CPU can train the model.
         layers: the layers of each of the two stacks. One is enough to read all that came before; the default is 2.
         central: the size of the state of the GRU that reads whole frames. It is larger than ``channels``, because it
             has to hold a whole frame.

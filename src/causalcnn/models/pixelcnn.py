@@ -38,7 +38,7 @@ class PixelCNNConfig(AutoregressiveConfig):
     read without a hole, so that none of these frames and frequencies is skipped.
 
     Attributes:
-        channels: the channels of both stacks.
+        channels: the channels of both stacks. This and ``hidden`` set the size of the model.
         hidden: the channels inside a block of the time stack.
         first_time_kernel: how many earlier frames, and how many frequencies of each, the first layer of the time stack
             reads. By default 4 × 7; the paper's networks begin with a kernel of 7 × 7, of which a mask leaves the
@@ -96,7 +96,7 @@ class FrequencyBlock(nn.Module):
         super().__init__()
         self.conv = CausalConv1d(channels, channels, 3, dilation=dilation)  # causal along frequency
         self.mix = CausalConv1d(channels, channels, 1)
-        self.relu = nn.ReLU()  # a module, so that those who measure a field can open it
+        self.relu = nn.ReLU()  # a module, because a probe of the field replaces modules, not functions
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         return h + self.mix(self.relu(self.conv(self.relu(h)) + condition))

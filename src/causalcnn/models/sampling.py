@@ -109,7 +109,7 @@ class Sampler:
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         model = self.model
         bins = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
-        for f in range(model.config.mels):  # values from f on are not read yet: whatever stands there
+        for f in range(model.config.mels):  # whatever stands at f and above is not read yet
             parameters, _ = model.step(model.to_input(bins), self.state)
             value = model.distribution.sample(parameters[:, :, 0, f], uniform[:, f].to(bins.device), temperature)
             bins[:, 0, f] = value

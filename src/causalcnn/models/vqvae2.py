@@ -226,8 +226,8 @@ class VQVAE2(nn.Module):
     name: ClassVar[str] = "vqvae2-noncausal"
     Config: ClassVar[type] = VQVAE2Config
 
-    # The causal model has other layers here, and is else the same. Parts typed Any are plain modules of torch in this
-    # model; in the causal one they are CausalModules, as Run asks.
+    # The causal model has other layers here, and is otherwise the same. Parts typed Any are plain modules of torch in
+    # this model; in the causal one they are CausalModules, as Run asks.
     _conv: ClassVar[type[nn.Module]] = _CenteredConv2d
     _block: ClassVar[type[nn.Module]] = _CenteredBlock
     _sequential: ClassVar[type[Any]] = nn.Sequential
@@ -288,7 +288,7 @@ class VQVAE2(nn.Module):
 
     def _encode(self, x: Tensor, run: Run) -> Codes:
         """The codes; they never move a codebook, also in training."""
-        # Wired as in reconstruct(), but what counts here are indices, and encode() never moves a codebook.
+        # Wired as in reconstruct(), but only the indices are wanted, and encode() of a quantizer moves no codebook.
         features, vectors = self._run_encoders(x, run)
         top = self.quantize_top.encode(vectors)  # (batch, time, mels/8)
         codewords = self.quantize_top.decode(top).to(vectors.dtype)  # (batch, code_dim, time, mels/8)
@@ -570,7 +570,7 @@ class CausalVQVAE2(VQVAE2, Composite):
         Raises:
             ValueError: an input of another shape or dtype, or a state without one of the parts.
         """
-        # Wired as in reconstruct(), but run() decides how the quantizers go on, as for every other part.
+        # Wired as in reconstruct(), but run() runs the quantizers, too, as it does every other part.
         features, vectors = self._run_encoders(x, run)
         top = run(self.quantize_top, vectors)
         bottom = run(self.quantize_bottom, self._add_hint(features, top, run))

@@ -134,7 +134,7 @@ class OutputDistribution(nn.Module):
             return
         if bins.dtype != torch.int64:
             raise ValueError(f"the bins are {bins.dtype}; they must be int64, 0 to {NUM_BINS - 1}")
-        # A look at the values would make an accelerator wait, and cannot be compiled.
+        # On an accelerator a look at the values would make the program wait for it, and it cannot be compiled.
         if bins.device.type == "cpu" and not torch.compiler.is_compiling() and bins.numel():
             low, high = (int(value) for value in torch.aminmax(bins))
             if low < 0 or high >= NUM_BINS:
@@ -192,6 +192,6 @@ def bits_per_dimension(log_prob: Tensor, mask: Tensor) -> Tensor:
             f"log_prob has shape {tuple(log_prob.shape)} and the mask {tuple(mask.shape)}; "
             "they must be (batch, time, mels) and (batch, time)"
         )
-    # where, not times: whatever stands at padding, NaN included, must not count.
+    # torch.where and no product, because padding may hold NaN, and NaN times 0 is NaN.
     nats = torch.where(mask[..., None], log_prob, 0).sum() / (mask.sum() * log_prob.shape[2])
     return -nats / math.log(2)

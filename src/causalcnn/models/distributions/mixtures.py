@@ -18,7 +18,7 @@ BIN_WIDTH = 2 / NUM_BINS
 """The width of a bin in the unit of means and scales. In this unit the grid reaches from −1 to 1."""
 
 MIN_SCALE = 0.05 * BIN_WIDTH
-"""The smallest scale of a component: at a twentieth of a bin, all of its probability already lies in one bin."""
+"""The smallest scale of a component, a twentieth of a bin. All of its probability then already lies in one bin."""
 
 
 class _Mixture(OutputDistribution):

@@ -20,13 +20,17 @@ SILENT_BELOW_DB = 40.0
 def continuations(
     corpus: FeatureCorpus, model: AutoregressiveModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
 ) -> tuple[Tensor, list[str]]:
-    """Pieces of clips whose prompt ends within speech: bins ``(rows, prompt + frames, mels)``, and who speaks each.
+    """Cut pieces of clips whose prompt ends within speech.
 
     Args:
         corpus: unseen speakers.
         model: whose bins.
         per_speaker: rows of each, from different clips.
-        prompt, frames: how long the given beginning and the rest are.
+        prompt: frames of the given beginning.
+        frames: of the rest.
+
+    Returns:
+        Bins ``(rows, prompt + frames, mels)``, and who speaks each row.
 
     Raises:
         ValueError: a speaker has too few clips that are long enough.
@@ -55,21 +59,22 @@ def continuations(
 def one_frame_ahead(
     model: AutoregressiveModel, bins: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
 ) -> Tensor:
-    """Every frame from ``first`` on, drawn given the true frames before it, and never given another drawn frame.
+    """Draw every frame from ``first`` on, given the true frames before it, and never given another drawn frame.
 
     Each frame gets a row of its own that has read as many true frames as the model's receptive field holds.
 
     Args:
         model: in eval mode, with a field that ends.
         bins: true ones, ``(time, mels)``.
-        first: at least the field.
-        seed, temperature: of the draws.
+        first: the first frame that is drawn; at least the field.
+        seed: of the draws.
+        temperature: of the draws; below 1 the likelier is preferred.
 
     Returns:
-        Levels ``(time − first, mels)``.
+        Bins ``(time − first, mels)``.
 
     Raises:
-        ValueError: there are fewer true frames before the first than the model reads.
+        ValueError: there are fewer true frames before the first than the model reads, or its field does not end.
     """
     past = model.field.axis("time").past
     if past is None or first < past:
@@ -84,8 +89,18 @@ class LinearJudge:
 
     Attributes:
         weights: ``(frames · mels + 1, mels)``.
-        whiten: what makes the errors of training speech white.
+        whiten: what makes the errors of training speech white, ``(mels, mels)``.
         frames: how many earlier ones it reads.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.frame_generator.drift_metrics import LinearJudge
+        >>> speech = torch.arange(40)[:, None].expand(-1, 3)  # every frame is one bin above the last
+        >>> judge = LinearJudge.fitted([speech], frames=2)
+        >>> judge.bits(speech[None]).shape
+        torch.Size([1, 38])
+        >>> bool((judge.bits(speech.flip(0)[None]) > judge.bits(speech[None])).all())
+        True
     """
 
     weights: Tensor
@@ -94,7 +109,18 @@ class LinearJudge:
 
     @classmethod
     def fitted(cls, pieces: Iterable[Tensor], frames: int = 6) -> LinearJudge:
-        """By least squares on bins ``(time, mels)``, one piece at a time."""
+        """Fit a judge by least squares, one piece at a time.
+
+        Args:
+            pieces: bins, ``(time, mels)`` each.
+            frames: how many earlier ones it reads.
+
+        Returns:
+            The judge.
+
+        Raises:
+            ValueError: no piece has more than ``frames`` frames.
+        """
         sums: list[Tensor] = []
         count = 0
         for piece in pieces:
@@ -111,7 +137,14 @@ class LinearJudge:
         return cls(weights, torch.linalg.inv(torch.linalg.cholesky(errors)), frames)
 
     def bits(self, bins: Tensor) -> Tensor:
-        """Of bins ``(rows, time, mels)``: bits for a value, ``(rows, time − frames)``, as a density."""
+        """Price frames, as a density.
+
+        Args:
+            bins: ``(rows, time, mels)``.
+
+        Returns:
+            Bits for a value, the mean of each frame, ``(rows, time − frames)``.
+        """
         x, y = _pairs(bins, self.frames)
         white = (y - x @ self.weights) @ self.whiten.T
         nats = 0.5 * white.square().mean(1) + 0.5 * math.log(2 * math.pi) - self.whiten.diagonal().log().mean()
@@ -127,9 +160,21 @@ def _pairs(bins: Tensor, frames: int) -> tuple[Tensor, Tensor]:
 
 
 def distance_db(one: Tensor, other: Tensor) -> float:
-    """How far two clouds of frames lie apart, as if both were Gaussian: the 2-Wasserstein distance, in dB a band.
+    """Measure how far two clouds of frames lie apart, as if both were Gaussian: the 2-Wasserstein distance.
 
-    Shape: ``(frames, mels)`` in dB, twice
+    Args:
+        one: ``(frames, mels)`` in dB.
+        other: ``(frames, mels)`` in dB, of another number of frames, if you like.
+
+    Returns:
+        The distance in dB a band.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.frame_generator.drift_metrics import distance_db
+        >>> cloud = torch.randn(100, 80, generator=torch.Generator().manual_seed(0))
+        >>> round(distance_db(cloud, cloud + 3), 2)
+        3.0
     """
     a, b = one.double(), other.double()
     covariances = [torch.cov(x.T) for x in (a, b)]
@@ -141,12 +186,17 @@ def distance_db(one: Tensor, other: Tensor) -> float:
 
 
 def frame_statistics(frames: Tensor, before: Tensor, level_db: float) -> dict[str, Tensor]:
-    """What frames are like, each ``(rows, time)``: ``level``, ``silent``, ``contrast``, ``step``.
+    """Describe frames by four numbers each.
 
     Args:
         frames: in dB, ``(rows, time, mels)``.
-        before: the frame before each.
-        level_db: the level of speech.
+        before: the frame before each, ``(rows, time, mels)`` in dB.
+        level_db: the level of speech, in dB.
+
+    Returns:
+        Each ``(rows, time)``: ``level_db``; ``silent``, 1 where the level is 40 dB below that of speech;
+        ``contrast_db``, the standard deviation of the bands; ``step_db``, the root mean square of the change from the
+        frame before.
     """
     level = frame_level_db(frames.transpose(1, 2))
     return {

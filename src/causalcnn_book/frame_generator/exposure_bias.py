@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import AutoregressiveModel, FrameGenerator, load_model
 from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below
@@ -54,10 +55,10 @@ class Prompts:
     Attributes:
         bins: ``(rows, prompt + frames, mels)``.
         speakers: of the rows.
-        other: as ``bins``, of other clips.
-        level_db: of training speech.
+        other: as ``bins``, of other clips, ``(rows, prompt + frames, mels)``.
+        level_db: of training speech, in dB.
         judge: the linear one.
-        decibels: bins → dB.
+        decibels: a function from bins ``(rows, time, mels)`` to dB, ``(rows, mels, time)``.
     """
 
     bins: Tensor
@@ -73,12 +74,7 @@ def _windows() -> list[slice]:
 
 
 def _by_window(prompts: Prompts, bins: Tensor, before: Tensor) -> dict[str, Any]:
-    """What frames are like, and how far from speech, window by window.
-
-    Args:
-        bins: ``(rows, frames, mels)``.
-        before: the frame before each, as many.
-    """
+    """What frames are like, and how far from speech, window by window; ``before`` is the frame before each."""
     lists: dict[str, Any] = {}
     for window in _windows():
         now, last, other = (
@@ -102,7 +98,19 @@ def _priced(prompts: Prompts, bits: Tensor, name: str) -> dict[str, Any]:
 
 
 def combine_seeds(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Tables of several trainings as one: means, and for each the least and the most."""
+    """Put tables of several trainings together: means, and for each the least and the most.
+
+    Args:
+        tables: name → one number for each window, of each training.
+
+    Returns:
+        For each name, but those that end in ``_half``, the means, and under ``…_range`` the least and the most.
+
+    Example:
+        >>> from causalcnn_book.frame_generator.exposure_bias import combine_seeds
+        >>> combine_seeds([{"level_db": [1.0, 2.0]}, {"level_db": [3.0, 2.0]}])
+        {'level_db': [2.0, 2.0], 'level_db_range': [[1.0, 3.0], [2.0, 2.0]]}
+    """
     joined: dict[str, Any] = {}
     for key in tables[0]:
         if key.endswith("_half"):
@@ -147,7 +155,15 @@ def _network_ahead(model: AutoregressiveModel, prompts: Prompts, drawn: Tensor, 
 
 
 def measure_speech(judge: AutoregressiveModel, prompts: Prompts) -> dict[str, Any]:
-    """The measures of the speech itself."""
+    """Measure the speech itself.
+
+    Args:
+        judge: the network that prices it, in eval mode.
+        prompts: the speech.
+
+    Returns:
+        Name → one number for each window; under ``…_half`` half of its interval over the speakers.
+    """
     true, first = prompts.bins, PROMPT_FRAMES
     found = _by_window(prompts, true[:, first:], true[:, first - 1 : -1])
     found |= _priced(prompts, prompts.judge.bits(true[:, first - prompts.judge.frames :]), "linear_bits")
@@ -157,7 +173,18 @@ def measure_speech(judge: AutoregressiveModel, prompts: Prompts) -> dict[str, An
 def measure_model(
     model: AutoregressiveModel, judge: AutoregressiveModel, prompts: Prompts, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a model writes one frame ahead, and what it writes freely."""
+    """Measure what a model writes one frame ahead, and what it writes freely.
+
+    Args:
+        model: in eval mode.
+        judge: the network that prices what it writes, in eval mode.
+        prompts: what it continues.
+        seed: of the draws.
+
+    Returns:
+        For both ways, name → one number for each window, as for :func:`measure_speech`; one frame ahead the network's
+        price is one number for all frames, ``network_bits_of_all``.
+    """
     true, first = prompts.bins, PROMPT_FRAMES
     drawn = torch.stack([one_frame_ahead(model, row, first, seed=seed) for row in true])
     ahead = _by_window(prompts, drawn, true[:, first - 1 : -1]) | _priced(
@@ -173,7 +200,15 @@ def measure_model(
 
 
 def over_temperatures(model: AutoregressiveModel, prompts: Prompts) -> list[dict[str, Any]]:
-    """The last 100 frames of free runs at each temperature, one seed."""
+    """Measure the last 100 frames of free runs at each temperature, one seed, and those of the speech.
+
+    Args:
+        model: in eval mode.
+        prompts: what it continues.
+
+    Returns:
+        A row for each: ``temperature``, ``distance_db`` from other speech, and what the frames are like.
+    """
     true, found = prompts.bins, []
     frames = true.shape[1] - PROMPT_FRAMES
     sets = {str(t): model.generate(frames, rows=len(true), prompt=true[:, :PROMPT_FRAMES], seed=0, temperature=t)
@@ -191,7 +226,32 @@ def over_temperatures(model: AutoregressiveModel, prompts: Prompts) -> list[dict
 
 @dataclass
 class ExposureBias(Experiment):
-    """How far does a frame generator drift from speech when it reads what it wrote? Frame by frame after a prompt."""
+    """How far does a frame generator drift from speech when it reads what it wrote? Frame by frame after a prompt.
+
+    Rows are the speech itself; the shipped model; models of two trainings, on the truth alone and with some of their
+    own samples; the shipped model at six temperatures; and its price on held-out speech. The two trainings have three
+    seeds each, everything else one; least and most over the trainings are given, and half of the 95 % interval over
+    speakers. It trains nothing: the six models come from ``causalcnn experiment likelihood``. How long it takes is not
+    on record.
+
+    Attributes:
+        name: of the command.
+        spread: over trainings, and over speakers.
+        rows: what is measured.
+        seeds: of the trainings, and of the draws.
+        prerequisite: the command that trains the six models.
+        models: the folder that it filled.
+        shipped: the checkpoint of the longer trained model.
+        per_speaker: prompts of each of the 20 speakers.
+
+    Example:
+        >>> from causalcnn_book.frame_generator.exposure_bias import ExposureBias
+        >>> ExposureBias.rows
+        ('speech', 'shipped', 'teacher forcing', 'own samples', 'temperatures', 'held-out')
+        >>> experiment = ExposureBias()
+        >>> experiment.seeds_of("own samples", (0, 1, 2)), experiment.seeds_of("shipped", (0, 1, 2))
+        ((0, 1, 2), (0,))
+    """
 
     name = "exposure-bias"
     spread = (
@@ -206,12 +266,12 @@ class ExposureBias(Experiment):
     shipped: Path = option(Path("book/checkpoints/frame-generator-tiny"), "the longer trained model")
     per_speaker: int = option(2, "prompts of each of the 20 speakers")
 
+    @override
     def seeds_of(self, row: str, seeds: Sequence[int]) -> Sequence[int]:
-        """There are several trainings of the models to compare, and one of everything else."""
         return seeds if row in TRAININGS else (0,)
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The options, and which models these are."""
         more = {"judge": self.judge[1]["sha256"]}
         if row in TRAININGS:
             more["sha256"] = self.training(row, seed)[1]["sha256"]
@@ -224,7 +284,19 @@ class ExposureBias(Experiment):
         return model.eval(), card
 
     def training(self, row: str, seed: int) -> tuple[FrameGenerator, dict[str, Any]]:
-        """One of the models to compare, and its card."""
+        """Load one of the models to compare, and its card.
+
+        Args:
+            row: ``"teacher forcing"`` or ``"own samples"``.
+            seed: of its training.
+
+        Returns:
+            The model in eval mode, and its card.
+
+        Raises:
+            FileNotFoundError: it is not in the folder.
+            KeyError: another row.
+        """
         model, card = load_model(self.models / f"{TRAININGS[row]}-{seed}")
         return model.eval(), card
 
@@ -250,8 +322,18 @@ class ExposureBias(Experiment):
             lambda x: model.uniform_bins.decode(x).transpose(1, 2),
         )  # fmt: skip
 
+    @override
     def measure(self, row: str, seed: int) -> Any:
-        """The measures of the speech, of a model (one frame ahead, and freely), or of the shipped model alone."""
+        """Measure the speech, a model (one frame ahead, and freely), or the shipped model alone.
+
+        Args:
+            row: one of :attr:`rows`.
+            seed: of the training, and of the draws.
+
+        Returns:
+            What :func:`measure_speech`, :func:`measure_model` or :func:`over_temperatures` give, or for each held-out
+            set the bits of a value.
+        """
         model = self.judge[0]
         if row == "speech":
             return measure_speech(model, self.prompts)
@@ -264,8 +346,17 @@ class ExposureBias(Experiment):
             }
         return measure_model(self.training(row, seed)[0] if row in TRAININGS else model, model, self.prompts, seed)
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """The measures window by window, the shipped model at several temperatures and on held-out speech."""
+        """Write the measures window by window, the shipped model at several temperatures and on held-out speech.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            How the ``shipped`` model was made, the ``prompts``, the ``lags`` (frames after the prompt) that end the
+            windows, ``measures``, and, where they were measured, ``temperatures`` and ``held_out``.
+        """
         measures: dict[str, Any] = {}
         for row in results:
             if row == "speech":

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.models import (
@@ -67,21 +68,39 @@ class _Baseline(AutoregressiveModel):
     Config: ClassVar[type[AutoregressiveConfig]] = AutoregressiveConfig
 
     @property
+    @override
     def field(self) -> Field:
         """The frame before, at the same frequency, where it is read at all."""
         return Field.product(Field.window([-1]), Field.identity(axis="frequency"))
 
+    @override
     def initial_time_state(self, x: Tensor) -> State:
-        """Nothing but the frame before, which the base keeps."""
         return ()
 
+    @override
     def time_stack(self, earlier: Tensor, state: State) -> tuple[Tensor, State]:
-        """The frame before each."""
         return earlier, ()
 
 
 class Histogram(_Baseline):
-    """One distribution for each band, whatever came before: 256 logits for each."""
+    """One distribution for each band, whatever came before: 256 logits for each, the same for every frame.
+
+    Args:
+        config: its grid; the output is ``"categorical-8"`` in any case.
+
+    Attributes:
+        name: of the model.
+
+    Example:
+        >>> import math
+        >>> import torch
+        >>> from causalcnn.models.autoregressive import AutoregressiveConfig
+        >>> from causalcnn_book.likelihood.likelihood import Histogram
+        >>> model = Histogram(AutoregressiveConfig(low_db=-70.0, high_db=20.0))
+        >>> bits = -model.log_prob(torch.zeros(1, 3, 80, dtype=torch.int64)).detach() / math.log(2)
+        >>> bits.shape, round(float(bits.mean()), 4)  # untrained, all bins are alike
+        (torch.Size([1, 3, 80]), 8.0)
+    """
 
     name: ClassVar[str] = "histogram"
 
@@ -89,13 +108,27 @@ class Histogram(_Baseline):
         super().__init__(config.with_(output="categorical-8"))
         self.logits = nn.Parameter(torch.zeros(config.mels, self.distribution.size))
 
+    @override
     def frequency_stack(self, x: Tensor, condition: Tensor) -> Tensor:
-        """The same logits for every frame."""
         return self.logits.T[:, None].expand(len(x), -1, x.shape[2], -1)
 
 
 class Copy(_Baseline):
-    """The last frame again, give or take: a logistic bell around the last value, one learned spread for each band."""
+    """The last frame again, give or take: a logistic bell around the last value, one learned spread for each band.
+
+    Args:
+        config: its grid; the output is ``"logistic-mixture-1"`` in any case.
+
+    Attributes:
+        name: of the model.
+
+    Example:
+        >>> from causalcnn.models.autoregressive import AutoregressiveConfig
+        >>> from causalcnn_book.likelihood.likelihood import Copy
+        >>> model = Copy(AutoregressiveConfig(low_db=-70.0, high_db=20.0))
+        >>> int(model.field.axis("time").past), sum(parameter.numel() for parameter in model.parameters())
+        (1, 80)
+    """
 
     name: ClassVar[str] = "copy"
 
@@ -103,14 +136,21 @@ class Copy(_Baseline):
         super().__init__(config.with_(output="logistic-mixture-1"))
         self.spread = nn.Parameter(torch.full((config.mels,), -2.0))
 
+    @override
     def frequency_stack(self, x: Tensor, condition: Tensor) -> Tensor:
-        """A weight, the last value as the mean, and the spread."""
         last = condition[:, 0]  # (batch, time, mels)
         return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], 1)
 
 
 def models(bins: UniformBins) -> dict[str, AutoregressiveModel]:
-    """The rows of the table, untrained; each changes one thing of ``"logistics"``, the row to compare with."""
+    """Make the rows of the table, untrained; each changes one thing of ``"logistics"``, the row to compare with.
+
+    Args:
+        bins: the range of values that all of them have.
+
+    Returns:
+        Row → its model, with random weights.
+    """
     grid: dict[str, Any] = {"low_db": bins.low_db, "high_db": bins.high_db}
     base = FrameGeneratorConfig.tiny().with_(**grid)
     flat = base.with_(encoder="2d", channels=CHANNELS_2D)
@@ -154,23 +194,49 @@ class Task:
 
     @classmethod
     def usual(cls, *, speakers: int = 40, seconds: float = 3600.0, scored_seconds: float = 120.0) -> Task:
-        """An hour of embedded speech to train on; unseen embedded speakers and what real speech there is to score."""
+        """Make an hour of embedded speech to train on; unseen embedded speakers and what real speech there is to score.
+
+        Args:
+            speakers: to train on.
+            seconds: of their speech.
+            scored_seconds: of each set, about.
+
+        Returns:
+            The task.
+
+        Raises:
+            ImportError: the extra ``speech`` is not installed.
+        """
         corpus = FeatureCorpus.of(EmbeddedSpeech("train", speakers=speakers, seconds=seconds))
         sets = evaluation_sets(scored_seconds, level_db=corpus.level_db)
         return cls(corpus, UniformBins.fitted(corpus), sets)
 
     def batch(self, step: int, seed: int, rows: int = BATCH_ROWS, frames: int = FRAMES) -> Batch:
-        """The training batch of a step."""
+        """Make the training batch of a step.
+
+        Args:
+            step: of the training, from 0.
+            seed: of the training.
+            rows: pieces in the batch.
+            frames: of a piece.
+
+        Returns:
+            The batch, varied as by other microphones and rooms.
+        """
         return augment(self.corpus.batch(step, rows=rows, frames=frames, seed=seed), step=step, seed=seed)
 
 
 @torch.no_grad()
 def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
-    """Bits per value of a corpus, over all real frames and over those that speak.
+    """Measure the bits per value of a corpus, over all real frames and over those that speak.
 
     Args:
         model: in eval mode.
+        corpus: what it is scored on.
         bands: only so many of the lowest bands count.
+
+    Returns:
+        ``bits`` a value over all frames, and ``speaking``, the same over those that speak.
     """
     total, spoken, frames, spoken_frames = 0.0, 0.0, 0, 0
     for batch in corpus.in_batches(4):
@@ -186,7 +252,22 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
 def train_and_score(
     name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
 ) -> tuple[dict[str, Any], AutoregressiveModel]:
-    """Train one row with one seed, and score it on every set; also the model, in eval mode."""
+    """Train one row with one seed, and score it on every set.
+
+    Args:
+        name: of the row.
+        seed: of weights and batches.
+        task: what it is trained and scored on.
+        steps: of training.
+        progress: whether to show a progress bar (the extra ``train``).
+
+    Returns:
+        What is kept of it: ``row``, ``seed``, ``model``, ``config``, ``parameters``, ``steps``, the ``loss`` in bits a
+        value (means of 20 steps), ``bits`` and ``speaking`` for each set; and the model, in eval mode.
+
+    Raises:
+        KeyError: there is no such row.
+    """
     torch.manual_seed(seed)
     model = models(task.bins)[name]
     history = train(
@@ -214,7 +295,15 @@ def train_and_score(
 
 
 def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
-    """Milliseconds of a training step of every row, on one thread: the CPU's own time, medians, rows in turn."""
+    """Measure a training step of every row, on one thread: the processor's own time, medians, rows in turn.
+
+    Args:
+        task: whose first batch is used.
+        rounds: how often each is measured, after one that does not count.
+
+    Returns:
+        Row → milliseconds, forward and backward.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     batch = task.batch(0, 0)
@@ -231,7 +320,27 @@ def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
 
 @dataclass
 class Likelihood(Experiment):
-    """How many bits does a value of a spectrogram cost? Models of the next frame in one table, in one unit."""
+    """How many bits does a value of a spectrogram cost? Models of the next frame in one table, in one unit.
+
+    Rows are two baselines and thirteen networks, each trained with three seeds on the same batches, 45 trainings of 400
+    steps in all, and scored on speakers and recordings that nobody trained on; there is one value for each seed. By the
+    milliseconds a step of the recorded table, forward and backward alone take 83 minutes on one thread. Several
+    processes can share the rows. Trained networks are kept beside the finished rows.
+
+    Attributes:
+        name: of the command.
+        spread: over the seeds.
+        rows: the names of :func:`models`.
+        seeds: of weights and batches.
+        steps: of every training.
+
+    Example:
+        >>> from causalcnn_book.likelihood.likelihood import Likelihood
+        >>> len(Likelihood.rows), Likelihood.rows[:3]
+        (15, ('histogram', 'copy', 'logistics'))
+        >>> Likelihood(steps=10).settings("copy", seed=0)
+        {'steps': 10}
+    """
 
     name = "likelihood"
     spread = "one value for each seed, of the weights and of the training batches"
@@ -245,16 +354,33 @@ class Likelihood(Experiment):
         """What every row is trained and scored on."""
         return Task.usual()
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """Train one model and score it. It is kept beside the finished rows, for those who want to hear it."""
+        """Train one model and score it. It is kept beside the finished rows, for those who want to hear it.
+
+        Args:
+            row: one of :attr:`rows`.
+            seed: of weights and batches.
+
+        Returns:
+            What :func:`train_and_score` keeps of it.
+        """
         found, model = train_and_score(row, seed, self.task, steps=self.steps, progress=True)
         if model.name in MODELS:  # baselines are not worth a file
             about = {"row": row, "seed": seed, "steps": self.steps}
             save_model(self.folder / f"{row.replace(' ', '-')}-{seed}", model, about)
         return found
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """For each row lists over seeds, and what a step of its training costs."""
+        """Write for each row lists over seeds, and what a step of its training costs.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            The ``unit``, what ``cost`` means, the ``bins``, what was ``trained_on``, the ``sets``, and ``rows``.
+        """
         task, cost = self.task, costs(self.task)
         return {
             "unit": "bits per value of the 8-bit grid, over all real frames; speaking: over frames that are no silence",

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import OutputDistribution, get_distribution
 from causalcnn.models.distributions import NUM_BINS
@@ -35,19 +36,33 @@ FITTED = ("gaussian", "gaussian-mixture-1", "gaussian-mixture-4", "logistic-mixt
 
 
 def neighbor_values(bins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Every value that has both neighbours, the value of the frame before it, and that of the band below it.
+    """Pick every value that has both neighbours, the value of the frame before it, and that of the band below it.
 
-    Shape: ``(mels, time)`` → three times ``(mels − 1)·(time − 1)``
+    Args:
+        bins: ``(mels, time)``.
+
+    Returns:
+        Three times ``((mels − 1) · (time − 1),)``: the values, those before, those below.
     """
     return bins[1:, 1:].flatten(), bins[1:, :-1].flatten(), bins[:-1, 1:].flatten()
 
 
 def contexts(bins: Tensor, parts: int = COARSE) -> Tensor:
-    """Histograms of bins, one for every part of the range before and, within it, below: ``(parts², 256)`` int64.
+    """Count histograms of bins, one for every part of the range before and, within it, below.
 
     Args:
         bins: 8-bit bins, ``(mels, time)``.
-        parts: a power of two.
+        parts: of the range, a power of two.
+
+    Returns:
+        ``(parts², 256)`` int64.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.likelihood import contexts
+        >>> counts = contexts(torch.full((80, 10), 200))  # all values are in the seventh eighth
+        >>> counts.shape, int(counts[6 * 8 + 6, 200])
+        (torch.Size([64, 256]), 711)
     """
     here, before, below = neighbor_values(bins)
     wide = 256 // parts
@@ -82,14 +97,16 @@ def _tables(bins: Tensor) -> dict[str, Tensor]:
 
 
 def fit_log_probs(distribution: OutputDistribution, histograms: Tensor, shares: Tensor, *, steps: int = 600) -> Tensor:
-    """The log-probabilities of a distribution fitted to each of some histograms, by gradient descent on its price.
+    """Fit a distribution to each of some histograms, by gradient descent on its price.
 
     Args:
         distribution: its own parameters, if it has any, are learned too and shared by all histograms.
         histograms: of the 256 bins, ``(contexts, 256)``, each summing to one.
-        shares: of the contexts.
+        shares: of the contexts, ``(contexts,)``.
+        steps: of gradient descent.
 
-    Shape: → ``(contexts, 256)``, in nats
+    Returns:
+        Log-probabilities ``(contexts, 256)``, in nats.
     """
     each = distribution.initial_bias().repeat(len(histograms), 1).requires_grad_()
     every = torch.arange(NUM_BINS).expand(len(histograms), -1)
@@ -107,7 +124,23 @@ def fit_log_probs(distribution: OutputDistribution, histograms: Tensor, shares: 
 
 @dataclass
 class Neighbors(Experiment):
-    """What a value's neighbors tell about it."""
+    """What a value's neighbors tell about it.
+
+    There is one row and one seed: values of 40 speakers are counted, by themselves and beside the value before and the
+    value below, and priced on 20 speakers who were never heard; these are the spread. Four distributions are fitted to
+    the 64 histograms, 600 steps of gradient descent each; no network is trained. How long it takes is not on record.
+
+    Attributes:
+        name: of the command.
+        spread: half of the 95 % interval of the mean over the speakers.
+        steps: of gradient descent, each distribution.
+
+    Example:
+        >>> from causalcnn_book.likelihood.neighbors import Neighbors
+        >>> table = Neighbors().table({"all": {0: {"given": {"nothing": 7.2, "both": 4.9}}}})
+        >>> table["test"], table["given"]["nothing"]
+        ("EmbeddedSpeech('test', speakers=20, seconds=240, seed=0)", 7.2)
+    """
 
     name = "neighbors"
     spread = "half of the 95 % interval of the mean over the 20 speakers, Student's t"
@@ -119,12 +152,29 @@ class Neighbors(Experiment):
         """Speech to count on, and speech of other speakers to price."""
         return EmbeddedSpeech("train", speakers=40, seconds=480), EmbeddedSpeech("test", speakers=20, seconds=240)
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """See :func:`prices`."""
+        """Count and price everything.
+
+        Args:
+            row: ``"all"``, the only one.
+            seed: without a meaning here.
+
+        Returns:
+            What :func:`prices` gives.
+        """
         return prices(*(FeatureCorpus.of(corpus) for corpus in self.corpora), steps=self.steps)
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """The prices, and what they were counted on."""
+        """Write the prices, and what they were counted on.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            ``what``, ``train``, ``test``, and what :func:`prices` gives.
+        """
         train, test = self.corpora
         return {
             "what": "bits for a value of embedded speech given its neighbours, on unheard speakers",
@@ -138,13 +188,16 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
     """Count on one corpus, price on the other.
 
     Args:
+        train: what is counted, and what distributions are fitted to.
+        test: what is priced; none of its speakers is in ``train``.
         steps: of gradient descent, for each distribution.
 
     Returns:
-        ``bins``; ``given`` (bits by what is known) and ``distributions`` (bits by what was fitted), each with the mean
-        over the speakers of ``test``, its interval and the values.
+        ``bins``; ``given`` (bits a value by what is known) and ``distributions`` (bits a value by what was fitted),
+        each with the mean over the speakers of ``test``, its interval and the values.
 
     Raises:
+        ImportError: scipy is not installed.
         ValueError: a speaker is in both corpora.
     """
     refuse_shared(train, test)

@@ -25,7 +25,16 @@ class Moments:
     """Sums and second moments of ``x`` (what is read) and ``y`` (what is predicted), in float64.
 
     Args:
-        x_mean, y_mean: about where the values lie, ``(d,)`` and ``(m,)``; they keep the sums small.
+        x_mean: about where the values of ``x`` lie, ``(d,)``; it keeps the sums small.
+        y_mean: about where the values of ``y`` lie, ``(m,)``.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.what_codes_remember.linear_probe import Moments
+        >>> moments = Moments(torch.zeros(2), torch.zeros(1))
+        >>> moments.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0], [7.0]]))
+        >>> [mean.tolist() for mean in moments.means()]
+        [[2.0, 3.0], [6.0]]
     """
 
     def __init__(self, x_mean: Tensor, y_mean: Tensor) -> None:
@@ -38,7 +47,12 @@ class Moments:
         self.yy = torch.zeros(m, **zeros)  # type: ignore[call-overload]
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Some more rows: ``(rows, d)`` and ``(rows, m)``, float32."""
+        """Add some more rows.
+
+        Args:
+            x: ``(rows, d)``, float32.
+            y: ``(rows, m)``, float32.
+        """
         x, y = x - self.x_mean.to(x), y - self.y_mean.to(y)
         self.count += len(x)
         self.x += x.sum(0).double()
@@ -48,18 +62,34 @@ class Moments:
         self.yy += y.double().square().sum(0)
 
     def part(self, columns: slice) -> Moments:
-        """The moments of some of the columns of ``x``."""
+        """Take the moments of some of the columns of ``x``.
+
+        Args:
+            columns: which ones.
+
+        Returns:
+            Moments that share the numbers with these.
+        """
         part = Moments(self.x_mean[columns], self.y_mean)
         part.count, part.y, part.yy = self.count, self.y, self.yy
         part.x, part.xx, part.xy = self.x[columns], self.xx[columns, columns], self.xy[columns]
         return part
 
     def means(self) -> tuple[Tensor, Tensor]:
-        """The means of ``x`` and ``y``."""
+        """Compute the means of ``x``, ``(d,)``, and ``y``, ``(m,)``."""
         return self.x_mean + self.x / self.count, self.y_mean + self.y / self.count
 
     def about(self, x0: Tensor, y0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean products of ``x − x0`` with itself, of ``x − x0`` with ``y − y0``, and mean squares of ``y − y0``."""
+        """Compute second moments about any point.
+
+        Args:
+            x0: the point for ``x``, ``(d,)``.
+            y0: the point for ``y``, ``(m,)``.
+
+        Returns:
+            Mean products of ``x − x0`` with itself, ``(d, d)``, of ``x − x0`` with ``y − y0``, ``(d, m)``, and mean
+            squares of ``y − y0``, ``(m,)``.
+        """
         n, dx, dy = self.count, self.x_mean - x0, self.y_mean - y0
         x, y = self.x / n, self.y / n
         xx = self.xx / n + torch.outer(x, dx) + torch.outer(dx, x) + torch.outer(dx, dx)
@@ -73,7 +103,8 @@ class LinearProbe:
 
     Attributes:
         weight: ``(d, m)`` float64.
-        x_mean, y_mean: of the training rows.
+        x_mean: of the training rows, ``(d,)``.
+        y_mean: of the training rows, ``(m,)``.
         groups: of columns of ``y``.
         penalties: the penalty that was chosen for each group.
     """
@@ -85,11 +116,25 @@ class LinearProbe:
     penalties: tuple[float, ...]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Read rows ``(rows, d)``, in their precision."""
+        """Predict from rows, in their precision.
+
+        Args:
+            x: ``(rows, d)``.
+
+        Returns:
+            ``(rows, m)``.
+        """
         return (x - self.x_mean.to(x)) @ self.weight.to(x) + self.y_mean.to(x)
 
     def errors(self, test: Moments) -> Tensor:
-        """For each group: the squared error on other rows, as a share of what saying the training mean would cost."""
+        """Compute the squared error on other rows, as a share of what saying the training mean would cost.
+
+        Args:
+            test: the moments of these rows.
+
+        Returns:
+            ``(groups,)``.
+        """
         xx, xy, yy = test.about(self.x_mean, self.y_mean)
         return _residual(self.weight, xx, xy, yy, self.groups) / yy.reshape(self.groups, -1).sum(1)
 
@@ -102,13 +147,25 @@ def _residual(weight: Tensor, xx: Tensor, xy: Tensor, yy: Tensor, groups: int) -
 def fit_linear(
     train: Moments, validation: Moments, *, groups: int, penalties: Sequence[float] = PENALTIES
 ) -> LinearProbe:
-    """Ridge regression in closed form; each group of outputs takes the penalty that is best on other rows.
+    """Fit a ridge regression in closed form; each group of outputs takes the penalty that is best on other rows.
 
     Args:
         train: training rows.
         validation: the rows that the penalties are chosen on.
         groups: equal groups of columns of ``y``, for example one for each frame that is predicted.
         penalties: to choose from, in units of the mean variance of the columns of ``x``.
+
+    Returns:
+        The probe.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.what_codes_remember.linear_probe import Moments, fit_linear
+        >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> moments = Moments(torch.zeros(2), torch.zeros(1))
+        >>> moments.add(x, x[:, :1] - 2 * x[:, 1:])
+        >>> [round(weight, 3) for weight in fit_linear(moments, moments, groups=1).weight[:, 0].tolist()]
+        [1.0, -2.0]
     """
     x_mean, y_mean = train.means()
     xx, xy, _ = train.about(x_mean, y_mean)
@@ -140,11 +197,11 @@ def fit_network(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> tuple[nn.Module, list[float]]:
-    """One hidden layer, trained on what a linear probe leaves over; the best epoch on other rows is kept.
+    """Train one hidden layer on what a linear probe leaves over; the best epoch on other rows is kept.
 
     Args:
         linear: it predicts first, and the network adds to it.
-        train: ``x`` and ``y``; ``y`` has the columns of the linear probe.
+        train: ``x``, ``(rows, d)``, and ``y``, ``(rows, m)``, with the columns of the linear probe.
         validation: the same of other rows.
         hidden: units.
         epochs: over the training rows.
@@ -220,7 +277,16 @@ class TransformCode:
         bits: for one row.
         max_bits: of one component.
 
-    Source: Goyal, Theoretical foundations of transform coding, 2001, doi 10.1109/79.952802.
+    Source:
+        Goyal, Theoretical foundations of transform coding, 2001, doi 10.1109/79.952802.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.what_codes_remember.linear_probe import TransformCode
+        >>> rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([8.0, 2.0, 0.1])
+        >>> code = TransformCode(rows, bits=4)
+        >>> code.bits, code(rows).shape
+        ((3, 1), torch.Size([100, 2]))
     """
 
     def __init__(self, windows: Tensor, *, bits: int, max_bits: int = 8) -> None:
@@ -240,7 +306,14 @@ class TransformCode:
         ]
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """The rounded components, ``(rows, components)``."""
+        """Code rows, and decode them.
+
+        Args:
+            windows: ``(rows, d)``.
+
+        Returns:
+            The rounded components, ``(rows, components)``.
+        """
         columns = ((windows - self.mean) @ self.basis).T
         return torch.stack([_rounded(column, levels) for column, levels in zip(columns, self.levels, strict=True)], 1)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
@@ -59,7 +60,7 @@ SEVERAL, SEVERAL_DIRECTIONS = 4, 12
 def probe_frames(
     inputs: Sequence[Sequence[Tensor]], clips: Sequence[Clips], back: Sequence[int] = BACK
 ) -> tuple[Tensor, LinearProbe, list[Moments]]:
-    """How well a linear probe predicts the frames of ``back`` from what stands for the present one.
+    """Measure how well a linear probe predicts the frames of ``back`` from what stands for the present one.
 
     Args:
         inputs: what stands for the frames of train, validation and test clips, one ``(time, d)`` a clip.
@@ -69,6 +70,9 @@ def probe_frames(
     Returns:
         Squared error on the test clips as a share of their variance about the mean training frame,
         ``(len(back),)``; the probe; the moments that it comes from.
+
+    Raises:
+        ValueError: no frame of some clips can be predicted.
     """
     moments = [gather(rows, some, back) for rows, some in zip(inputs, clips, strict=True)]
     probe = fit_linear(moments[0], moments[1], groups=len(back))
@@ -167,7 +171,18 @@ def _measure_seed(model: CausalVQVAE2, fresh: CausalVQVAE2, seed: int, seconds: 
 
 
 def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Mean and half of the 95 % interval over seeds, for each predicted frame, and the seeds themselves."""
+    """Sum up errors over seeds.
+
+    Args:
+        runs: for each seed the error of each predicted frame.
+
+    Returns:
+        For each predicted frame ``mean`` and ``half_interval`` (half of the 95 % interval of the mean), and
+        ``by_seed``, the errors themselves.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
     columns = [summary(column) for column in zip(*runs, strict=True)]
     return {
         "mean": [column["mean"] for column in columns],
@@ -177,14 +192,48 @@ def spread(runs: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def horizon(errors: Sequence[float], max_error: float) -> int:
-    """How many frames back, the present one counted as 0, the error stays at or below ``max_error``; −1 for none."""
+    """Count how far back the error stays at or below a limit.
+
+    Args:
+        errors: of the present frame, of the one before it, and so on.
+        max_error: the limit.
+
+    Returns:
+        How many frames back, the present one counted as 0; −1 for none.
+
+    Example:
+        >>> from causalcnn_book.what_codes_remember.memory import horizon
+        >>> horizon([0.1, 0.2, 0.6, 0.3], max_error=0.5), horizon([0.7], max_error=0.5)
+        (1, -1)
+    """
     good = [error <= max_error for error in errors]
     return (good.index(False) if False in good else len(good)) - 1
 
 
 @dataclass
 class Memory(Experiment):
-    """What do the codes of one frame remember, and what do they know of the next one?"""
+    """What do the codes of one frame remember, and what do they know of the next one?
+
+    There is one row, measured with three seeds that draw other sentences; the spread is that over the seeds. Probes,
+    linear ones and networks of one hidden layer, predict frames from the codes and from what they are compared with.
+    They learn on 40 speakers, are chosen on 10 and scored on 20 others. How long it takes is not on record.
+
+    Attributes:
+        name: of the command.
+        spread: half of the 95 % interval of the mean over seeds.
+        seeds: of the sentences, and of the networks' weights.
+        checkpoint: of the model whose codes are read.
+        seconds: of training speech for the probes.
+        no_network: linear probes only.
+
+    Example:
+        >>> from causalcnn_book.what_codes_remember import BACK, NOW
+        >>> from causalcnn_book.what_codes_remember.memory import Memory
+        >>> Memory.rows, Memory.seeds
+        (('all',), (0, 1, 2))
+        >>> BACK[0], BACK[NOW], BACK[-1]  # from five frames ahead to twenty back
+        (-5, 0, 20)
+    """
 
     name = "memory"
     spread = f"{OVER_SEEDS}; a seed draws other sentences"
@@ -207,16 +256,37 @@ class Memory(Experiment):
         """The same architecture with fresh weights."""
         return untrained(self.trained[0], FeatureCorpus.of(EmbeddedSpeech("train", speakers=8, seconds=120)))
 
+    @override
     def settings(self, row: str, seed: int) -> dict[str, Any]:
-        """The options, and which model it is."""
         return super().settings(row, seed) | {"sha256": self.trained[1]["sha256"]}
 
+    @override
     def measure(self, row: str, seed: int) -> dict[str, Any]:
-        """All errors with one draw of sentences, which also draws the network's weights; and the pictures."""
+        """Measure all errors with one draw of sentences.
+
+        Args:
+            row: ``"all"``, the only one.
+            seed: of the sentences, and of the networks' weights.
+
+        Returns:
+            ``errors``: of linear probes, networks, on shuffled frames and so on, name → one for each predicted frame,
+                as
+            shares of the variance; and the ``pictures`` of :func:`pictures`.
+        """
         return _measure_seed(self.trained[0], self.untrained, seed, self.seconds, not self.no_network)
 
+    @override
     def table(self, results: Results) -> dict[str, Any]:
-        """For each representation the errors frame by frame, and how far back it reads."""
+        """Write for each representation the errors frame by frame, and how far back it reads.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            ``what``, ``settings``, the ``field`` of top and bottom in frames, which frames are predicted, the errors by
+            kind and name with mean, interval and values by seed, the ``horizon`` of each name in frames, and the
+            ``model``.
+        """
         (model, card), found = self.trained, [each["errors"] for each in results["all"].values()]
         top, bottom = field_frames(model)
         errors = {kind: {name: spread([each[kind][name] for each in found]) for name in found[0][kind]}
@@ -242,8 +312,16 @@ class Memory(Experiment):
             "model": _about(card),
         }
 
+    @override
     def tables_beside(self, results: Results) -> dict[str, dict[str, Any]]:
-        """The pictures of :func:`pictures`, of the first seed."""
+        """Write the pictures of :func:`pictures`, of the first seed.
+
+        Args:
+            results: of :meth:`measure`, by row and seed.
+
+        Returns:
+            ``"pictures"`` → the model and the pictures.
+        """
         first = next(iter(results["all"].values()))
         return {"pictures": {"model": _about(self.trained[1]), **first["pictures"]}}
 
@@ -260,10 +338,22 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 def pictures(
     representations: dict[str, Representation], probes: dict[str, LinearProbe], clips: Clips
 ) -> dict[str, Any]:
-    """One clip as it was, and as probes predict it from what stands for the frame k frames later, k = 0 … 18.
+    """Draw one clip as it was, and as probes predict it from what stands for the frame k frames later, k = 0 … 18.
 
     Two mel bands make one row, and a level is one of 64, written as one letter: a picture is a text, column by
     column, from the low bands up.
+
+    Args:
+        representations: name → what stands for the frames of a clip, see :func:`build_inputs`.
+        probes: name → the probe that reads it; of ``codes``, ``untrained`` and ``fixed`` at least.
+        clips: one of them is drawn, the first that is long enough.
+
+    Returns:
+        ``frames`` and ``bands`` of the pictures, ``low_db`` and ``high_db`` of their levels, the picture of the
+        ``truth``, and ``readings``: name → a picture for each k.
+
+    Raises:
+        StopIteration: no clip is long enough.
     """
     need = MAX_BACK + PICTURED + LATEST + MAX_AHEAD
     clip = next(x for x in clips.features if len(x) >= need + 20)

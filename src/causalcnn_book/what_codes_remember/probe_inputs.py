@@ -39,9 +39,18 @@ Representation = Callable[[Tensor], Tensor]
 class Clips:
     """Log-mel clips, and at which of their frames a probe reads.
 
+    Its length is the number of these frames.
+
     Attributes:
         features: one ``(time, 80)`` a clip, dB, at the floor of the model.
         positions: one ``(frames,)`` a clip: the present frames t. They speak, and all of t − 20 … t + 5 is in the clip.
+
+    Example:
+        >>> from causalcnn.speech import EmbeddedSpeech, FeatureCorpus
+        >>> from causalcnn_book.what_codes_remember import Clips
+        >>> clips = Clips.of(FeatureCorpus.of(EmbeddedSpeech("test", speakers=1, seconds=2)), floor_db=-70.0)
+        >>> clips.features[0].shape[1], int(clips.positions[0].min()) >= 20
+        (80, True)
     """
 
     features: list[Tensor]
@@ -49,7 +58,15 @@ class Clips:
 
     @classmethod
     def of(cls, corpus: FeatureCorpus, floor_db: float) -> Clips:
-        """All clips of a corpus."""
+        """Take all clips of a corpus.
+
+        Args:
+            corpus: whose clips.
+            floor_db: values below it count as this much, in dB.
+
+        Returns:
+            The clips.
+        """
         features, positions = [], []
         for i in range(len(corpus)):
             counts = speech_mask(corpus[i])
@@ -60,7 +77,15 @@ class Clips:
         return cls(features, positions)
 
     def shuffled(self, seed: int, frames: int = 300) -> Clips:
-        """The frames at all positions in random order, as clips of ``frames``: no frame has to do with another one."""
+        """Put the frames at all positions in random order, so that no frame has to do with another one.
+
+        Args:
+            seed: of the order.
+            frames: of the clips that they are cut into; a last one of fewer than 26 is left out.
+
+        Returns:
+            The new clips.
+        """
         pool = torch.cat([x[at] for x, at in zip(self.features, self.positions, strict=True)])
         pool = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))]
         clips = [clip.contiguous() for clip in pool.split(frames) if len(clip) > MAX_BACK + MAX_AHEAD]
@@ -73,9 +98,14 @@ class Clips:
 # ------------------------------------------------------------------------------------ what a probe reads
 @torch.no_grad()
 def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
-    """The codewords of a clip, and its vectors before they are rounded to codewords.
+    """Compute the codewords of a clip, and its vectors before they are rounded to codewords.
 
-    Shape: ``(time, 80)`` in dB → two of ``(time, 30, code_dim)``, the top's ten first.
+    Args:
+        model: in eval mode.
+        clip: ``(time, 80)`` in dB.
+
+    Returns:
+        Both ``(time, 30, code_dim)``, the top's ten first.
     """
     before: list[Tensor] = []  # what leaves the part before each quantizer
     hooks = [
@@ -93,13 +123,19 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
 class PerLevelPCA:
     """The principal directions of the vectors of top and bottom, and the vectors seen along them.
 
+    Its attribute ``lost`` is the share of the variance that is left out, of top and bottom.
+
     Args:
         some: vectors to find them from, ``(frames, cells, code_dim)``.
         top: how many of the cells are the top's.
         directions: kept of each level.
 
-    Attributes:
-        lost: the share of the variance that is left out, of top and bottom.
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.what_codes_remember.probe_inputs import PerLevelPCA
+        >>> some = torch.randn(50, 6, 4, generator=torch.Generator().manual_seed(0))
+        >>> PerLevelPCA(some, top=2, directions=3)(some).shape
+        torch.Size([50, 18])
     """
 
     def __init__(self, some: Tensor, top: int, directions: int = DIRECTIONS) -> None:
@@ -112,34 +148,77 @@ class PerLevelPCA:
             self.lost.append(float(values[: -self.bases[-1].shape[1]].clamp(min=0).sum() / values.sum()))
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """``(time, cells, code_dim)`` → ``(time, cells · directions)``, the top's numbers first."""
+        """See vectors along the directions of their level.
+
+        Args:
+            vectors: ``(time, cells, code_dim)``.
+
+        Returns:
+            ``(time, cells · directions)``, the top's numbers first.
+        """
         parts = (vectors[:, : self.top], vectors[:, self.top :])
         scores = [(part - mean) @ basis for part, mean, basis in zip(parts, self.means, self.bases, strict=True)]
         return torch.cat(scores, 1).flatten(1)
 
 
 def window(clip: Tensor, frames: int) -> Tensor:
-    """The latest ``frames`` rows of each frame, side by side: ``(time, d)`` → ``(time, frames · d)``."""
+    """Put the latest rows of each frame side by side; before the first one there are zeros.
+
+    Args:
+        clip: ``(time, d)``.
+        frames: how many rows, the present one included.
+
+    Returns:
+        ``(time, frames · d)``, the oldest row first.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn_book.what_codes_remember import window
+        >>> window(torch.tensor([[1.0], [2.0], [3.0]]), 2).tolist()
+        [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
+    """
     padded = torch.cat([clip.new_zeros(frames - 1, clip.shape[1]), clip])
     return padded.unfold(0, frames, 1).transpose(1, 2).flatten(1)
 
 
 def field_frames(model: CausalVQVAE2) -> tuple[int, int]:
-    """How many frames a top code and a bottom code read."""
+    """Count how many frames a top code and a bottom code read.
+
+    Args:
+        model: whose codes.
+
+    Returns:
+        The frames of a top code, and those of a bottom code.
+    """
     return int(model.top_field.axis("time").size), int(model.bottom_field.axis("time").size)
 
 
 def bits(model: CausalVQVAE2) -> int:
-    """Bits of the codes of one frame."""
+    """Count the bits of the codes of one frame.
+
+    Args:
+        model: whose codes.
+
+    Returns:
+        Of all codes together.
+    """
     return (model.config.top_cells + model.config.bottom_cells) * math.ceil(math.log2(model.config.num_codes))
 
 
 def build_inputs(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) -> dict[str, Representation]:
-    """What is compared, by name.
+    """Make what is compared, by name.
 
     ``codes`` and ``before``: codewords and unrounded vectors of ``model``; ``untrained``: the codewords of ``fresh``;
     ``frame``: the present frame alone; ``window``: all frames that a bottom code reads; ``fixed``: these as a
     transform code of as many bits as the codes. What must be fitted is fitted to ``train``.
+
+    Args:
+        model: the trained model, in eval mode.
+        fresh: the same architecture untrained, in eval mode; None leaves it out.
+        train: what is fitted to.
+
+    Returns:
+        Name → a function from a clip ``(time, 80)`` in dB to one row a frame, ``(time, d)``.
     """
     reach, top = field_frames(model)[1], model.config.top_cells
     fixed = TransformCode(torch.cat([x for x, _ in probe_rows([window(x, reach) for x in train.features], train, ())]),
@@ -169,12 +248,15 @@ def _codewords_of(network: CausalVQVAE2, some: list[Tensor], top: int) -> Repres
 
 # ------------------------------------------------------------------------------------ rows for a probe
 def probe_rows(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """What is read and what is predicted, some thousand rows at a time: ``(rows, d)``, ``(rows, len(back) · 80)``.
+    """Collect what is read and what is predicted, some thousand rows at a time.
 
     Args:
         inputs: one ``(time, d)`` a clip.
         clips: as many.
         back: which frames are predicted, counted back from the present one.
+
+    Yields:
+        What is read, ``(rows, d)``, and what is predicted, ``(rows, len(back) · 80)``.
     """
     kept: list[tuple[Tensor, Tensor]] = []
     for rows, clip, at in zip(inputs, clips.features, clips.positions, strict=True):
@@ -188,7 +270,19 @@ def probe_rows(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> I
 
 
 def gather(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> Moments:
-    """The moments of what is read and what is predicted; the arguments are those of :func:`probe_rows`."""
+    """Gather the moments of what is read and what is predicted.
+
+    Args:
+        inputs: one ``(time, d)`` a clip.
+        clips: as many.
+        back: which frames are predicted, counted back from the present one.
+
+    Returns:
+        The moments of all rows.
+
+    Raises:
+        ValueError: no frame of these clips can be predicted.
+    """
     moments: Moments | None = None
     for x, y in probe_rows(inputs, clips, back):
         moments = moments or Moments(x.mean(0), y.mean(0))

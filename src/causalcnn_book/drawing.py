@@ -23,7 +23,7 @@ def as_array(x: ArrayLike) -> NDArray[np.float64]:
     """Convert numbers to float64; a tensor comes without its gradient, on the CPU.
 
     Args:
-        x: of any shape.
+        x: numbers of any shape.
 
     Returns:
         The same numbers, of the shape of ``x``.
@@ -111,13 +111,13 @@ def draw_spans(
     """Write labels above an axis, each over its own piece of time; one that has no room is left out.
 
     Args:
-        axes: whose x axis counts milliseconds.
-        spans: with ``label``, ``start`` and ``end`` (in samples); ``"SIL"`` is not written.
+        axes: axes whose x axis counts milliseconds.
+        spans: pieces of time with ``label``, ``start`` and ``end`` (in samples); ``"SIL"`` is not written.
         rate_hz: samples a second (Hz).
         y: where the labels stand, in heights of the axes.
-        size: of the type, in points.
+        size: the size of the type, in points.
         end_ms: where the time axis ends, in ms.
-        width: of the picture in CSS pixels.
+        width: the picture's width in CSS pixels.
         lines: whether a thin line marks each start.
     """
     pixels = (width - 60) / end_ms
@@ -134,9 +134,9 @@ def label_time(axes: Axes, unit: str, width: int) -> None:
     """Name the time axis, with as many marks as there is room for.
 
     Args:
-        axes: whose x axis is time.
+        axes: axes whose x axis is time.
         unit: what is written below it.
-        width: of the picture in CSS pixels.
+        width: the picture's width in CSS pixels.
     """
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(time_locator(width))
@@ -146,9 +146,9 @@ def label_frames(axes: Axes, rate_hz: float | None, width: int) -> None:
     """Label a time axis in frames, and where their rate is known in milliseconds too.
 
     Args:
-        axes: whose x axis counts frames.
+        axes: axes whose x axis counts frames.
         rate_hz: frames a second (Hz), or None.
-        width: of the picture in CSS pixels.
+        width: the picture's width in CSS pixels.
     """
     axes.xaxis.set_major_locator(time_locator(width))
     axes.set_xlabel("time in frames")
@@ -160,7 +160,7 @@ def time_locator(width: int) -> Any:
     """Choose whole numbers for the marks of a time axis, few on a phone.
 
     Args:
-        width: of the picture in CSS pixels.
+        width: the picture's width in CSS pixels.
 
     Returns:
         A locator of matplotlib.

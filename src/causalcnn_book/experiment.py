@@ -61,12 +61,12 @@ class Experiment(ABC):
     a wrong option does not make them.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: what the table says about its uncertainty.
         rows: what is measured, by name.
-        seeds: with which each row is measured.
+        seeds: those with which each row is measured.
         prerequisite: a command whose result this one reads, if any; it becomes a part of ``command``.
-        folder: while it runs, where the finished rows are kept; what is put there beside them is kept with them.
+        folder: where the finished rows are kept while it runs; what is put there beside them is kept with them.
 
     Example:
         >>> from dataclasses import dataclass
@@ -103,7 +103,7 @@ class Experiment(ABC):
 
         Args:
             row: one of :attr:`rows`.
-            seed: of everything that is drawn at random.
+            seed: decides about everything that is drawn at random.
 
         Returns:
             The result, made of what goes into JSON. A subclass says what is in it.
@@ -148,7 +148,7 @@ class Experiment(ABC):
 
         Args:
             row: one of :attr:`rows`.
-            seed: with which it is measured.
+            seed: the seed with which it is measured.
 
         Returns:
             Name → value, kept beside the row's result.
@@ -243,7 +243,7 @@ class Experiment(ABC):
         """Make the experiment of a parsed command line.
 
         Args:
-            given: what :meth:`parser` has parsed.
+            given: the options that :meth:`parser` has parsed.
 
         Returns:
             The experiment, which has measured nothing yet.
@@ -258,10 +258,11 @@ class Experiment(ABC):
         """Run the command.
 
         Args:
-            arguments: of the command line, after ``causalcnn experiment NAME``.
+            arguments: the words of the command line after ``causalcnn experiment NAME``.
 
         Returns:
-            The exit code: 0; 2 where a file cannot be written or kept rows have other settings; 130 after an interrupt.
+            The exit code, which is 0; 2 where a file cannot be written or kept rows have other settings; 130 after an
+            interrupt.
 
         Raises:
             SystemExit: an option that the parser refuses, or ``--help``.
@@ -377,7 +378,7 @@ def summary(values: Sequence[float], digits: int = 4, *, by: str = "seed") -> di
 
     Args:
         values: one or more measurements of the same thing.
-        digits: to which everything is rounded.
+        digits: digits after the point that everything is rounded to.
         by: what there is one value of: ``"seed"``, ``"speaker"``.
 
     Returns:
@@ -403,8 +404,8 @@ def refuse_shared(train: EmbeddedSpeech | FeatureCorpus, test: EmbeddedSpeech | 
     """Refuse two corpora that have a speaker in common.
 
     Args:
-        train: what is learned from.
-        test: what is tested on.
+        train: the speech that is learned from.
+        test: the speech that is tested on.
 
     Raises:
         ValueError: a speaker is in both.

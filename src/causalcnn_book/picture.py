@@ -80,7 +80,7 @@ def style() -> Iterator[None]:
     :data:`causalcnn_book.palette.LIGHT`, for dark pages too.
 
     Yields:
-        Nothing: figures that are made inside the block have the style.
+        Nothing. Figures that are made inside the block have the style.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -179,7 +179,7 @@ def show(drawing: Figure | Callable[[Figure, int], None], *, alt: str, caption: 
         height: CSS pixels, where ``drawing`` is a function.
 
     Returns:
-        The picture: two drawings of it where ``drawing`` is a function, else one.
+        The picture, with two drawings where ``drawing`` is a function, else with one.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -198,7 +198,7 @@ def heatmap(
 
     Args:
         matrix: ``(features, time)``; a batch of one is taken apart.
-        title: above the picture.
+        title: what stands above the picture.
         kind: ``"energy"`` (0 is darkest), ``"signed"`` (0 is neutral), or ``"nonzero"``: all but 0 count as 1.
         now: a frame to mark with the thin line.
         leaks: whether what lies before ``now`` is drawn in the alarm colour.
@@ -289,8 +289,8 @@ def curves(
     Args:
         lines: name → values ``(n,)``.
         x: the values' places, ``(n,)``; default: 0, 1, ….
-        x_label: of the x axis, with its unit.
-        y_label: of the y axis, with its unit.
+        x_label: the name of the x axis, with its unit.
+        y_label: the name of the y axis, with its unit.
         log: whether the y axis is logarithmic, base 10.
         markers: whether a dot stands at each value, for few values.
         colors: names of the palette, in the order of ``lines``.

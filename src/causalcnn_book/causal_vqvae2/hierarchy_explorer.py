@@ -39,10 +39,10 @@ class HierarchyExplorer(Explorer):
         **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         level: what reads: ``"top"``, ``"bottom"`` (a code) or ``"output"`` (a band of the reconstruction).
         band: 0 … 79; the code is the one that lies over it.
-        frame: of the code, from 0.
+        frame: the frame of the code, counted from 0.
         blocks: residual blocks of each stack, 1 … 3.
         kernel: taps of every convolution, 3 or 5.
         weights: whether what the trained weights do read is shown, where ``influence`` says so.

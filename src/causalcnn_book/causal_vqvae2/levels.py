@@ -53,8 +53,8 @@ def error_of_levels(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, lis
     Alone means that in place of the other level the mean of its codebook stands at every cell.
 
     Args:
-        model: in eval mode.
-        corpus: what it reconstructs.
+        model: a model in eval mode.
+        corpus: the speech that it reconstructs.
 
     Returns:
         ``"both"``, ``"top"`` and ``"bottom"`` → one value a speaker, in the order of ``corpus.speaker_names``.
@@ -112,11 +112,11 @@ def swapped(model: CausalVQVAE2, corpus: FeatureCorpus) -> dict[str, Any]:
     Every ordered pair of speakers, the first clip of each, cut to the shorter.
 
     Args:
-        model: in eval mode.
-        corpus: with at least two clips of each speaker: a voice is known from the others.
+        model: a model in eval mode.
+        corpus: at least two clips of each speaker, because a voice is known from the other clips.
 
     Returns:
-        ``pairs`` and ``speakers``, how many there are; and shares of them: ``voice_found`` (speakers whose recording,
+        ``pairs`` and ``speakers``, how many there are; and as shares of them ``voice_found`` (speakers whose recording,
         and whose reconstruction, is found to be theirs), ``voice_after_swap`` (pairs whose voice is that of the
         bottoms, of the tops, of neither), ``voice_nearer_to_bottoms`` and ``frames_nearer_to_bottoms`` (pairs).
     """
@@ -166,9 +166,9 @@ def flips(model: CausalVQVAE2, corpus: FeatureCorpus, *, rows: int = 8) -> dict[
     """Compare frame by frame in float32 with the whole recording at once: how many codes are others?
 
     Args:
-        model: in eval mode.
-        corpus: with at least ``rows`` clips.
-        rows: so many clips are streamed side by side, each cut to the shortest of them.
+        model: a model in eval mode.
+        corpus: at least ``rows`` clips.
+        rows: how many clips are streamed side by side, each cut to the shortest of them.
 
     Returns:
         ``codes`` and ``flipped``, each ``"top"`` and ``"bottom"`` → how many.
@@ -191,10 +191,10 @@ def influence(model: CausalVQVAE2, x: Tensor, *, draws: int = 4, seed: int = 0) 
     the Jacobian's norm. The codes are those of the clips' last frame.
 
     Args:
-        model: in eval mode.
+        model: a model in eval mode.
         x: ``(clips, 1, time, 80)`` in dB, at least as long as the bottom codes' field.
-        draws: of the signs.
-        seed: of these.
+        draws: how often signs are drawn.
+        seed: draws the signs.
 
     Returns:
         ``"top"`` and ``"bottom"`` → for each code ``table``, a digit 0 … 9 for each age and band (age after age,
@@ -268,12 +268,12 @@ class Levels(Experiment):
     spread. Nothing is trained. How long it takes is not on record.
 
     Attributes:
-        name: of the command.
-        spread: over the speakers.
+        name: the command's name.
+        spread: that over the speakers.
         rows: the parts of the table.
         model: the checkpoint that is measured, trained once.
-        speakers: of the embedded test speech, 2 to 8, none of whom the model has met.
-        seconds: of their speech, all together.
+        speakers: how many of the embedded test speakers, 2 to 8; the model has met none of them.
+        seconds: seconds of their speech, all together.
 
     Raises:
         ValueError: fewer than 2 or more than 8 speakers.
@@ -318,7 +318,7 @@ class Levels(Experiment):
         """Measure one part of the table.
 
         Args:
-            row: which part.
+            row: the part's name.
             seed: without a meaning here.
 
         Returns:
@@ -340,7 +340,7 @@ class Levels(Experiment):
         """Put the parts one after the other.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``data``, the model's ``sha256``, and the parts by their names; those of ``entropy`` are ``entropy_bits``

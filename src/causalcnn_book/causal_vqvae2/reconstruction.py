@@ -39,10 +39,10 @@ class Score:
 
     Attributes:
         error: squared error as a share of the variance.
-        frames: that counted.
+        frames: how many frames counted.
         usage: share of the codewords that occur, (top, bottom).
-        perplexity: of the codes, (top, bottom).
-        entropy_bits: of the codes, an empirical mean for one code, (top, bottom).
+        perplexity: the perplexity of the codes, (top, bottom).
+        entropy_bits: the empirical entropy of one code in bits, (top, bottom).
     """
 
     error: float
@@ -63,8 +63,8 @@ def variance(corpus: FeatureCorpus, bands: int, floor_db: float) -> tuple[float,
     """Measure how far the frames that count lie from their own mean frame.
 
     Args:
-        corpus: whose clips.
-        bands: so many of the lowest mel bands count.
+        corpus: its clips are taken.
+        bands: how many of the lowest mel bands count.
         floor_db: values below it count as this much, in dB.
 
     Returns:
@@ -79,9 +79,9 @@ def score(model: Model, corpus: FeatureCorpus, *, bands: int = 80) -> Score:
     """Reconstruct every clip of a corpus, whole, and count the error and the codes.
 
     Args:
-        model: in eval mode.
-        corpus: what to score on.
-        bands: only so many of the lowest mel bands count.
+        model: a model in eval mode.
+        corpus: the speech to score on.
+        bands: how many of the lowest mel bands count.
 
     Returns:
         The error and the use of both codebooks.
@@ -117,9 +117,9 @@ def untrained(model: ModelT, corpus: FeatureCorpus, *, seed: int = 0) -> ModelT:
     """Make the same architecture with fresh weights; its codebooks have met speech, so that only training is missing.
 
     Args:
-        model: whose architecture.
-        corpus: what the codebooks meet, 20 batches of it.
-        seed: of the weights and the batches.
+        model: the model that it is like.
+        corpus: the speech that the codebooks meet, in 20 batches.
+        seed: draws the weights and the batches.
 
     Returns:
         Another model of the same class, in eval mode.
@@ -142,11 +142,11 @@ class Reconstruction(Experiment):
     long it takes is not on record.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: how many speakers the sets have.
         rows: the models.
         checkpoints: the folder that holds the two shipped models.
-        seconds: of embedded test speech.
+        seconds: seconds of embedded test speech.
 
     Example:
         >>> from causalcnn_book.causal_vqvae2.reconstruction import Reconstruction
@@ -181,7 +181,7 @@ class Reconstruction(Experiment):
         """Score one model on every set.
 
         Args:
-            row: which model.
+            row: the model's name.
             seed: without a meaning here.
 
         Returns:
@@ -221,7 +221,7 @@ class Reconstruction(Experiment):
         """Arrange every set × every model.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             What the ``score`` is, the number of ``parameters``, how the two models were ``trained``, and ``rows``, set

@@ -27,7 +27,7 @@ class ConeExplorer(Explorer):
     the impulse response of the same stack in torch.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         kernel_size: taps of each layer, 1 … 7.
         dilation: frames between the taps of the first layer, 1 … 4.
         doubling: whether each further layer doubles the dilation.

@@ -22,14 +22,14 @@ class AllOnes:
     """A stack of all-ones convolutions over a picture of ``features`` × ``steps``.
 
     Attributes:
-        dims: 1 convolves over time alone and sums over all features (15 maps in, 15 maps out); 2 convolves
+        dims: 1 convolves over time alone and sums over all features (``features`` maps in, as many out); 2 convolves
             over time and frequency, one map, frequency padded to keep its size.
         convention: ``"strict"`` or ``"block"`` causal, or ``"regular"``: padded on both sides, where an
             odd number of zeros has its spare one on the right, as in torch's ``padding="same"``.
-        layers: of the stack; 0 gives back the input.
+        layers: how many; 0 gives back the input.
         kernel_size: taps of every layer, along time and along frequency.
-        dilation: of every layer, along time; along frequency it is 1.
-        stride: of every layer, along time; along frequency it is 1.
+        dilation: frames between the taps of every layer; along frequency it is 1.
+        stride: frames from one output of a layer to the next; along frequency it is 1.
         features: rows of the input.
         steps: frames of the input.
 
@@ -128,7 +128,7 @@ class AllOnes:
         """Compute the gradient of one output step, the sum of all its features, at the input.
 
         Args:
-            output: which output step, from 0.
+            output: the output step, counted from 0.
 
         Returns:
             ``(features, steps)``, float64.
@@ -148,7 +148,7 @@ class AllOnes:
         """Find the input step at which an output is known: ``output·stride``, or the end of its block.
 
         Args:
-            output: which output step, from 0.
+            output: the output step, counted from 0.
 
         Returns:
             The input step, from 0.

@@ -41,11 +41,11 @@ def response_grid(
 
     Args:
         layers: depths, one row each; above them stands the input.
-        conventions: of the columns: ``"regular"``, ``"strict"``, ``"block"``.
-        dims: of the columns, 1 or 2, see :class:`AllOnes`; each convention has as many columns as there are of these.
+        conventions: any of ``"regular"``, ``"strict"`` and ``"block"``, from the left.
+        dims: 1 or 2 or both, see :class:`AllOnes`: one column for each of them and each convention.
         kernel_size: taps of every layer.
         dilation: frames between the taps of every layer.
-        stride: of every layer, in frames of its input.
+        stride: frames from one output of a layer to the next.
         impulse: ``"frame"`` (all features) or ``"cell"`` (the middle one); default: a frame in 1D, a cell in 2D.
         nonzero: whether every value but 0 is drawn as 1.
         step: the frame at which the impulse goes in.

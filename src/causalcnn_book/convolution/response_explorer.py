@@ -27,7 +27,7 @@ class ResponseExplorer(Explorer):
     :meth:`stack`, which torch runs.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         dims: 1 convolves over time and sums the features, 2 convolves over time and frequency.
         convention: ``"regular"``, ``"strict"`` (causal), ``"block"``, or ``"both"``: regular above causal.
         conventions: which of them the reader can choose.
@@ -35,7 +35,7 @@ class ResponseExplorer(Explorer):
         layers: how many, 1 … 6.
         kernel_size: taps of every layer, 1 … 7.
         dilation: frames between the taps of every layer, 1 … 4.
-        stride: of every layer, along time, 1 … 3.
+        stride: frames from one output of a layer to the next, 1 … 3.
         nonzero: whether every value but 0 is drawn as 1.
         view: ``"response"`` or ``"gradient"``.
         step: the frame of the impulse, or of the output that is asked; from 0.

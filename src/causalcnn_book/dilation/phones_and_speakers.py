@@ -84,7 +84,7 @@ def load(seconds: float, seed: int, *, rate_hz: int = 100, speakers: int = 16) -
     The result is kept: the same arguments give the same object.
 
     Args:
-        seconds: of speech, all speakers together.
+        seconds: seconds of speech, all speakers together.
         seed: draws the sentences.
         rate_hz: frames a second (Hz), 100 or a divisor of it: neighbouring frames are then averaged, and a label is
             that of the last.
@@ -126,10 +126,10 @@ def stack(dilations: Sequence[int], classes: int, *, channels: int = 32, seed: i
     """Build a network: mel bands to channels, residual layers of kernel 3, and a layer that names the class.
 
     Args:
-        dilations: of the residual layers, one each, from the input up.
+        dilations: the dilation of each residual layer, from the input up.
         classes: how many there are.
-        channels: of the residual layers.
-        seed: of the weights.
+        channels: features of the residual layers.
+        seed: draws the weights.
 
     Returns:
         The network, ``(batch, 80, time)`` → scores ``(batch, classes, time)``.
@@ -144,7 +144,7 @@ def num_classes(task: str, data: Recordings) -> int:
 
     Args:
         task: ``"phone"`` or ``"speaker"``.
-        data: whose speakers are counted.
+        data: the speech whose speakers are counted.
 
     Returns:
         How many there are.
@@ -174,12 +174,12 @@ def train(
     """Train one stack with Adam on random pieces of four seconds; their frames in silence count for nothing.
 
     Args:
-        data: what pieces are drawn from.
+        data: the speech that pieces are drawn from.
         task: ``"phone"`` or ``"speaker"``.
-        dilations: of the stack's layers, from the input up.
-        steps: of training.
-        seed: of the weights and the pieces.
-        rows: pieces in a step.
+        dilations: the dilation of each layer of the stack, from the input up.
+        steps: training steps.
+        seed: draws the weights and the pieces.
+        rows: pieces in a training step.
 
     Returns:
         The network in eval mode, and its loss at each step, in nats a frame.
@@ -206,7 +206,7 @@ def accuracy(network: nn.Module, data: Recordings, task: str) -> float:
 
     Args:
         network: ``(batch, 80, time)`` → scores ``(batch, classes, time)``, in eval mode.
-        data: what is scored on.
+        data: the speech that it is scored on.
         task: ``"phone"`` or ``"speaker"``.
 
     Returns:
@@ -233,12 +233,12 @@ class Dilation(Experiment):
     smallest of the seeds. How long it takes is not on record.
 
     Attributes:
-        name: of the command.
-        spread: over the seeds, in percentage points.
+        name: the command's name.
+        spread: that over the seeds, in percentage points.
         rows: task, rate and setting.
-        seeds: of weights and pieces.
-        steps: of training, each network.
-        seconds: of speech to train on; a quarter of it is held out beside.
+        seeds: each draws weights and pieces anew.
+        steps: training steps of each network.
+        seconds: seconds of speech to train on; a quarter as much is held out.
 
     Example:
         >>> from causalcnn_book.dilation.phones_and_speakers import SETTINGS, Dilation, stack
@@ -273,7 +273,7 @@ class Dilation(Experiment):
 
         Args:
             row: task, rate and setting.
-            seed: of weights and pieces.
+            seed: draws the weights and the pieces.
 
         Returns:
             The percentage of held-out frames with speech whose class it names.
@@ -288,10 +288,10 @@ class Dilation(Experiment):
         """Write one line for each task, rate and setting.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
-            ``corpus``, what the ``score`` is, and ``rows``: each with its field in ``frames`` and ``milliseconds``, its
+            ``corpus``, what the ``score`` is, and ``rows``, each with its field in ``frames`` and ``milliseconds``, its
             ``parameters``, the mean ``percent``, their ``spread`` and ``each`` of them.
         """
         return {

@@ -32,13 +32,13 @@ class BinsExplorer(Explorer):
     frame, as text. Tests compare them with :class:`causalcnn.speech.UniformBins`.
 
     Attributes:
-        name: of the figure in the page's address.
-        bits: of a value, 1 … 8.
-        frame: which frame is drawn below, from 0.
+        name: the figure's name in the page's address.
+        bits: bits of a value, 1 … 8.
+        frame: the frame that is drawn below, counted from 0.
         frames: how many there are, at least 1.
         indices: their bin indices of 8 bits, frame after frame from the low bands up, as base64.
         low_db: where the range of the bins begins, in dB.
-        high_db: where it ends, in dB.
+        high_db: where the range ends, in dB.
         errors: for 1 … 8 bits, the root mean squared error in 1/100 dB.
         sounds: for 1 … 8 bits an MP3 as base64; none: no player.
         seconds: how long each of the sounds is, in seconds.
@@ -85,7 +85,7 @@ class BinsExplorer(Explorer):
 
         Args:
             features: ``(80, frames)`` in dB.
-            bins: of 8 bits.
+            bins: bins of 8 bits.
             sounds: players for 1 … 8 bits, see :func:`causalcnn.speech.player`, or none.
             **state: traits of the figure, which come before those that are computed.
 

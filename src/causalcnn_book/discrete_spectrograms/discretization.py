@@ -51,8 +51,8 @@ def coders(corpus: FeatureCorpus, bits: int) -> dict[str, Coder]:
     """Make the three ranges, each as a function from features ``(1, 80, time)`` to what comes back of them.
 
     Args:
-        corpus: what the fixed and the running range are learned from.
-        bits: of the bins.
+        corpus: the speech that the fixed and the running range are learned from.
+        bits: there are ``2**bits`` bins.
 
     Returns:
         ``"fixed"``, ``"running"`` and ``"minmax"`` → the function; both sides in dB.
@@ -71,10 +71,10 @@ def error_db(coder: Coder, corpus: FeatureCorpus, floor_db: float, *, gain_db: f
 
     Args:
         coder: one of :func:`coders`.
-        corpus: what is coded.
+        corpus: the speech that is coded.
         floor_db: values below it, after the gain, count as this much, in dB.
         gain_db: added to the recordings first, in dB; the floor moves with them.
-        bands: so many of the lowest count.
+        bands: how many of the lowest mel bands count.
 
     Returns:
         The error in dB.
@@ -92,11 +92,11 @@ def entropies(bins: UniformBins, corpus: FeatureCorpus, others: dict[str, Featur
 
     Args:
         bins: how values become bin indices.
-        corpus: where the frequencies are counted.
+        corpus: the speech in which the frequencies are counted.
         others: sets that are then sent with these frequencies, each bin counted once more than it occurred.
 
     Returns:
-        Bits a value: of ``corpus`` with ``"one histogram"`` and with a ``"histogram of each band"``; of each of the
+        Bits a value, of ``corpus`` with ``"one histogram"`` and with a ``"histogram of each band"``; of each of the
         others ``"sent with these"``, and ``"with their own"``.
     """
 
@@ -130,8 +130,8 @@ def moved_by_a_bang(corpus: FeatureCorpus, bits: int = 8, *, above_db: float = 2
     """Put a bang into the last frames of each recording: how many bins before it become others, under each range?
 
     Args:
-        corpus: whose clips get a bang.
-        bits: of the bins.
+        corpus: the speech whose clips get a bang.
+        bits: there are ``2**bits`` bins.
         above_db: how loud it is, in dB beyond the loudest value of its clip.
         frames: how long it is.
 
@@ -164,9 +164,9 @@ def against_codes(model: CausalVQVAE2, corpus: FeatureCorpus, bins: UniformBins,
 
     Args:
         model: the codec, in eval mode.
-        corpus: what is coded.
-        bins: with 3, 4 and 5 bits they are the rivals.
-        bands: so many of the lowest count.
+        corpus: the speech that is coded.
+        bins: the rivals; they are coarsened to 3, 4 and 5 bits.
+        bands: how many of the lowest mel bands count.
 
     Returns:
         ``"codes"`` and ``"3 bits"`` … ``"5 bits"`` → the root mean squared error in dB.
@@ -188,7 +188,7 @@ def frames_cut_off(running: RunningBins, jump_db: float) -> int:
 
     Args:
         running: the range that follows it.
-        jump_db: by how many dB it begins above.
+        jump_db: how far above the range it begins, in dB.
 
     Returns:
         How many frames come back wrong by more than half a bin.
@@ -207,11 +207,11 @@ class Discretization(Experiment):
     record.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: why there is none.
         rows: the parts of the table.
-        seconds: of each set that is measured.
-        training_seconds: of the speech that the range is learned on.
+        seconds: seconds of each set that is measured.
+        training_seconds: seconds of the speech that the range is learned on.
         model: the checkpoint of the codec to compare with.
 
     Example:
@@ -261,11 +261,11 @@ class Discretization(Experiment):
         """Measure one part of the table.
 
         Args:
-            row: which part.
+            row: the part's name.
             seed: without a meaning here.
 
         Returns:
-            Errors in dB: set → range → one for each number of bits, or for each gain; for each number of bits what
+            Errors in dB, set → range → one for each number of bits, or for each gain; for each number of bits what
             :func:`entropies` gives; for each set what :func:`moved_by_a_bang` or :func:`against_codes` gives.
         """
         bins = UniformBins.fitted(self.train)
@@ -306,7 +306,7 @@ class Discretization(Experiment):
         """Write what was learned, and every part.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             The sets, the codec, the fixed ``range`` and the ``running`` one, the axes ``bits`` and ``gains_db``, and

@@ -70,7 +70,7 @@ class DiscretizationSounds(Experiment):
     not averaged. Each takes about five seconds on one core.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: why there is none.
         rows: the sounds.
         ranges: the table of ``causalcnn experiment discretization``, whose range is used.
@@ -111,11 +111,11 @@ class DiscretizationSounds(Experiment):
         """Make one sound.
 
         Args:
-            row: from how many bins.
+            row: the sound's name, which says from how many bins it is.
             seed: without a meaning here.
 
         Returns:
-            ``mp3`` as base64, its length in ``seconds``, and ``rms_error_db``: how far its spectrogram is from the
+            ``mp3`` as base64, its length in ``seconds``, and ``rms_error_db``, how far its spectrogram is from the
             sentence's, in dB.
         """
         features = LogMel()(synthesize(SENTENCE, speaker=SPEAKER).tensor())[0]
@@ -134,7 +134,7 @@ class DiscretizationSounds(Experiment):
         """List the sounds, from none to 8 bits.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             The ``sentence`` and its ``speaker``, the ``range`` in dB, the ``gain``, the length of the sounds in

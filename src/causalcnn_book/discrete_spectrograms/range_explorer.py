@@ -28,13 +28,14 @@ class RangeExplorer(Explorer):
     :class:`causalcnn.speech.UniformBins` and :class:`causalcnn.speech.RunningBins`.
 
     Attributes:
-        name: of the figure in the page's address.
-        way: whose range: ``"recording"`` (minimum and maximum of it all), ``"fixed"`` or ``"running"``.
+        name: the figure's name in the page's address.
+        way: what decides about the range: ``"recording"`` (minimum and maximum of it all), ``"fixed"`` or
+            ``"running"``.
         bang_db: how loud the bang is, in dB, 0 … 60.
         at: its first frame, from 5.
         values: one value a frame, in dB.
         low_db: where the fixed range begins, with which the running one starts, in dB.
-        high_db: where it ends, in dB.
+        high_db: where the range ends, in dB.
         rise_db: by how many dB the running range rises a frame, see :class:`causalcnn.speech.RunningBins`.
         fall_db_per_second: by how many dB a second it falls.
         controls: controls on display, any of ``way, bang_db, at``; default: all.

@@ -46,7 +46,7 @@ class Row:
         label: what the line is called in the table.
         kernel_sizes: of the stacks, which are all pairs with ``dilations``, see
             :class:`~causalcnn.nn.MultiStackEncoder`.
-        dilations: of the stacks.
+        dilations: frames between the taps, each with every kernel size.
         combine: ``"add"``, ``"concat"`` or ``"every_layer"``.
         two_dimensional: whether to convolve over (time, frequency) instead of over time.
 
@@ -124,8 +124,8 @@ def build(row: Row, channels: int, out_channels: int) -> CausalModule:
         out_channels: features of a frame that the linear layer reads.
 
     Returns:
-        The network, with random weights: log-mel frames ``(batch, 80, time)`` → scores ``(batch, 40, time)``, one for
-        each of ``PHONES``.
+        The network, with random weights, from log-mel frames ``(batch, 80, time)`` to scores ``(batch, 40, time)``,
+        one for each of ``PHONES``.
     """
     if not row.two_dimensional:
         encoder: CausalModule = MultiStackEncoder(
@@ -214,8 +214,8 @@ class PhoneData:
         """Make the frames of utterances, normalised.
 
         Args:
-            utterances: with samples and phones.
-            like: whose statistics normalise them; default: their own.
+            utterances: sentences with their samples and phones.
+            like: the data whose statistics normalise them; default: their own.
 
         Returns:
             Their frames and phones.
@@ -243,7 +243,7 @@ class PhoneData:
 
         Args:
             number: how many pieces.
-            frames: of each.
+            frames: frames of each piece.
             draw: draws them.
 
         Returns:
@@ -274,12 +274,12 @@ def fit(
 
     Args:
         network: ``(batch, 80, time)`` → ``(batch, 40, time)``; it is changed.
-        data: what pieces are drawn from.
-        steps: updates.
+        data: the speech that pieces are drawn from.
+        steps: training steps.
         seed: draws the pieces.
         crops: pieces in a step.
-        frames: of a piece.
-        learning_rate: the highest.
+        frames: frames of a piece.
+        learning_rate: the highest learning rate.
         progress: whether to show a progress bar (the extra ``train``).
 
     Returns:
@@ -308,7 +308,7 @@ def score(network: nn.Module, data: PhoneData) -> tuple[float, float]:
 
     Args:
         network: ``(batch, 80, time)`` → ``(batch, 40, time)``, in eval mode.
-        data: what it is scored on.
+        data: the speech that it is scored on.
 
     Returns:
         The share of frames whose phone is named rightly, and the cross-entropy in bits a frame.
@@ -331,12 +331,12 @@ class Phones(Experiment):
     these 40 networks took 509 seconds of one processor core.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: half of the 95 % interval of the mean over seeds.
         rows: the wirings, by name.
-        seeds: of weights and pieces.
-        parameters: of every network.
-        steps: updates of every network.
+        seeds: each draws weights and pieces anew.
+        parameters: how many every network has.
+        steps: training steps of each network.
 
     Example:
         >>> from causalcnn_book.encoders.phones import Phones
@@ -384,7 +384,7 @@ class Phones(Experiment):
 
         Args:
             row: one of :attr:`rows`.
-            seed: of weights and pieces.
+            seed: draws the weights and the pieces.
 
         Returns:
             ``accuracy`` (a share of the frames) and ``bits`` (cross-entropy a frame) on the test speakers,
@@ -405,7 +405,7 @@ class Phones(Experiment):
         """Write the settings, and for each row its widths, parameters, field and scores.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``what``, ``settings``, ``train`` and ``test`` (corpus and frames), ``most_frequent_phone`` (its share of

@@ -24,10 +24,10 @@ def continuations(
 
     Args:
         corpus: unseen speakers.
-        model: whose bins.
+        model: the model that makes the bins.
         per_speaker: rows of each, from different clips.
         prompt: frames of the given beginning.
-        frames: of the rest.
+        frames: frames of the rest.
 
     Returns:
         Bins ``(rows, prompt + frames, mels)``, and who speaks each row.
@@ -64,11 +64,11 @@ def one_frame_ahead(
     Each frame gets a row of its own that has read as many true frames as the model's receptive field holds.
 
     Args:
-        model: in eval mode, with a field that ends.
+        model: a model in eval mode, with a field that ends.
         bins: true ones, ``(time, mels)``.
         first: the first frame that is drawn; at least the field.
-        seed: of the draws.
-        temperature: of the draws; below 1 the likelier is preferred.
+        seed: the same seed draws the same values.
+        temperature: below 1 the likelier values are preferred.
 
     Returns:
         Bins ``(time − first, mels)``.
@@ -189,12 +189,12 @@ def frame_statistics(frames: Tensor, before: Tensor, level_db: float) -> dict[st
     """Describe frames by four numbers each.
 
     Args:
-        frames: in dB, ``(rows, time, mels)``.
+        frames: log-mel frames ``(rows, time, mels)`` in dB.
         before: the frame before each, ``(rows, time, mels)`` in dB.
         level_db: the level of speech, in dB.
 
     Returns:
-        Each ``(rows, time)``: ``level_db``; ``silent``, 1 where the level is 40 dB below that of speech;
+        ``(rows, time)`` for each of ``level_db``; ``silent``, 1 where the level is 40 dB below that of speech;
         ``contrast_db``, the standard deviation of the bands; ``step_db``, the root mean square of the change from the
         frame before.
     """

@@ -54,9 +54,9 @@ class Prompts:
 
     Attributes:
         bins: ``(rows, prompt + frames, mels)``.
-        speakers: of the rows.
-        other: as ``bins``, of other clips, ``(rows, prompt + frames, mels)``.
-        level_db: of training speech, in dB.
+        speakers: who speaks each row.
+        other: other clips of the same speakers, ``(rows, prompt + frames, mels)``.
+        level_db: the level of training speech, in dB.
         judge: the linear one.
         decibels: a function from bins ``(rows, time, mels)`` to dB, ``(rows, mels, time)``.
     """
@@ -176,10 +176,10 @@ def measure_model(
     """Measure what a model writes one frame ahead, and what it writes freely.
 
     Args:
-        model: in eval mode.
+        model: a model in eval mode.
         judge: the network that prices what it writes, in eval mode.
-        prompts: what it continues.
-        seed: of the draws.
+        prompts: the speech that it continues.
+        seed: the same seed draws the same values.
 
     Returns:
         For both ways, name → one number for each window, as for :func:`measure_speech`; one frame ahead the network's
@@ -203,11 +203,11 @@ def over_temperatures(model: AutoregressiveModel, prompts: Prompts) -> list[dict
     """Measure the last 100 frames of free runs at each temperature, one seed, and those of the speech.
 
     Args:
-        model: in eval mode.
-        prompts: what it continues.
+        model: a model in eval mode.
+        prompts: the speech that it continues.
 
     Returns:
-        A row for each: ``temperature``, ``distance_db`` from other speech, and what the frames are like.
+        A row for each, with ``temperature``, ``distance_db`` from other speech, and what the frames are like.
     """
     true, found = prompts.bins, []
     frames = true.shape[1] - PROMPT_FRAMES
@@ -235,10 +235,10 @@ class ExposureBias(Experiment):
     on record.
 
     Attributes:
-        name: of the command.
-        spread: over trainings, and over speakers.
+        name: the command's name.
+        spread: that over trainings, and that over speakers.
         rows: what is measured.
-        seeds: of the trainings, and of the draws.
+        seeds: those of the trainings; each also draws frames.
         prerequisite: the command that trains the six models.
         models: the folder that it filled.
         shipped: the checkpoint of the longer trained model.
@@ -288,7 +288,7 @@ class ExposureBias(Experiment):
 
         Args:
             row: ``"teacher forcing"`` or ``"own samples"``.
-            seed: of its training.
+            seed: that of its training.
 
         Returns:
             The model in eval mode, and its card.
@@ -328,7 +328,7 @@ class ExposureBias(Experiment):
 
         Args:
             row: one of :attr:`rows`.
-            seed: of the training, and of the draws.
+            seed: that of the training; it also draws frames.
 
         Returns:
             What :func:`measure_speech`, :func:`measure_model` or :func:`over_temperatures` give, or for each held-out
@@ -351,7 +351,7 @@ class ExposureBias(Experiment):
         """Write the measures window by window, the shipped model at several temperatures and on held-out speech.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             How the ``shipped`` model was made, the ``prompts``, the ``lags`` (frames after the prompt) that end the

@@ -32,9 +32,9 @@ class TemperatureExplorer(Explorer):
     torch.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         temperature: which one is asked for, in hundredths; the nearest of ``temperatures`` is shown.
-        temperatures: that were drawn, in hundredths, rising.
+        temperatures: those at which continuations were drawn, in hundredths, rising.
         prompt: frames that were given, at least 1.
         levels: as base64, frame after frame from the low bands up: the prompt, its true continuation, then the
             continuation at each temperature.

@@ -33,7 +33,7 @@ class LeakExplorer(Explorer):
         **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         at: the frame of the impulse, 0 … 23.
         front_end: whether the front end's window is centred.
         padding: whether the padding of the first convolution is off by one.
@@ -42,7 +42,7 @@ class LeakExplorer(Explorer):
         norm: whether the normalisation takes its statistics over all time.
         mask: whether the mask of the attention is off by one.
         hunt: whether the faults are hidden: one case of eight, seen through the output of one layer at a time.
-        case: of the hunt, 1 … 8.
+        case: the number of the hunt's case, 1 … 8.
         probe: the layer whose output is seen in the hunt, 1 … 6.
         reveal: whether everything is seen in the hunt.
         controls: controls on display, any of ``case, at, probe, front_end, padding, dilation, reflect, norm, mask,

@@ -30,11 +30,11 @@ class DistributionExplorer(Explorer):
         **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
 
     Attributes:
-        name: of the figure in the page's address.
-        shape: what is drawn at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
+        name: the figure's name in the page's address.
+        shape: the histogram at first: ``"two"`` lumps, ``"one"``, or one ``"cut"`` off at the floor.
         bars: the heights of 32 bars as text, base 36 up to ``k`` (20), where a reader has drawn.
-        components: of the mixture, 1 … 6.
-        bits: of the categorical distribution, 1 … 8.
+        components: how many the mixture has, 1 … 6.
+        bits: the categorical distribution has ``2**bits`` bins, 1 … 8 bits.
         chosen: the bar that the keys move, 0 … 31.
         before: the eighth of the value before, 1 … 8.
         below: the eighth of the value below, 1 … 8.

@@ -89,7 +89,7 @@ class Histogram(_Baseline):
         config: its grid; the output is ``"categorical-8"`` in any case.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
 
     Example:
         >>> import math
@@ -120,7 +120,7 @@ class Copy(_Baseline):
         config: its grid; the output is ``"logistic-mixture-1"`` in any case.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
 
     Example:
         >>> from causalcnn.models.autoregressive import AutoregressiveConfig
@@ -183,9 +183,9 @@ class Task:
     """What every row is trained and scored on.
 
     Attributes:
-        corpus: to train on.
-        bins: its range.
-        sets: what to score on, by name.
+        corpus: the speech to train on.
+        bins: the range of its values.
+        sets: the speech to score on, by name.
     """
 
     corpus: FeatureCorpus
@@ -197,9 +197,9 @@ class Task:
         """Make an hour of embedded speech to train on; unseen embedded speakers and what real speech there is to score.
 
         Args:
-            speakers: to train on.
-            seconds: of their speech.
-            scored_seconds: of each set, about.
+            speakers: how many there are to train on.
+            seconds: seconds of their speech.
+            scored_seconds: about how many seconds of each set are scored.
 
         Returns:
             The task.
@@ -215,10 +215,10 @@ class Task:
         """Make the training batch of a step.
 
         Args:
-            step: of the training, from 0.
-            seed: of the training.
+            step: the training step, counted from 0.
+            seed: that of the training.
             rows: pieces in the batch.
-            frames: of a piece.
+            frames: frames of a piece.
 
         Returns:
             The batch, varied as by other microphones and rooms.
@@ -231,9 +231,9 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
     """Measure the bits per value of a corpus, over all real frames and over those that speak.
 
     Args:
-        model: in eval mode.
-        corpus: what it is scored on.
-        bands: only so many of the lowest bands count.
+        model: a model in eval mode.
+        corpus: the speech that it is scored on.
+        bands: how many of the lowest mel bands count.
 
     Returns:
         ``bits`` a value over all frames, and ``speaking``, the same over those that speak.
@@ -255,15 +255,15 @@ def train_and_score(
     """Train one row with one seed, and score it on every set.
 
     Args:
-        name: of the row.
-        seed: of weights and batches.
+        name: the row's name.
+        seed: draws the weights and the batches.
         task: what it is trained and scored on.
-        steps: of training.
+        steps: training steps.
         progress: whether to show a progress bar (the extra ``train``).
 
     Returns:
-        What is kept of it: ``row``, ``seed``, ``model``, ``config``, ``parameters``, ``steps``, the ``loss`` in bits a
-        value (means of 20 steps), ``bits`` and ``speaking`` for each set; and the model, in eval mode.
+        What is kept of it, that is ``row``, ``seed``, ``model``, ``config``, ``parameters``, ``steps``, the ``loss`` in
+        bits a value (means of 20 steps), ``bits`` and ``speaking`` for each set; and the model, in eval mode.
 
     Raises:
         KeyError: there is no such row.
@@ -298,7 +298,7 @@ def costs(task: Task, *, rounds: int = 5) -> dict[str, float]:
     """Measure a training step of every row, on one thread: the processor's own time, medians, rows in turn.
 
     Args:
-        task: whose first batch is used.
+        task: its first batch is used.
         rounds: how often each is measured, after one that does not count.
 
     Returns:
@@ -328,11 +328,11 @@ class Likelihood(Experiment):
     processes can share the rows. Trained networks are kept beside the finished rows.
 
     Attributes:
-        name: of the command.
-        spread: over the seeds.
+        name: the command's name.
+        spread: that over the seeds.
         rows: the names of :func:`models`.
-        seeds: of weights and batches.
-        steps: of every training.
+        seeds: each draws weights and batches anew.
+        steps: training steps of each model.
 
     Example:
         >>> from causalcnn_book.likelihood.likelihood import Likelihood
@@ -360,7 +360,7 @@ class Likelihood(Experiment):
 
         Args:
             row: one of :attr:`rows`.
-            seed: of weights and batches.
+            seed: draws the weights and the batches.
 
         Returns:
             What :func:`train_and_score` keeps of it.
@@ -376,7 +376,7 @@ class Likelihood(Experiment):
         """Write for each row lists over seeds, and what a step of its training costs.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             The ``unit``, what ``cost`` means, the ``bins``, what was ``trained_on``, the ``sets``, and ``rows``.

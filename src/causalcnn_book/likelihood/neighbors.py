@@ -42,7 +42,7 @@ def neighbor_values(bins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         bins: ``(mels, time)``.
 
     Returns:
-        Three times ``((mels − 1) · (time − 1),)``: the values, those before, those below.
+        The values, those before and those below, each ``((mels − 1) · (time − 1),)``.
     """
     return bins[1:, 1:].flatten(), bins[1:, :-1].flatten(), bins[:-1, 1:].flatten()
 
@@ -52,7 +52,7 @@ def contexts(bins: Tensor, parts: int = COARSE) -> Tensor:
 
     Args:
         bins: 8-bit bins, ``(mels, time)``.
-        parts: of the range, a power of two.
+        parts: how many parts the range has, a power of two.
 
     Returns:
         ``(parts², 256)`` int64.
@@ -101,9 +101,9 @@ def fit_log_probs(distribution: OutputDistribution, histograms: Tensor, shares: 
 
     Args:
         distribution: its own parameters, if it has any, are learned too and shared by all histograms.
-        histograms: of the 256 bins, ``(contexts, 256)``, each summing to one.
-        shares: of the contexts, ``(contexts,)``.
-        steps: of gradient descent.
+        histograms: shares of the 256 bins, ``(contexts, 256)``, each summing to one.
+        shares: how frequent each context is, ``(contexts,)``.
+        steps: steps of gradient descent.
 
     Returns:
         Log-probabilities ``(contexts, 256)``, in nats.
@@ -131,9 +131,9 @@ class Neighbors(Experiment):
     the 64 histograms, 600 steps of gradient descent each; no network is trained. How long it takes is not on record.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: half of the 95 % interval of the mean over the speakers.
-        steps: of gradient descent, each distribution.
+        steps: steps of gradient descent, for each distribution.
 
     Example:
         >>> from causalcnn_book.likelihood.neighbors import Neighbors
@@ -170,7 +170,7 @@ class Neighbors(Experiment):
         """Write the prices, and what they were counted on.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``what``, ``train``, ``test``, and what :func:`prices` gives.
@@ -190,7 +190,7 @@ def prices(train: FeatureCorpus, test: FeatureCorpus, *, steps: int = 600) -> di
     Args:
         train: what is counted, and what distributions are fitted to.
         test: what is priced; none of its speakers is in ``train``.
-        steps: of gradient descent, for each distribution.
+        steps: steps of gradient descent, for each distribution.
 
     Returns:
         ``bins``; ``given`` (bits a value by what is known) and ``distributions`` (bits a value by what was fitted),

@@ -25,15 +25,15 @@ class OrderExplorer(Explorer):
     the order by frame with the field of the models in ``causalcnn.models``.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         order: ``"frame"`` by frame and from low to high, ``"band"`` by band through all of time, ``"tiers"`` (every
             other frame first), or ``"shuffled"``.
         network: in the order ``"frame"``: ``"all"`` (whatever may be read), ``"masked"`` (one stack of masked causal
             convolutions), ``"two"`` (one stack over earlier frames, one along the present one).
-        layers: of the network, 1 … 6.
+        layers: how many the network has, 1 … 6.
         kernel: taps, 3 or 5, in time (all of it past) and in frequency.
-        frame: of the value that reads, counted from 1, up to 13.
-        band: of the value that reads, counted from 1, up to 8.
+        frame: the frame of the value that reads, 1 … 13.
+        band: the band of the value that reads, 1 … 8.
         controls: controls on display, any of ``order, network, layers, kernel, play``; default: all.
         readouts: numbers on display, any of ``number, seen, future, blind``; default: all.
         url_keys: the traits that the page's address keeps.

@@ -33,8 +33,8 @@ def network(task: str, data: Recordings, *, seed: int = 0) -> CausalSequential:
 
     Args:
         task: ``"phone"`` or ``"speaker"``.
-        data: whose classes are named.
-        seed: of the weights.
+        data: the speech whose classes are named.
+        seed: draws the weights.
 
     Returns:
         The network in eval mode, ``(batch, 80, time)`` → scores ``(batch, classes, time)``.
@@ -51,13 +51,13 @@ def gradient_by_lag(module: nn.Module, data: Recordings, *, rows: int = 64, lags
 
     Args:
         module: ``(batch, 80, time)`` → ``(batch, classes, time)``.
-        data: what pieces are drawn from; every recording is longer than ``lags``.
+        data: the speech that pieces are drawn from; every recording is longer than ``lags``.
         rows: how many pieces.
         lags: frames of each piece.
         seed: draws pieces and directions.
 
     Returns:
-        ``(lags,)``, lag 0 first: the present frame.
+        ``(lags,)``, from lag 0, the present frame, on.
 
     Raises:
         RuntimeError: a recording is not longer than ``lags`` frames.
@@ -81,8 +81,8 @@ def effective_size(shares: Tensor, held: float = 0.95) -> int:
     """Count how many of the latest frames hold a share of the influence.
 
     Args:
-        shares: of each lag, ``(lags,)``, lag 0 first.
-        held: which share, above 0 and at most 1.
+        shares: the share of each lag, ``(lags,)``, lag 0 first.
+        held: the share, above 0 and at most 1.
 
     Returns:
         How many frames.
@@ -113,12 +113,12 @@ class EffectiveField(Experiment):
         arXiv 1701.04128.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: each seed's value.
         rows: the tasks.
-        seeds: of weights and pieces.
-        steps: of training, each network.
-        seconds: of speech to train on; a third of it is held out beside.
+        seeds: each draws weights and pieces anew.
+        steps: training steps of each network.
+        seconds: seconds of speech to train on; a third as much is held out.
 
     Example:
         >>> from causalcnn_book.receptive_fields.effective_field import DILATIONS, EffectiveField
@@ -145,7 +145,7 @@ class EffectiveField(Experiment):
 
         Args:
             row: the task.
-            seed: of weights and pieces.
+            seed: draws the weights and the pieces.
 
         Returns:
             ``before_95``, ``before_50``, ``after_95`` and ``after_50``, in frames of 10 ms.
@@ -166,10 +166,10 @@ class EffectiveField(Experiment):
         """Write for each task the declared size of the field, the means over the seeds, and each.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
-            The ``unit``, and ``tasks``: each with ``declared`` and the numbers of :meth:`measure`, in frames.
+            The ``unit``, and ``tasks``, each with ``declared`` and the numbers of :meth:`measure`, in frames.
         """
         tasks: dict[str, Any] = {}
         for task, found in results.items():

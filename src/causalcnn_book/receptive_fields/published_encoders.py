@@ -20,9 +20,9 @@ class ReferenceEncoder:
     """One row of the table: an encoder that people use, and its field.
 
     Attributes:
-        name: as in its paper.
+        name: its name, as in its paper.
         field: which inputs an output reads; knows its input's rate.
-        source: of its sizes.
+        source: where its sizes are given.
 
     Example:
         >>> from causalcnn import Field

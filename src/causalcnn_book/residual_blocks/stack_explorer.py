@@ -35,16 +35,16 @@ class StackExplorer(Explorer):
     of ``parameters``. Tests compare them with :attr:`field` and with the gradients and the weights of :meth:`network`.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         stacks: how many, 1 … 4.
         kernel_1: taps of every convolution of the first stack, 2 … 7.
-        kernel_2: of the second one.
-        kernel_3: of the third one.
-        kernel_4: of the fourth one.
+        kernel_2: taps of every convolution of the second stack, 2 … 7.
+        kernel_3: taps of every convolution of the third stack, 2 … 7.
+        kernel_4: taps of every convolution of the fourth stack, 2 … 7.
         dilation_1: frames between the taps of every convolution of the first stack, 1 … 4.
-        dilation_2: of the second one.
-        dilation_3: of the third one.
-        dilation_4: of the fourth one.
+        dilation_2: the same of the second stack.
+        dilation_3: the same of the third stack.
+        dilation_4: the same of the fourth stack.
         second: dilation of the second convolution of every block, 1 … 4; 0: the stack's own.
         blocks: residual blocks of two convolutions in each stack, 0 … 5.
         combine: ``"add"``, ``"concat"`` or ``"every_layer"``, see :class:`causalcnn.nn.MultiStackEncoder`.

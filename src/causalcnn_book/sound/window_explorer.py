@@ -58,8 +58,8 @@ class WindowExplorer(Explorer):
     first zero. Tests compare them with :attr:`field` and with the gradient of :class:`causalcnn.speech.LogMel`.
 
     Attributes:
-        name: of the figure in the page's address.
-        frame: which frame, 0 … 31.
+        name: the figure's name in the page's address.
+        frame: the frame's number, 0 … 31.
         convention: ``"causal"`` or ``"centered"``, as in :class:`causalcnn.speech.LogMel`.
         window_samples: the length of the window in samples: 160, 320, 400, 512, 640 or 1024.
         hop_samples: samples from one frame to the next: 80, 160 or 320.

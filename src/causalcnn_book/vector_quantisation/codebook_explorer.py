@@ -32,13 +32,13 @@ class CodebookExplorer(Explorer):
     Tests compare every step with :class:`causalcnn.nn.VectorQuantizer`.
 
     Attributes:
-        name: of the figure in the page's address.
-        codes: codewords, 2 … 12.
+        name: the figure's name in the page's address.
+        codes: how many codewords there are, 2 … 12.
         decay: kept of count and sum in a step, 20 … 99 %.
         restart: whether codewords of hardly any use start again at a point.
         start: ``"corner"`` (all of them crowded there), ``"points"`` of the data, or ``"kmeans"`` from there.
-        steps: of the running means so far, 0 … 100, over all points each.
-        chosen: what the keys move: a codeword, counted from 0, or after them a point.
+        steps: how many steps the running means have made, 0 … 100, each over all points.
+        chosen: the codeword, counted from 0, that the keys move; numbers after them are points.
         placed: codewords where a reader has put them, as text.
         moved: points where a reader has put them, as text.
         controls: controls on display, any of ``steps, codes, decay, start, restart, play``; default: all.

@@ -42,7 +42,7 @@ def frames_of_speech(corpus: FeatureCorpus) -> Tensor:
     """Join all frames of a corpus, nothing below ``FLOOR_DB``.
 
     Args:
-        corpus: whose clips.
+        corpus: its clips are taken.
 
     Returns:
         ``(1, 80, frames)`` in dB.
@@ -65,7 +65,7 @@ def learn(quantizer: VectorQuantizer, x: Tensor, *, steps: int, seed: int = 0, f
         x: ``(1, dim, time)``.
         steps: batches.
         seed: draws the batches.
-        frames: of a batch.
+        frames: frames of a batch.
 
     Returns:
         The same quantiser.
@@ -137,11 +137,11 @@ class Collapse(Experiment):
     that over the seeds. How long it takes is not on record.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: half of the 95 % interval of the mean over seeds.
         rows: variant and size of the codebook.
-        seeds: of start and batches.
-        steps: batches of every run.
+        seeds: each draws the start and the batches anew.
+        steps: batches that every codebook learns from.
 
     Example:
         >>> from causalcnn_book.vector_quantisation.collapse import ROWS, VARIANTS, Collapse
@@ -176,7 +176,7 @@ class Collapse(Experiment):
 
         Args:
             row: one of :attr:`rows`.
-            seed: of start and batches.
+            seed: draws the start and the batches.
 
         Returns:
             What :func:`score` gives.
@@ -193,7 +193,7 @@ class Collapse(Experiment):
         """Write the settings, and for each row its scores.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``what``, ``settings``, ``train`` and ``test`` (corpus and frames), and ``rows`` with everything by seed.

@@ -17,7 +17,7 @@ def channel_diagram(codes: Sequence[int], *, comes_in: str, travels: str, captio
     """Draw sender, channel and receiver, with the codes of a few frames on the way.
 
     Args:
-        codes: what travels, first to last.
+        codes: the numbers that travel, first to last.
         comes_in: the rate of what the sender reads, ``"256,000 bits a second"``.
         travels: the rate of the codes, written in the same way.
         caption: one sentence below the picture.

@@ -65,7 +65,7 @@ class Moments:
         """Take the moments of some of the columns of ``x``.
 
         Args:
-            columns: which ones.
+            columns: those to take.
 
         Returns:
             Moments that share the numbers with these.
@@ -103,9 +103,9 @@ class LinearProbe:
 
     Attributes:
         weight: ``(d, m)`` float64.
-        x_mean: of the training rows, ``(d,)``.
-        y_mean: of the training rows, ``(m,)``.
-        groups: of columns of ``y``.
+        x_mean: the mean of the training rows, ``(d,)``.
+        y_mean: the mean of the training rows, ``(m,)``.
+        groups: how many equal groups of columns ``y`` has.
         penalties: the penalty that was chosen for each group.
     """
 
@@ -153,7 +153,7 @@ def fit_linear(
         train: training rows.
         validation: the rows that the penalties are chosen on.
         groups: equal groups of columns of ``y``, for example one for each frame that is predicted.
-        penalties: to choose from, in units of the mean variance of the columns of ``x``.
+        penalties: those to choose from, in units of the mean variance of the columns of ``x``.
 
     Returns:
         The probe.
@@ -203,11 +203,11 @@ def fit_network(
         linear: it predicts first, and the network adds to it.
         train: ``x``, ``(rows, d)``, and ``y``, ``(rows, m)``, with the columns of the linear probe.
         validation: the same of other rows.
-        hidden: units.
-        epochs: over the training rows.
-        rows: of a step.
-        learning_rate: the highest.
-        seed: of weights and order.
+        hidden: units of the hidden layer.
+        epochs: how often all training rows are read.
+        rows: rows of a step.
+        learning_rate: the highest learning rate.
+        seed: draws the weights and the order of the rows.
 
     Returns:
         A module from ``x`` to what is added to ``linear(x)``, and the error on ``validation`` after each epoch, in
@@ -274,8 +274,8 @@ class TransformCode:
 
     Args:
         windows: training rows ``(rows, d)``.
-        bits: for one row.
-        max_bits: of one component.
+        bits: how many one row gets.
+        max_bits: the most that one component gets.
 
     Source:
         Goyal, Theoretical foundations of transform coding, 2001, doi 10.1109/79.952802.

@@ -65,7 +65,7 @@ def probe_frames(
     Args:
         inputs: what stands for the frames of train, validation and test clips, one ``(time, d)`` a clip.
         clips: these clips.
-        back: which frames, counted back from the present one.
+        back: the frames that are predicted, counted back from the present one.
 
     Returns:
         Squared error on the test clips as a share of their variance about the mean training frame,
@@ -195,7 +195,7 @@ def horizon(errors: Sequence[float], max_error: float) -> int:
     """Count how far back the error stays at or below a limit.
 
     Args:
-        errors: of the present frame, of the one before it, and so on.
+        errors: the error of the present frame, of the one before it, and so on.
         max_error: the limit.
 
     Returns:
@@ -219,11 +219,11 @@ class Memory(Experiment):
     They learn on 40 speakers, are chosen on 10 and scored on 20 others. How long it takes is not on record.
 
     Attributes:
-        name: of the command.
+        name: the command's name.
         spread: half of the 95 % interval of the mean over seeds.
-        seeds: of the sentences, and of the networks' weights.
-        checkpoint: of the model whose codes are read.
-        seconds: of training speech for the probes.
+        seeds: each draws other sentences, and the networks' weights.
+        checkpoint: the model whose codes are read.
+        seconds: seconds of speech that the probes are trained on.
         no_network: linear probes only.
 
     Example:
@@ -266,12 +266,11 @@ class Memory(Experiment):
 
         Args:
             row: ``"all"``, the only one.
-            seed: of the sentences, and of the networks' weights.
+            seed: draws the sentences and the networks' weights.
 
         Returns:
-            ``errors``: of linear probes, networks, on shuffled frames and so on, name → one for each predicted frame,
-                as
-            shares of the variance; and the ``pictures`` of :func:`pictures`.
+            ``errors``, by kind (linear probes, networks, shuffled frames and so on) and by what is read, one for each
+            predicted frame, as shares of the variance; and ``pictures``, what :func:`pictures` gives.
         """
         return _measure_seed(self.trained[0], self.untrained, seed, self.seconds, not self.no_network)
 
@@ -280,7 +279,7 @@ class Memory(Experiment):
         """Write for each representation the errors frame by frame, and how far back it reads.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``what``, ``settings``, the ``field`` of top and bottom in frames, which frames are predicted, the errors by
@@ -317,7 +316,7 @@ class Memory(Experiment):
         """Write the pictures of :func:`pictures`, of the first seed.
 
         Args:
-            results: of :meth:`measure`, by row and seed.
+            results: row → seed → what :meth:`measure` returned.
 
         Returns:
             ``"pictures"`` → the model and the pictures.

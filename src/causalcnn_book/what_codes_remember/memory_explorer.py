@@ -32,7 +32,7 @@ class MemoryExplorer(Explorer):
         **state: traits by their names, as for :class:`~causalcnn_book.Explorer`; they come before those of the table.
 
     Attributes:
-        name: of the figure in the page's address.
+        name: the figure's name in the page's address.
         back: how many frames later, 0 … 18.
         source: who tells: ``"codes"`` (trained), ``"untrained"``, or ``"fixed"``, a code made for remembering.
         frames: columns of the pictures, at least 1.

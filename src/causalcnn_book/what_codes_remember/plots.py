@@ -42,8 +42,8 @@ def curves_over_lag(
         half_widths: name → half of the interval of each value, ``(n,)``, drawn as a band.
         edges: ``"top"``, ``"bottom"`` → how many frames a code of that level reads; drawn in the level's colour.
         colors: name → a name of the palette; default: five of them in turn.
-        y_label: of the y axis, with its unit.
-        x_label: of the x axis, with its unit.
+        y_label: the name of the y axis, with its unit.
+        x_label: the name of the x axis, with its unit.
         y_max: the top of the y axis, which begins at 0; default: enough for the values.
         alt: what the picture shows, for readers who do not see it.
         caption: one sentence below the picture.

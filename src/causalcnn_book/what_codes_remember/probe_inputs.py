@@ -61,7 +61,7 @@ class Clips:
         """Take all clips of a corpus.
 
         Args:
-            corpus: whose clips.
+            corpus: its clips are taken.
             floor_db: values below it count as this much, in dB.
 
         Returns:
@@ -80,8 +80,8 @@ class Clips:
         """Put the frames at all positions in random order, so that no frame has to do with another one.
 
         Args:
-            seed: of the order.
-            frames: of the clips that they are cut into; a last one of fewer than 26 is left out.
+            seed: draws the order.
+            frames: the length of the clips that they are cut into; a last one of fewer than 26 is left out.
 
         Returns:
             The new clips.
@@ -101,7 +101,7 @@ def vectors(model: CausalVQVAE2, clip: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the codewords of a clip, and its vectors before they are rounded to codewords.
 
     Args:
-        model: in eval mode.
+        model: a model in eval mode.
         clip: ``(time, 80)`` in dB.
 
     Returns:
@@ -185,7 +185,7 @@ def field_frames(model: CausalVQVAE2) -> tuple[int, int]:
     """Count how many frames a top code and a bottom code read.
 
     Args:
-        model: whose codes.
+        model: the model that makes the codes.
 
     Returns:
         The frames of a top code, and those of a bottom code.
@@ -197,7 +197,7 @@ def bits(model: CausalVQVAE2) -> int:
     """Count the bits of the codes of one frame.
 
     Args:
-        model: whose codes.
+        model: the model that makes the codes.
 
     Returns:
         Of all codes together.
@@ -215,7 +215,7 @@ def build_inputs(model: CausalVQVAE2, fresh: CausalVQVAE2 | None, train: Clips) 
     Args:
         model: the trained model, in eval mode.
         fresh: the same architecture untrained, in eval mode; None leaves it out.
-        train: what is fitted to.
+        train: the speech that representations are fitted to.
 
     Returns:
         Name → a function from a clip ``(time, 80)`` in dB to one row a frame, ``(time, d)``.
@@ -252,7 +252,7 @@ def probe_rows(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> I
 
     Args:
         inputs: one ``(time, d)`` a clip.
-        clips: as many.
+        clips: as many clips.
         back: which frames are predicted, counted back from the present one.
 
     Yields:
@@ -274,7 +274,7 @@ def gather(inputs: Sequence[Tensor], clips: Clips, back: Sequence[int]) -> Momen
 
     Args:
         inputs: one ``(time, d)`` a clip.
-        clips: as many.
+        clips: as many clips.
         back: which frames are predicted, counted back from the present one.
 
     Returns:

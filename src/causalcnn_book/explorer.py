@@ -12,15 +12,14 @@ from __future__ import annotations
 import html
 import itertools
 import json
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from causalcnn._extras import require
 from causalcnn_book import palette
+from causalcnn_book.script import HERE, module
 
 if TYPE_CHECKING:
     import anywidget
@@ -31,7 +30,6 @@ else:
 
 __all__ = ["Explorer", "module", "style_sheet"]
 
-HERE = Path(__file__).parent
 VIEW = "application/vnd.jupyter.widget-view+json"
 WIDE, NARROW = 700, 330
 """Widths in pixels for which the static picture is drawn: a page's text column, a phone."""
@@ -40,37 +38,8 @@ _serial = itertools.count(1)
 
 
 @cache
-def module(name: str) -> str:
-    """Join the ES module of an explorer and what it imports, ``explorer.js`` for example, to one text.
-
-    One text, because the page loads it from a Blob, where a relative import has nothing to be relative to.
-    Comments and indentation are left out: the text travels with every figure.
-
-    Args:
-        name: the module's path below this package without its suffix, ``"causality/cone_explorer"`` for example.
-
-    Returns:
-        The text, without imports and without exports but the default one.
-
-    Raises:
-        FileNotFoundError: there is no such module.
-    """
-    path = HERE / f"{name}.js"
-    own = path.read_text("utf-8")
-    imported = re.findall(r'^import .*? from "(\.\S+\.js)";$', own, flags=re.M)
-    parts = [*((path.parent / part).read_text("utf-8") for part in imported), own]
-    text = re.sub(r"^import .*?;$", "", "\n".join(parts), flags=re.M)
-    text = re.sub(r"^export (?!default)", "", text, flags=re.M)
-    for name, colors in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):
-        text = text.replace(f"/*{name}*/", json.dumps(colors)[1:-1])
-    text = re.sub(r"^\s*/\*\*.*?\*/\s*$", "", text, flags=re.M | re.S)
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
-
-
-@cache
 def _engine(name: str) -> Callable[[str], Any]:
-    """Run a module in an embedded V8: a function from an expression to its value."""
+    """Run a module in an embedded V8, where ``figure`` is what it exports: from an expression to its value."""
     make = require("py_mini_racer", extra="book").MiniRacer
     with ThreadPoolExecutor(1) as pool:  # where an event loop runs, an engine would live on it, and end with it
         v8 = pool.submit(make).result()
@@ -91,8 +60,8 @@ class Explorer(anywidget.AnyWidget):
     and the numbers follow. What a figure draws, says and counts is written in JavaScript alone; :meth:`read` and
     :meth:`draw` run that very module in Python, so that its numbers can be compared with those of the library.
 
-    The module exports ``KEYS`` (the traits that are its state), ``settled(s)`` (a state inside its limits),
-    ``readState(s)`` (the numbers) and ``view(s, width, id)`` (what :meth:`draw` returns).
+    The module ends in a declaration, ``explorer({…})``: the traits that are its state, its limits, numbers, picture,
+    sentence, controls, and what keys and the pointer change (``types.d.ts`` describes each).
 
     Args:
         **state: the figure's first state: any trait by its name, those of the subclass and those listed here.
@@ -148,11 +117,11 @@ class Explorer(anywidget.AnyWidget):
                 raise ValueError(f"{key} names {wrong[0]!r}; this figure has {', '.join(known)}")
         super().__init__(**{key: list(v) if isinstance(v, tuple) else v for key, v in state.items()})
 
-    def _evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression about ``s``, the present state as the module settles it."""
+    def _ask(self, call: str) -> Any:
+        """What the module answers to ``call``, in which ``s`` is the present state."""
         engine = _engine(self._module)
-        given = json.dumps({key: getattr(self, key) for key in engine("KEYS")})
-        return engine(f"((s) => {expression})(settled({given}))")
+        given = json.dumps({key: getattr(self, key) for key in engine("figure.traits")})
+        return engine(f"((s) => figure.{call})({given})")
 
     def read(self) -> dict[str, Any]:
         """Count the numbers of the present state, as the module does.
@@ -163,7 +132,7 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             ImportError: mini-racer, which runs the module, is not installed.
         """
-        return self._evaluate("readState(s)")
+        return self._ask("read(s)")
 
     def draw(self, width: int = WIDE, unique: str = "cc") -> dict[str, Any]:
         """Draw the present state, and say in words what it shows, as the module does.
@@ -179,7 +148,7 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             ImportError: mini-racer, which runs the module, is not installed.
         """
-        return self._evaluate(f"view(s, {width}, {json.dumps(unique)})")
+        return self._ask(f"view(s, {width}, {json.dumps(unique)})")
 
     def static(self) -> str:
         """Write the figure as it first appears, without controls, as HTML: for print and readers without JavaScript.

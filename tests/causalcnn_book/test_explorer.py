@@ -29,7 +29,7 @@ def test_every_explorer_draws_says_and_counts_by_its_module(figure_class: type[E
     assert set(view) >= {"picture", "height", "sentence", "readouts"}
     assert figure.read()
     assert {row["key"].split("-")[0] for row in view["readouts"]} == set(figure._readouts)
-    assert set(explorer._engine(figure._module)("KEYS")) <= set(figure.trait_names())
+    assert set(explorer._engine(figure._module)("figure.traits")) <= set(figure.trait_names())
     still = figure.static()
     assert still.count("<svg") >= 2
     assert html.escape(figure.alt) in still

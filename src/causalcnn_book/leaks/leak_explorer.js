@@ -1,7 +1,25 @@
 // The leak figure: an impulse in the future, six layers, and what moves before it. Faults are planted or hidden.
-import { assemble, clamp, newId, plural, tidy } from "../explorer.js";
+import {
+  closed,
+  explorer,
+  hatch,
+  isWide,
+  path,
+  plural,
+  settle,
+  slider,
+  text,
+  tidy,
+  toggle,
+  upTo,
+} from "../explorer.js";
 
-const FRAMES = 24, EDGE = 14, TOP = 40, ROW = 42, HEIGHT = 372;
+const FRAMES = 24,
+  EDGE = 14,
+  TOP = 40,
+  ROW = 42,
+  HEIGHT = 372;
+/** @type {["front_end" | "padding" | "dilation" | "reflect" | "norm" | "mask", string, string][]} */
 const LAYERS = [
   ["front_end", "front end", "centred window"],
   ["padding", "convolution", "padding off by one"],
@@ -12,12 +30,19 @@ const LAYERS = [
 ];
 const CASES = [[2], [5], [0], [3], [1], [4], [], [1, 5]];
 
+/** @import { Declaration } from "../types" */
+/**
+ * @typedef {{ at: number, hunt: boolean, case: number, probe: number, reveal: boolean, front_end: boolean,
+ *   padding: boolean, dilation: boolean, reflect: boolean, norm: boolean, mask: boolean }} State
+ */
+
 // --- what is computed. Proved equal to torch over the whole grid of faults and impulses.
 
-/** Which of the six faults are there, hidden or planted. */
+/** Which of the six faults are there, hidden or planted. @param {State} s */
 export const faults = (s) => LAYERS.map(([key], i) => (s.hunt ? CASES[s.case - 1].includes(i) : s[key]));
 
 /** Whether output `t` of a layer reads its input `u`. */
+/** @param {number} layer @param {boolean} wrong @param {number} t @param {number} u */
 export function reads(layer, wrong, t, u) {
   const d = u - t;
   if (layer === 0) return wrong ? Math.abs(d) <= 2 : d <= 0 && d >= -4;
@@ -28,9 +53,10 @@ export function reads(layer, wrong, t, u) {
   return d <= (wrong ? 1 : 0);
 }
 
-/** For the input and each layer: the frames that an impulse at `s.at` moves. */
+/** For the input and each layer: the frames that an impulse at `s.at` moves. @param {State} s */
 export function moved(s) {
-  const wrong = faults(s), rows = [[s.at]];
+  const wrong = faults(s),
+    rows = [[s.at]];
   for (let layer = 0; layer < 6; layer++) {
     const row = [];
     for (let t = 0; t < FRAMES; t++) if (rows[layer].some((u) => reads(layer, wrong[layer], t, u))) row.push(t);
@@ -39,111 +65,108 @@ export function moved(s) {
   return rows;
 }
 
+/** @param {State} s */
 export const readState = (s) => ({ faults: faults(s), moved: moved(s) });
 
+/** @param {State} s @param {number[]} row */
 const early = (s, row) => row.filter((t) => t < s.at);
+/** @param {State} s @param {number} row */
 const open = (s, row) => !s.hunt || s.reveal || row === 0 || row === s.probe;
 
 // --- what is drawn: one string of SVG
 
-export function drawPicture(s, width, id) {
-  const dx = (width - 2 * EDGE) / FRAMES, x = (t) => EDGE + (t + 0.5) * dx, now = EDGE + s.at * dx, wrong = faults(s);
-  const bottom = TOP + 7 * ROW, shown = !s.hunt || s.reveal, dot = Math.min(11, dx * 0.72);
-  let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
-  out += `<rect class="cc-closed" fill="url(#${id}h)" x="${tidy(now)}" y="${TOP - 12}" width="${tidy(width - EDGE - now)}" height="${bottom - TOP + 12}"/>`;
+/** @param {State} s @param {number} width @param {string} id */
+function drawPicture(s, width, id) {
+  const dx = (width - 2 * EDGE) / FRAMES,
+    now = EDGE + s.at * dx,
+    bottom = TOP + 7 * ROW,
+    wrong = faults(s);
+  const shown = !s.hunt || s.reveal,
+    late = s.at > 16;
+  let out = hatch(id) + closed(id, now, TOP - 12, width - EDGE - now, bottom - TOP + 12);
   moved(s).forEach((row, i) => {
-    const y = bottom - i * ROW - 12, name = i ? LAYERS[i - 1][1] : "input";
+    const y = bottom - i * ROW - 12,
+      name = i ? LAYERS[i - 1][1] : "input";
     const fault = i && shown && wrong[i - 1] ? `: ${LAYERS[i - 1][2]}` : "";
-    const kind = fault ? "cc-said-leak" : "cc-quiet";
-    out += `<text class="${kind}" x="${EDGE}" y="${y - 14}">${name}${fault}${open(s, i) ? "" : " (not probed)"}</text>`;
+    const words = `${name}${fault}${open(s, i) ? "" : " (not probed)"}`;
+    out += text(fault ? "cc-said-leak" : "cc-quiet", EDGE, y - 14, words);
     const dots = { idle: "", past: "", leak: "", present: "" };
     for (let t = 0; t < FRAMES; t++) {
       const hit = open(s, i) && row.includes(t);
-      dots[!hit ? "idle" : i === 0 ? "present" : t < s.at ? "leak" : "past"] += `M${tidy(x(t))} ${y}h.01`;
+      dots[!hit ? "idle" : i === 0 ? "present" : t < s.at ? "leak" : "past"] +=
+        `M${tidy(EDGE + (t + 0.5) * dx)} ${y}h.01`;
     }
-    for (const name of ["idle", "past", "leak", "present"]) {
-      if (dots[name]) out += `<path class="cc-dot cc-${name}" stroke-width="${tidy(name === "idle" ? 3 : dot)}" d="${dots[name]}"/>`;
+    for (const [name, d] of Object.entries(dots)) {
+      out += path(`cc-dot cc-${name}`, d, `stroke-width="${tidy(name === "idle" ? 3 : Math.min(11, dx * 0.72))}"`);
     }
   });
-  const late = s.at > 16;
-  out += `<path class="cc-now" d="M${tidy(now)} ${TOP - 12}V${bottom}"/>`;
-  out += `<text class="cc-here" x="${tidy(now + (late ? -8 : 8))}" y="20" text-anchor="${late ? "end" : "start"}">${width >= 560 ? "the impulse is still to come" : "still to come"}</text>`;
-  return out + `<text class="cc-quiet" x="${EDGE}" y="${bottom + 20}">24 frames, ${s.at} of them before the impulse</text>`;
+  const words = isWide(width) ? "the impulse is still to come" : "still to come";
+  out += path("cc-now", `M${tidy(now)} ${TOP - 12}V${bottom}`);
+  out += text("cc-here", now + (late ? -8 : 8), 20, words, late ? "end" : "start");
+  return out + text("cc-quiet", EDGE, bottom + 20, `24 frames, ${s.at} of them before the impulse`);
 }
 
 // --- what is said
 
-export function sentence(s) {
-  const rows = moved(s), wrong = faults(s), first = rows.findIndex((row) => early(s, row).length) - 1;
-  const many = (n) => `${plural(n, "frame")} ${n === 1 ? "moves" : "move"}`;
+/** @param {State} s */
+function sentence(s) {
+  const rows = moved(s),
+    first = rows.findIndex((row) => early(s, row).length) - 1;
+  const many = (/** @type {number} */ n) => (n ? `${plural(n, "frame")} ${n === 1 ? "moves" : "move"}` : "");
   if (s.hunt && !s.reveal) {
-    const n = early(s, rows[s.probe]).length, name = LAYERS[s.probe - 1][1];
-    return `Case ${s.case}, layer ${s.probe} (${name}): ${n ? many(n) + " before the impulse." : "nothing moves before the impulse."}`;
+    const found = many(early(s, rows[s.probe]).length) || "nothing moves",
+      name = LAYERS[s.probe - 1][1];
+    return `Case ${s.case}, layer ${s.probe} (${name}): ${found} before the impulse.`;
   }
   if (first >= 0) {
-    const n = early(s, rows[6]).length;
-    return `${n ? many(n) : "Nothing moves"} before the impulse in the output. It begins in layer ${first + 1}, the ${LAYERS[first][1]}: ${LAYERS[first][2]}.`;
+    const [, name, fault] = LAYERS[first],
+      where = `It begins in layer ${first + 1}, the ${name}: ${fault}.`;
+    return `${many(early(s, rows[6]).length) || "Nothing moves"} before the impulse in the output. ${where}`;
   }
-  if (wrong.some(Boolean)) return "Nothing moves before this impulse, although a fault is there. Move the impulse.";
+  if (faults(s).some(Boolean)) return "Nothing moves before this impulse, although a fault is there. Move the impulse.";
   return "Nothing moves before the impulse: no layer reads the future.";
 }
 
-export function readouts(s) {
-  const rows = moved(s), top = early(s, rows[6]), first = rows.findIndex((row) => early(s, row).length);
-  const shown = !s.hunt || s.reveal || s.probe === 6, known = !s.hunt || s.reveal, ahead = top.length ? s.at - top[0] : 0;
+/** @param {State} s */
+function readouts(s) {
+  const rows = moved(s),
+    top = early(s, rows[6]).length,
+    first = rows.findIndex((row) => early(s, row).length);
+  const known = !s.hunt || s.reveal,
+    shown = known || s.probe === 6,
+    ahead = top ? s.at - early(s, rows[6])[0] : 0;
+  const moves = shown ? plural(top, "frame") : "?",
+    most = shown ? plural(ahead, "frame") : "?";
+  const where = known ? (first > 0 ? String(first) : "none") : "?";
   return [
-    { key: "moved", label: "Output moves too early", value: top.length, text: shown ? plural(top.length, "frame") : "?", note: "", leak: shown && top.length > 0 },
-    { key: "ahead", label: "By at most", value: ahead, text: shown ? plural(ahead, "frame") : "?", note: "" },
-    { key: "first", label: "First leaking layer", value: first, text: known ? (first > 0 ? String(first) : "none") : "?", note: "" },
+    { key: "moved", label: "Output moves too early", value: top, text: moves, leak: shown && top > 0 },
+    { key: "ahead", label: "By at most", value: ahead, text: most },
+    { key: "first", label: "First leaking layer", value: first, text: where },
   ];
 }
 
-const KEYS = ["at", "hunt", "case", "probe", "reveal", ...LAYERS.map(([key]) => key)];
+/** @type {Declaration<State>} */
+const declaration = {
+  traits: ["at", "hunt", "case", "probe", "reveal", ...LAYERS.map(([key]) => key)],
+  settled(s) {
+    settle(s, { at: [0, FRAMES - 1], case: [1, CASES.length], probe: [1, 6] });
+    return s;
+  },
+  read: readState,
+  picture: drawPicture,
+  height: HEIGHT,
+  sentence,
+  readouts,
+  controls: () => [
+    slider("case", "Case", upTo(1, CASES.length)),
+    slider("at", "Impulse at frame", upTo(0, FRAMES - 1)),
+    slider("probe", "Probe layer", upTo(1, 6), (v) => `${v}, ${LAYERS[v - 1][1]}`),
+    ...LAYERS.map(([key, , fault], i) => toggle(key, `${i + 1}: ${fault}`)),
+    toggle("reveal", "Reveal the fault"),
+  ],
+  range: (s) => [0, s.at, FRAMES - 1],
+  move: "at",
+  at: (_, x, __, width) => ({ at: Math.floor((x - EDGE) / ((width - 2 * EDGE) / FRAMES)) }),
+};
 
-/** A state that can be drawn, whatever an address or a notebook asks for. */
-export function settled(s) {
-  s.at = clamp(s.at, 0, FRAMES - 1);
-  s.case = clamp(s.case, 1, CASES.length);
-  s.probe = clamp(s.probe, 1, 6);
-  return s;
-}
-
-export const view = (s, width, id) => ({
-  picture: drawPicture(s, width, id), height: HEIGHT, sentence: sentence(s), readouts: readouts(s),
-});
-
-function render({ model, el }) {
-  const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
-  const upto = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
-  const controls = [
-    { type: "slider", key: "case", label: "Case", stops: upto(1, CASES.length), say: String },
-    { type: "slider", key: "at", label: "Impulse at frame", stops: upto(0, FRAMES - 1), say: String },
-    { type: "slider", key: "probe", label: "Probe layer", stops: upto(1, 6), say: (v) => `${v}, ${LAYERS[v - 1][1]}` },
-    ...LAYERS.map(([key, , fault], i) => ({ type: "toggle", key, label: `${i + 1}: ${fault}` })),
-    { type: "toggle", key: "reveal", label: "Reveal the fault" },
-  ];
-  let width = 720;
-  const draw = (w) => {
-    width = w;
-    const s = state();
-    return { ...view(s, w, id), range: [0, s.at, FRAMES - 1] };
-  };
-  const react = ({ stage, svg, keep }) => {
-    const under = (event) => {
-      const box = svg.getBoundingClientRect();
-      const at = Math.floor((((event.clientX - box.left) / box.width) * width - EDGE) / ((width - 2 * EDGE) / FRAMES));
-      keep({ at: clamp(at, 0, FRAMES - 1) });
-    };
-    stage.addEventListener("pointerdown", under);
-    stage.addEventListener("pointermove", (event) => { if (event.buttons) under(event); });
-    stage.addEventListener("keydown", (event) => {
-      const at = state().at, to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: FRAMES - 1 }[event.key];
-      if (to === undefined) return;
-      event.preventDefault();
-      keep({ at: clamp(to, 0, FRAMES - 1) });
-    });
-  };
-  return assemble({ model, el }, { controls, draw, react });
-}
-
-export default { render };
+export default explorer(declaration);

@@ -1,46 +1,84 @@
-import { assemble, count, newId, plural, settle, tidy } from "../explorer.js";
-
 // A small spectrogram, and the order in which its values are predicted: which of them may a value read, which does it?
+import {
+  choice,
+  clock,
+  count,
+  explorer,
+  hatch,
+  path,
+  plural,
+  settle,
+  slider,
+  styled,
+  text,
+  tidy,
+  upTo,
+} from "../explorer.js";
 
-const FRAMES = 13, BANDS = 8, CELLS = FRAMES * BANDS, GUTTER = 30, TOP = 8, FOOT = 44, ENOUGH = 16;
-const ORDERS = ["frame", "band", "tiers", "shuffled"], NETWORKS = ["all", "masked", "two"];
-const LIMITS = { frame: [1, FRAMES], band: [1, BANDS], layers: [1, 6] };
+/** @import { Declaration } from "../types" */
+/**
+ * @typedef {{ order: "frame" | "band" | "tiers" | "shuffled", network: "all" | "masked" | "two", layers: number,
+ *   kernel: number, frame: number, band: number }} State
+ */
 
-const shuffle = (() => {
-  const key = (cell) => ((cell * 7919 + 13) * (cell * 7919 + 13)) % 10007;
-  const cells = Array.from({ length: CELLS }, (_, cell) => cell).sort((a, b) => key(a) - key(b) || a - b), place = [];
-  cells.forEach((cell, i) => (place[cell] = i));
-  return place;
+const FRAMES = 13;
+const BANDS = 8;
+const CELLS = FRAMES * BANDS;
+const GUTTER = 30;
+const TOP = 8;
+const FOOT = 44;
+const ENOUGH = 16;
+const ORDERS = ["frame", "band", "tiers", "shuffled"];
+const NETWORKS = ["all", "masked", "two"];
+
+/** @param {number} t @param {number} f */
+const cellAt = (t, f) => t * BANDS + f;
+
+/** Frame and band of a cell. @param {number} cell @returns {[number, number]} */
+const placeOf = (cell) => [Math.floor(cell / BANDS), cell % BANDS];
+
+/** The number of each cell in an order by chance, the same for everybody. */
+const SHUFFLED = (() => {
+  const key = (/** @type {number} */ cell) => ((cell * 7919 + 13) * (cell * 7919 + 13)) % 10007;
+  const cells = upTo(0, CELLS - 1).sort((a, b) => key(a) - key(b) || a - b);
+  return upTo(0, CELLS - 1).map((cell) => cells.indexOf(cell));
 })();
 
 /** The number of a value in the order, from 0; frames and bands are counted from 0 here. */
+/** @param {State["order"]} order @param {number} t @param {number} f */
 export function rank(order, t, f) {
   if (order === "band") return f * FRAMES + t;
   if (order === "tiers") return (t % 2 ? Math.ceil(FRAMES / 2) + (t - 1) / 2 : t / 2) * BANDS + f;
-  return order === "shuffled" ? shuffle[t * BANDS + f] : t * BANDS + f;
+  return order === "shuffled" ? SHUFFLED[cellAt(t, f)] : cellAt(t, f);
 }
 
+/** @param {number} t @param {number} f */
 const inside = (t, f) => t >= 0 && t < FRAMES && f >= 0 && f < BANDS;
 
 /** Every cell from which one of `cells` reads, through taps (frames back, bands up). */
+/** @param {Iterable<number>} cells @param {number[][]} taps @returns {Set<number>} */
 function reached(cells, taps) {
   const found = new Set();
   for (const cell of cells) {
-    const t = Math.floor(cell / BANDS), f = cell % BANDS;
-    for (const [back, up] of taps) if (inside(t - back, f + up)) found.add((t - back) * BANDS + f + up);
+    const [t, f] = placeOf(cell);
+    for (const [back, up] of taps) if (inside(t - back, f + up)) found.add(cellAt(t - back, f + up));
   }
   return found;
 }
 
 /** Taps of a kernel: those of earlier frames, and those of the present frame from `low` to `high` bands. */
+/** @param {number} kernel @param {boolean} past @param {number} low @param {number} high */
 function taps(kernel, past, low, high) {
-  const half = (kernel - 1) / 2, found = [];
-  for (let back = 1; past && back < kernel; back++) for (let up = -half; up <= half; up++) found.push([back, up]);
-  for (let up = low; up <= high; up++) found.push([0, up]);
-  return found;
+  const half = (kernel - 1) / 2;
+  const before = past ? upTo(1, kernel - 1) : [];
+  return [
+    ...before.flatMap((back) => upTo(-half, half).map((up) => [back, up])),
+    ...upTo(low, high).map((up) => [0, up]),
+  ];
 }
 
 /** Causal convolutions one above the other, masked in the present frame: strictly lower at first, then lower or equal. */
+/** @param {number} cell @param {number} layers @param {number} kernel */
 function maskedStack(cell, layers, kernel) {
   const half = (kernel - 1) / 2;
   let cells = new Set([cell]);
@@ -49,45 +87,58 @@ function maskedStack(cell, layers, kernel) {
 }
 
 /** One stack over the frames before, all bands around; another along the present frame, which reads the first. */
+/** @param {number} cell @param {number} layers @param {number} kernel */
 function twoStacks(cell, layers, kernel) {
-  const half = (kernel - 1) / 2, seen = new Set();
-  let along = new Set([cell]), before = new Set();
+  const half = (kernel - 1) / 2;
+  let along = new Set([cell]);
+  /** @type {Set<number>} */
+  let before = new Set();
   for (let layer = layers; layer >= 1; layer--) {
     before = reached(new Set([...before, ...along]), taps(kernel, true, -half, half));
     along = reached(along, taps(kernel, false, -half, layer === 1 ? -1 : 0));
   }
-  for (const there of along) seen.add(there);
-  for (const there of reached(before, [[1, 0]])) seen.add(there); // fed with the frame before
-  return seen;
+  return new Set([...along, ...reached(before, [[1, 0]])]); // fed with the frame before
 }
 
-/** What one value may read and does read, as cells t·8 + f. */
-export function readState(s) {
-  const t = s.frame - 1, f = s.band - 1, cell = t * BANDS + f, number = rank(s.order, t, f);
-  const allowed = [];
-  for (let c = 0; c < CELLS; c++) if (rank(s.order, Math.floor(c / BANDS), c % BANDS) < number) allowed.push(c);
-  const walk = { masked: maskedStack, two: twoStacks }[s.network];
-  const sorted = (set) => [...set].sort((a, b) => a - b);
-  const seen = walk ? sorted(walk(cell, s.layers, s.kernel)) : allowed;
-  const ever = new Set(walk ? walk(cell, ENOUGH, s.kernel) : allowed);
-  return { cell, number, allowed, seen, blind: allowed.filter((c) => !ever.has(c)), future: seen.filter((c) => Math.floor(c / BANDS) > t) };
+/** What one value may read and does read, as cells t·8 + f. @param {State} s */
+function readState(s) {
+  const cell = cellAt(s.frame - 1, s.band - 1);
+  const ranks = upTo(0, CELLS - 1).map((c) => rank(s.order, ...placeOf(c)));
+  const number = ranks[cell];
+  const allowed = upTo(0, CELLS - 1).filter((c) => ranks[c] < number);
+  /** @param {number} layers */
+  const walk = (layers) => {
+    if (s.network === "all") return allowed;
+    return [...(s.network === "two" ? twoStacks : maskedStack)(cell, layers, s.kernel)].sort((a, b) => a - b);
+  };
+  const seen = walk(s.layers);
+  const ever = new Set(walk(ENOUGH));
+  const future = seen.filter((c) => placeOf(c)[0] >= s.frame);
+  return { cell, number, allowed, seen, blind: allowed.filter((c) => !ever.has(c)), future };
 }
 
 // --- what is drawn: one string of SVG
 
+/** @param {number} width */
 export function layout(width) {
   const size = Math.min(46, Math.floor((width - GUTTER - 6) / FRAMES));
   return { size, bottom: TOP + BANDS * size, height: TOP + BANDS * size + FOOT };
 }
 
-const KINDS = ["closed", "beyond", "blind", "seen", "leak", "self"];
 const STYLES = {
-  closed: "fill:var(--cc-paper)", beyond: "fill:var(--cc-raised)", blind: "fill:var(--cc-skipped)",
-  seen: "fill:var(--cc-past)", leak: "fill:var(--cc-leak)", self: "fill:var(--cc-present)",
+  closed: "fill:var(--cc-paper)",
+  beyond: "fill:var(--cc-raised)",
+  blind: "fill:var(--cc-skipped)",
+  seen: "fill:var(--cc-past)",
+  leak: "fill:var(--cc-leak)",
+  self: "fill:var(--cc-present)",
 };
 
+/** @param {State} s */
 export function kinds(s) {
-  const f = readState(s), kind = Array(CELLS).fill("closed");
+  const f = readState(s);
+  /** @type {(keyof typeof STYLES)[]} */
+  const kind = Array(CELLS).fill("closed");
   for (const c of f.allowed) kind[c] = "beyond";
   for (const c of f.blind) kind[c] = "blind";
   for (const c of f.seen) kind[c] = "seen";
@@ -96,109 +147,131 @@ export function kinds(s) {
   return kind;
 }
 
-export function drawPicture(s, width, id) {
-  const { size, bottom } = layout(width), kind = kinds(s), right = GUTTER + FRAMES * size, line = GUTTER + s.frame * size;
-  const paths = Object.fromEntries(KINDS.map((k) => [k, ""]));
+/** @param {State} s @param {number} width @param {string} id */
+function drawPicture(s, width, id) {
+  const { size, bottom } = layout(width);
+  const right = GUTTER + FRAMES * size;
+  const line = GUTTER + s.frame * size;
+  const paths = { closed: "", beyond: "", blind: "", seen: "", leak: "", self: "" };
   let numbers = "";
-  for (let c = 0; c < CELLS; c++) {
-    const t = Math.floor(c / BANDS), f = c % BANDS, x = GUTTER + t * size, y = bottom - (f + 1) * size, k = kind[c];
-    paths[k] += `M${x + 1} ${y + 1}h${size - 2}v${size - 2}h${2 - size}z`;
-    const ink = k === "closed" || k === "beyond" ? "muted" : "paper";
-    numbers += `<text class="cc-digits" x="${tidy(x + size / 2)}" y="${tidy(y + size / 2 + 4)}" text-anchor="middle" style="font-size:${size > 29 ? 12 : rank(s.order, t, f) > 98 ? 8 : 10}px;fill:var(--cc-${ink})">${rank(s.order, t, f) + 1}</text>`;
-  }
-  let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
-  for (const k of KINDS) if (paths[k]) out += `<path style="${STYLES[k]};stroke:var(--cc-grid)" d="${paths[k]}"/>`;
+  kinds(s).forEach((kind, c) => {
+    const [t, f] = placeOf(c);
+    const [x, y] = [GUTTER + t * size, bottom - (f + 1) * size];
+    paths[kind] += `M${x + 1} ${y + 1}h${size - 2}v${size - 2}h${2 - size}z`;
+    const ink = kind === "closed" || kind === "beyond" ? "muted" : "paper";
+    const number = rank(s.order, t, f) + 1;
+    const style = `font-size:${size > 29 ? 12 : number > 99 ? 8 : 10}px;fill:var(--cc-${ink})`;
+    const at = `x="${tidy(x + size / 2)}" y="${tidy(y + size / 2 + 4)}"`;
+    numbers += `<text class="cc-digits" ${at} text-anchor="middle" style="${style}">${number}</text>`;
+  });
+  let out = hatch(id);
+  for (const [kind, d] of Object.entries(paths))
+    if (d) out += styled(`${STYLES[/** @type {keyof typeof paths} */ (kind)]};stroke:var(--cc-grid)`, d);
   if (paths.closed) out += `<path fill="url(#${id}h)" d="${paths.closed}"/>`;
   out += numbers;
-  if (line < right) out += `<path class="cc-now" d="M${line} ${TOP - 4}V${bottom + 4}"/>`;
-  for (let f = 0; f < BANDS; f++) out += `<text class="cc-digits cc-quiet" x="${GUTTER - 8}" y="${tidy(bottom - (f + 0.5) * size + 4)}" text-anchor="end">${f + 1}</text>`;
-  for (let t = 0; t < FRAMES; t++) out += `<text class="cc-digits cc-quiet" x="${tidy(GUTTER + (t + 0.5) * size)}" y="${bottom + 18}" text-anchor="middle">${t + 1}</text>`;
-  out += `<text class="cc-quiet" x="${right}" y="${bottom + 37}" text-anchor="end">frame (time)</text>`;
-  return `${out}<text class="cc-quiet" x="${GUTTER - 18}" y="${bottom + 37}">band (frequency) upwards</text>`;
+  if (line < right) out += path("cc-now", `M${line} ${TOP - 4}V${bottom + 4}`);
+  for (const f of upTo(1, BANDS))
+    out += text("cc-digits cc-quiet", GUTTER - 8, bottom - (f - 0.5) * size + 4, f, "end");
+  for (const t of upTo(1, FRAMES))
+    out += text("cc-digits cc-quiet", GUTTER + (t - 0.5) * size, bottom + 18, t, "middle");
+  out += text("cc-quiet", right, bottom + 37, "frame (time)", "end");
+  return out + text("cc-quiet", GUTTER - 18, bottom + 37, "band (frequency) upwards");
 }
 
 // --- what is said
 
-export function sentence(s) {
-  const f = readState(s), who = `Frame ${s.frame}, band ${s.band}`, may = f.allowed.length;
-  if (s.network === "all") {
-    const first = may ? `may read ${may === 1 ? "the one value" : `the ${may} values`} before it` : "is the first: it may read nothing";
-    const ahead = f.future.length;
-    return `${who} is number ${f.number + 1} and ${first}. ${ahead ? `${ahead} of them ${ahead === 1 ? "lies" : "lie"} in the future: nobody can have heard ${ahead === 1 ? "it" : "them"} yet.` : "None of them lies in the future."}`;
-  }
-  const hidden = f.blind.length, far = may - f.seen.length - hidden;
-  const rest = hidden ? ` ${hidden} ${hidden === 1 ? "is" : "are"} in a blind spot, out of reach for any number of layers.` : "";
-  return `${who} may read ${plural(may, "value")}; ${plural(s.layers, "layer")} ${s.layers === 1 ? "reads" : "read"} ${f.seen.length} of them.${rest}${far ? ` ${far} ${far === 1 ? "is" : "are"} too far away.` : ""}`;
-}
-
-export function readouts(s) {
+/** @param {State} s */
+function sentence(s) {
   const f = readState(s);
-  return [
-    { key: "number", label: "Its number", value: f.number + 1, text: `${f.number + 1} of ${CELLS}`, note: "" },
-    { key: "seen", label: "Values that it reads", value: f.seen.length, text: count(f.seen.length), note: `of ${f.allowed.length} allowed` },
-    { key: "future", label: "From the future", value: f.future.length, text: count(f.future.length), note: "", leak: f.future.length > 0 },
-    { key: "blind", label: "Blind spot", value: f.blind.length, text: count(f.blind.length), note: "" },
-  ];
-}
-
-const KEYS = ["order", "network", "layers", "kernel", "frame", "band"];
-
-/** A state that can be drawn, whatever an address or a notebook asks for. */
-export function settled(s) {
-  settle(s, LIMITS);
-  s.kernel = s.kernel >= 4 ? 5 : 3;
-  if (!ORDERS.includes(s.order)) s.order = "frame";
-  if (!NETWORKS.includes(s.network) || s.order !== "frame") s.network = "all";
-  return s;
-}
-
-export const view = (s, width, id) => ({
-  picture: drawPicture(s, width, id), height: layout(width).height, sentence: sentence(s), readouts: readouts(s),
-});
-
-/** Frame and band of the value that comes next in the order; after the last, the first. */
-export function following(s) {
-  const next = (rank(s.order, s.frame - 1, s.band - 1) + 1) % CELLS;
-  for (let c = 0; c < CELLS; c++) {
-    const t = Math.floor(c / BANDS), f = c % BANDS;
-    if (rank(s.order, t, f) === next) return { frame: t + 1, band: f + 1 };
+  const who = `Frame ${s.frame}, band ${s.band}`;
+  const may = f.allowed.length;
+  if (s.network === "all") {
+    const before = `may read ${may === 1 ? "the one value" : `the ${may} values`} before it`;
+    const first = may ? before : "is the first: it may read nothing";
+    const [ahead, one] = [f.future.length, f.future.length === 1];
+    const leak = `${ahead} of them ${one ? "lies" : "lie"} in the future: nobody can have heard ${one ? "it" : "them"} yet.`;
+    return `${who} is number ${f.number + 1} and ${first}. ${ahead ? leak : "None of them lies in the future."}`;
   }
+  const hidden = f.blind.length;
+  const far = may - f.seen.length - hidden;
+  /** @param {number} n */
+  const are = (n) => `${n} ${n === 1 ? "is" : "are"}`;
+  const rest = hidden ? ` ${are(hidden)} in a blind spot, out of reach for any number of layers.` : "";
+  const reads = `${plural(s.layers, "layer")} ${s.layers === 1 ? "reads" : "read"} ${f.seen.length} of them`;
+  return `${who} may read ${plural(may, "value")}; ${reads}.${rest}${far ? ` ${are(far)} too far away.` : ""}`;
 }
 
-function render({ model, el }) {
-  const id = newId(), state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])));
-  const put = (changes) => { for (const [key, value] of Object.entries(changes)) model.set(key, value); model.save_changes(); };
-  const controls = [
-    { type: "choice", key: "order", label: "Order by", options: [["frame", "frame"], ["band", "band"], ["tiers", "tier"], ["shuffled", "chance"]] },
-    { type: "choice", key: "network", label: "Stacks of layers", options: [["all", "any"], ["masked", "one"], ["two", "two"]] },
-    { type: "slider", key: "layers", label: "Layers", stops: [1, 2, 3, 4, 5, 6], say: String },
-    { type: "choice", key: "kernel", label: "Kernel", options: [[3, "3"], [5, "5"]], number: true },
-    { type: "clock", key: "play", label: "Follow the order", everyMs: 160, step: () => put(following(state())) },
+/** @param {State} s */
+function readouts(s) {
+  const { number, seen, allowed, future, blind } = readState(s);
+  /** @param {string} key @param {string} label @param {number} value */
+  const row = (key, label, value) => ({ key, label, value, text: count(value) });
+  return [
+    { ...row("number", "Its number", number + 1), text: `${number + 1} of ${CELLS}` },
+    { ...row("seen", "Values that it reads", seen.length), note: `of ${allowed.length} allowed` },
+    { ...row("future", "From the future", future.length), leak: future.length > 0 },
+    row("blind", "Blind spot", blind.length),
   ];
-  let width = 720;
-  const draw = (w) => {
-    width = w;
-    const s = state();
-    return { ...view(s, w, id), range: [1, readState(s).number + 1, CELLS] };
-  };
-  const react = ({ stage, svg, keep }) => {
-    const under = (event) => {
-      const { size, bottom } = layout(width), place = svg.getBoundingClientRect(), scale = width / place.width;
-      const t = Math.floor(((event.clientX - place.left) * scale - GUTTER) / size), f = Math.floor((bottom - (event.clientY - place.top) * scale) / size);
-      if (inside(t, f)) keep({ frame: t + 1, band: f + 1 });
-    };
-    stage.addEventListener("pointermove", (event) => { if (event.buttons) under(event); });
-    stage.addEventListener("click", under);
-    stage.addEventListener("keydown", (event) => {
-      const s = state();
-      const moves = { ArrowLeft: { frame: s.frame - 1 }, ArrowRight: { frame: s.frame + 1 }, ArrowDown: { band: s.band - 1 }, ArrowUp: { band: s.band + 1 }, Home: { frame: 1 }, End: { frame: FRAMES }, PageUp: following(s) };
-      if (!(event.key in moves)) return;
-      event.preventDefault();
-      const next = settled({ ...s, ...moves[event.key] });
-      keep({ frame: next.frame, band: next.band });
-    });
-  };
-  return assemble({ model, el }, { controls, draw, react });
 }
 
-export default { render };
+/** Frame and band of the value that comes next in the order (or by −1 before it); after the last, the first. */
+/** @param {State} s */
+export function following(s, by = 1) {
+  const next = (rank(s.order, s.frame - 1, s.band - 1) + by + CELLS) % CELLS;
+  const [t, f] = placeOf(upTo(0, CELLS - 1).findIndex((c) => rank(s.order, ...placeOf(c)) === next));
+  return { frame: t + 1, band: f + 1 };
+}
+
+/** @type {Declaration<State>} */
+const declaration = {
+  traits: ["order", "network", "layers", "kernel", "frame", "band"],
+  settled(s) {
+    settle(s, { frame: [1, FRAMES], band: [1, BANDS], layers: [1, 6] });
+    s.kernel = s.kernel >= 4 ? 5 : 3;
+    if (!ORDERS.includes(s.order)) s.order = "frame";
+    if (!NETWORKS.includes(s.network) || s.order !== "frame") s.network = "all";
+    return s;
+  },
+  read: readState,
+  picture: drawPicture,
+  height: (_, width) => layout(width).height,
+  sentence,
+  readouts,
+  controls: () => [
+    choice("order", "Order by", [
+      ["frame", "frame"],
+      ["band", "band"],
+      ["tiers", "tier"],
+      ["shuffled", "chance"],
+    ]),
+    choice("network", "Stacks of layers", [
+      ["all", "any"],
+      ["masked", "one"],
+      ["two", "two"],
+    ]),
+    slider("layers", "Layers", upTo(1, 6)),
+    choice("kernel", "Kernel", [
+      [3, "3"],
+      [5, "5"],
+    ]),
+    clock("Follow the order", 160, (s) => following(s)),
+  ],
+  range: (s) => [1, readState(s).number + 1, CELLS],
+  press: (s) => ({
+    ArrowLeft: { frame: s.frame - 1 },
+    ArrowRight: { frame: s.frame + 1 },
+    ArrowDown: { band: s.band - 1 },
+    ArrowUp: { band: s.band + 1 },
+    Home: { frame: 1 },
+    End: { frame: FRAMES },
+    PageUp: following(s),
+    PageDown: following(s, -1),
+  }),
+  at(_, x, y, width) {
+    const { size, bottom } = layout(width);
+    const [t, f] = [Math.floor((x - GUTTER) / size), Math.floor((bottom - y) / size)];
+    return inside(t, f) ? { frame: t + 1, band: f + 1 } : undefined;
+  },
+};
+
+export default explorer(declaration);

@@ -1,52 +1,110 @@
 // The stack explorer: what stacks of causal convolutions read together, and by how many paths.
-import { assemble, clamp, count, duration, newId, plural, settle, tidy, timeAxis } from "../explorer.js";
+import {
+  choice,
+  clamp,
+  closed,
+  count,
+  duration,
+  explorer,
+  hatch,
+  isWide,
+  nowAbove,
+  pastAndFuture,
+  path,
+  plural,
+  remembered,
+  settle,
+  slider,
+  text,
+  tidy,
+  timeAxis,
+  toggle,
+  upTo,
+} from "../explorer.js";
 
-const GUTTER = 68, EDGE = 10, TOP = 44, CELL = 20, GAP = 12, BARS = 66;
+/** @import { Control, Declaration } from "../types" */
+/**
+ * @typedef {{ stacks: number, blocks: number, second: number, combine: string, residual: boolean, ends: boolean,
+ *   at: number, rate_hz: number, channels: number }} Common
+ * @typedef {Common & { [key: `kernel_${number}` | `dilation_${number}`]: number }} State
+ */
+
+const GUTTER = 68;
+const EDGE = 10;
+const TOP = 44;
+const CELL = 20;
+const GAP = 12;
+const BARS = 66;
+/** @type {Record<string, number[]>} */
 const LIMITS = { stacks: [1, 4], blocks: [0, 5], second: [0, 4] };
-for (const i of [1, 2, 3, 4]) { LIMITS[`kernel_${i}`] = [2, 7]; LIMITS[`dilation_${i}`] = [1, 4]; }
+/** @type {Declaration<State>["traits"]} */
+const TRAITS = ["stacks", "blocks", "second", "combine", "residual", "ends", "at", "rate_hz", "channels"];
+for (const i of [1, 2, 3, 4]) {
+  LIMITS[`kernel_${i}`] = [2, 7];
+  LIMITS[`dilation_${i}`] = [1, 4];
+  TRAITS.push(`kernel_${i}`, `dilation_${i}`);
+}
 
 // --- what is computed: paths by their age in frames, as polynomials. With all weights one and no activation they
 // are the gradient of one output at every input. Proved equal to torch and to MultiStackEncoder.
 
+/** @param {number[]} a @param {number[]} b @returns {number[]} */
 const sum = (a, b) => (a.length < b.length ? sum(b, a) : a.map((v, i) => v + (b[i] ?? 0)));
 
+/** @param {number[]} a @param {number[]} b @returns {number[]} */
 function product(a, b) {
   const out = new Array(a.length + b.length - 1).fill(0);
-  for (let i = 0; i < a.length; i++) if (a[i]) for (let j = 0; j < b.length; j++) if (b[j]) out[i + j] += a[i] * b[j];
+  a.forEach((p, i) => p && b.forEach((q, j) => (out[i + j] += p * q)));
   return out;
 }
 
-/** The taps of one convolution: a path of age j·d for each tap j. */
-const taps = (kernel, dilation) => Array.from({ length: (kernel - 1) * dilation + 1 }, (_, age) => (age % dilation ? 0 : 1));
+/** The taps of one convolution: a path of age j·d for each tap j. @param {number} kernel @param {number} dilation */
+const taps = (kernel, dilation) => upTo(0, (kernel - 1) * dilation).map((age) => (age % dilation ? 0 : 1));
 
-/** The layers of stack `i`: pre-layer, blocks around their skips, output layer. */
+/** The layers of stack `i`: pre-layer, blocks around their skips, output layer. @param {State} s @param {number} i */
 function levels(s, i) {
-  const k = s[`kernel_${i}`], d = s[`dilation_${i}`], end = s.ends ? [taps(k, d)] : [];
-  const body = product(taps(k, d), taps(k, s.second || d));
+  const [kernel, dilation] = [s[`kernel_${i}`], s[`dilation_${i}`]];
+  const end = s.ends ? [taps(kernel, dilation)] : [];
+  const body = product(taps(kernel, dilation), taps(kernel, s.second || dilation));
   return [...end, ...new Array(s.blocks).fill(s.residual ? sum(body, [1]) : body), ...end];
 }
 
-/** Paths by age of each stack alone, and of all together; the declared field and the parameters. */
-export function readState(s) {
-  const all = Array.from({ length: s.stacks }, (_, i) => levels(s, i + 1)), one = (stack) => stack.reduce(product, [1]);
-  const each = all.map(one), added = each.reduce(sum);
-  const together = s.combine === "every_layer" ? one(all[0].map((_, n) => all.map((stack) => stack[n]).reduce(sum))) : added;
-  const size = together.length, touched = together.filter((n) => n).length, c = s.channels;
+/** Paths by age of each stack alone, and of all together; the declared field and the parameters. @param {State} s */
+function readState(s) {
+  const all = upTo(1, s.stacks).map((i) => levels(s, i));
+  /** @param {number[][]} stack */
+  const one = (stack) => stack.reduce(product, [1]);
+  const each = all.map(one);
+  const layerwise = () => one(all[0].map((_, n) => all.map((stack) => stack[n]).reduce(sum)));
+  const together = s.combine === "every_layer" ? layerwise() : each.reduce(sum);
+  const size = together.length;
+  const touched = together.filter((n) => n).length;
+  const c = s.channels;
   const convolutions = (s.ends ? 2 : 0) + 2 * s.blocks;
-  let parameters = s.combine === "concat" ? s.stacks * c * c + c : 0;
-  for (let i = 1; i <= s.stacks; i++) parameters += convolutions * (c * c * s[`kernel_${i}`] + c);
+  const parameters = upTo(1, s.stacks).reduce(
+    (a, i) => a + convolutions * (c * c * s[`kernel_${i}`] + c),
+    s.combine === "concat" ? s.stacks * c * c + c : 0,
+  );
   const paths = together.reduce((a, b) => a + b);
-  return { each, together, past: size - 1, size, num_inputs: touched, holes: size - touched, parameters, paths, present: together[0] };
+  return {
+    each,
+    together,
+    past: size - 1,
+    size,
+    num_inputs: touched,
+    holes: size - touched,
+    parameters,
+    paths,
+    present: together[0],
+  };
 }
 
-let memory = ["", null];
-function reading(s) {
-  const key = KEYS.filter((k) => k !== "at" && k !== "rate_hz").map((k) => s[k]).join();
-  if (memory[0] !== key) memory = [key, readState(s)];
-  return memory[1];
-}
+const reading = remembered(
+  (/** @type {State} */ s) => TRAITS.map((key) => (key === "at" || key === "rate_hz" ? "" : s[key])).join(),
+  readState,
+);
 
-/** First and last frame on the stage; the present of output 0 is frame 0. */
+/** First and last frame on the stage; the present of output 0 is frame 0. @param {State} s @param {number} width */
 export function stackWindow(s, width) {
   const maxFrames = Math.floor((width - GUTTER - EDGE) / 2);
   const frames = Math.min(maxFrames, Math.max(24, Math.ceil(reading(s).size * 1.18) + 2));
@@ -54,129 +112,169 @@ export function stackWindow(s, width) {
   return [after + 1 - frames, after];
 }
 
-/** Height of the picture: a strip for each stack, one for all together, the paths, the axis. */
-export const stackHeight = (s) => TOP + (s.stacks > 1 ? s.stacks + 1 : 1) * (CELL + GAP) + BARS + 56;
-
 // --- what is drawn: one string of SVG
 
-export function drawPicture(s, width, id) {
-  const f = reading(s), [a, b] = stackWindow(s, width), dx = (width - GUTTER - EDGE) / (b - a + 1);
-  const x = (t) => GUTTER + (t - a + 0.5) * dx, now = s.at, right = GUTTER + (b - a + 1) * dx;
-  const line = Math.min(right, x(now) + dx / 2), half = (dx - (dx >= 6 ? 1.5 : dx >= 4 ? 0.8 : 0)) / 2;
-  const rows = s.stacks > 1 ? [...f.each.map((paths, i) => [`stack ${i + 1}`, paths]), ["together", f.together]] : [["reads", f.together]];
-  const bottom = TOP + rows.length * (CELL + GAP) + BARS;
-  let out = `<defs><pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="cc-hatch" d="M0 0V7"/></pattern></defs>`;
-  out += `<rect class="cc-closed" fill="url(#${id}h)" x="${tidy(line)}" y="${TOP - 8}" width="${tidy(right - line)}" height="${bottom - TOP + 12}"/>`;
-  rows.forEach(([name, paths], n) => {
-    const y = TOP + n * (CELL + GAP) + CELL / 2, part = { idle: "", past: "", skip: "" }, q = Math.min(4.5, half * 0.8);
-    for (let t = a; t <= b; t++) {
-      const age = now - t;
-      if (paths[age]) part.past += `M${tidy(x(t) - half)} ${y}H${tidy(x(t) + half)}`;
-      else if (age > 0 && age < paths.length) part.skip += half >= 2 ? `M${tidy(x(t) - q)} ${tidy(y - q)}L${tidy(x(t) + q)} ${tidy(y + q)}M${tidy(x(t) - q)} ${tidy(y + q)}L${tidy(x(t) + q)} ${tidy(y - q)}` : `M${tidy(x(t))} ${y - 2}V${y + 2}`;
-      else if (age > 0) part.idle += `M${tidy(x(t) - half)} ${y}H${tidy(x(t) + half)}`;
-    }
-    out += `<text class="cc-quiet" x="${GUTTER - 8}" y="${y + 4}" text-anchor="end">${name}</text>`;
-    if (part.idle) out += `<path class="cc-dot cc-idle" style="stroke-linecap:butt" stroke-width="4" d="${part.idle}"/>`;
-    if (part.past) out += `<path class="cc-dot cc-past" style="stroke-linecap:butt" stroke-width="${CELL}" d="${part.past}"/>`;
-    if (part.skip) out += `<path class="cc-skip" d="${part.skip}"/>`;
-    if (now - paths.length + 1 < a) out += `<path class="cc-span cc-past" d="M${GUTTER - 1} ${y - 5}l-5 5l5 5"/>`;
-  });
-  const largest = f.together.reduce((m, n) => Math.max(m, n));
-  let bars = "", here = "";
-  for (let t = a; t <= b; t++) {
-    const n = f.together[now - t];
-    if (!n) continue;
-    const bar = `M${tidy(x(t))} ${bottom}V${tidy(bottom - Math.max(2, ((BARS - 6) * n) / largest))}`;
-    if (t === now) here = bar;
-    else bars += bar;
-  }
-  if (bars) out += `<path class="cc-dot cc-past" style="stroke-linecap:butt" stroke-width="${tidy(2 * half)}" d="${bars}"/>`;
-  if (here) out += `<path class="cc-dot cc-present" style="stroke-linecap:butt" stroke-width="${tidy(2 * half)}" d="${here}"/>`;
-  out += `<text class="cc-quiet" x="${GUTTER - 8}" y="${bottom - BARS / 2 + 6}" text-anchor="end">gradient</text>`;
-  out += `<path class="cc-tick" d="M${GUTTER} ${bottom}H${tidy(right)}"/><path class="cc-now" d="M${tidy(line)} ${TOP - 8}V${bottom + 4}"/>`;
-  out += `<text class="cc-here" x="${tidy(Math.min(Math.max(x(now), GUTTER + 14), right - 14))}" y="24" text-anchor="middle">now</text>`;
-  if (x(now) - GUTTER > (width >= 560 ? 180 : 60)) out += `<text class="cc-said-past" x="${GUTTER}" y="24">${width >= 560 ? "past: may be used" : "past"}</text>`;
+/** Where the frames lie. @param {State} s @param {number} width */
+function places(s, width) {
+  const [a, b] = stackWindow(s, width);
+  const dx = (width - GUTTER - EDGE) / (b - a + 1);
+  return { a, b, dx, x: (/** @type {number} */ t) => GUTTER + (t - a + 0.5) * dx, right: GUTTER + (b - a + 1) * dx };
+}
+
+/** A strip for each stack, and one for all together. @param {State} s @returns {[string, number[]][]} */
+function strips(s) {
+  const { each, together } = reading(s);
+  if (s.stacks === 1) return [["reads", together]];
+  return [
+    ...each.map((paths, i) => /** @type {[string, number[]]} */ ([`stack ${i + 1}`, paths])),
+    ["together", together],
+  ];
+}
+
+/** Where the strips and the bars end. @param {State} s */
+const bottomOf = (s) => TOP + strips(s).length * (CELL + GAP) + BARS;
+
+const BUTT = 'style="stroke-linecap:butt" stroke-width=';
+
+/** @param {State} s @param {number} width @param {string} id */
+function drawPicture(s, width, id) {
+  const { together } = reading(s);
+  const { a, b, dx, x, right } = places(s, width);
+  const now = s.at;
+  const line = Math.min(right, x(now) + dx / 2);
+  const half = (dx - (dx >= 6 ? 1.5 : dx >= 4 ? 0.8 : 0)) / 2;
+  const bottom = bottomOf(s);
+  const largest = Math.max(...together);
+  let out = hatch(id) + closed(id, line, TOP - 8, right - line, bottom - TOP + 12);
+  strips(s).forEach(
+    ([name, paths], n) => (out += strip(s, width, name, paths, TOP + n * (CELL + GAP) + CELL / 2, half)),
+  );
+  /** @param {number} t */
+  const bar = (t) => {
+    const many = together[now - t];
+    return many ? `M${tidy(x(t))} ${bottom}V${tidy(bottom - Math.max(2, ((BARS - 6) * many) / largest))}` : "";
+  };
+  const before = upTo(a, Math.min(b, now - 1)).map(bar);
+  out += path("cc-dot cc-past", before.join(""), `${BUTT}"${tidy(2 * half)}"`);
+  out += path("cc-dot cc-present", now <= b ? bar(now) : "", `${BUTT}"${tidy(2 * half)}"`);
+  out += text("cc-quiet", GUTTER - 8, bottom - BARS / 2 + 6, "gradient", "end");
+  out +=
+    path("cc-tick", `M${GUTTER} ${bottom}H${tidy(right)}`) + path("cc-now", `M${tidy(line)} ${TOP - 8}V${bottom + 4}`);
+  out += nowAbove(x(now), GUTTER, right) + pastAndFuture(x(now), GUTTER, right, isWide(width));
   return out + timeAxis({ a, b, x, dx, now, right, left: GUTTER, y: bottom, rateHz: s.rate_hz });
 }
 
-export function sentence(s) {
+/**
+ * One strip: frames that are read, and those that are skipped between them.
+ * @param {State} s
+ * @param {number} width
+ * @param {string} name
+ * @param {number[]} paths
+ * @param {number} y
+ * @param {number} half of a cell's width
+ */
+function strip(s, width, name, paths, y, half) {
+  const { a, b, x } = places(s, width);
+  const q = Math.min(4.5, half * 0.8);
+  const part = { idle: "", past: "", skip: "" };
+  for (let t = a; t <= b; t++) {
+    const age = s.at - t;
+    const at = x(t);
+    const [low, high, up, down] = [tidy(at - q), tidy(at + q), tidy(y - q), tidy(y + q)];
+    const cross =
+      half >= 2 ? `M${low} ${up}L${high} ${down}M${low} ${down}L${high} ${up}` : `M${tidy(at)} ${y - 2}V${y + 2}`;
+    const cell = `M${tidy(at - half)} ${y}H${tidy(at + half)}`;
+    if (paths[age]) part.past += cell;
+    else if (age > 0 && age < paths.length) part.skip += cross;
+    else if (age > 0) part.idle += cell;
+  }
+  let out = text("cc-quiet", GUTTER - 8, y + 4, name, "end") + path("cc-dot cc-idle", part.idle, `${BUTT}"4"`);
+  out += path("cc-dot cc-past", part.past, `${BUTT}"${CELL}"`) + path("cc-skip", part.skip);
+  return s.at - paths.length + 1 < a ? out + path("cc-span cc-past", `M${GUTTER - 1} ${y - 5}l-5 5l5 5`) : out;
+}
+
+// --- what is said
+
+/** @param {State} s */
+function sentence(s) {
   const f = reading(s);
   if (f.size === 1) return "The chosen output reads the present frame and nothing else.";
-  const skips = f.holes ? `and skips ${count(f.holes)} of them` : "and skips none";
-  const reads = `The chosen output reads ${count(f.num_inputs)} of the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)}) ${skips}.`;
-  return `${reads} Of ${plural(f.paths, "path")} through the network, ${count(f.present)} ${f.present === 1 ? "starts" : "start"} in the present frame.`;
+  const last = `the last ${plural(f.size, "frame")} (${duration(f.size, s.rate_hz)})`;
+  const skips = f.holes ? `skips ${count(f.holes)} of them` : "skips none";
+  const start = `${count(f.present)} ${f.present === 1 ? "starts" : "start"} in the present frame`;
+  const paths = `Of ${plural(f.paths, "path")} through the network, ${start}.`;
+  return `The chosen output reads ${count(f.num_inputs)} of ${last} and ${skips}. ${paths}`;
 }
 
-export function readouts(s) {
-  const f = reading(s);
+/** @param {State} s */
+function readouts(s) {
+  const { size, num_inputs, holes, parameters, paths, present } = reading(s);
+  /** @param {string} key @param {string} label @param {number} value @param {string} [note] */
+  const many = (key, label, value, note) => ({ key, label, value, text: count(value), note });
   return [
-    { key: "size", label: "Receptive field", value: f.size, text: plural(f.size, "frame"), note: duration(f.size, s.rate_hz) },
-    { key: "num_inputs", label: "Frames read", value: f.num_inputs, text: count(f.num_inputs), note: "" },
-    { key: "holes", label: "Skipped", value: f.holes, text: count(f.holes), note: "" },
-    { key: "parameters", label: "Parameters", value: f.parameters, text: count(f.parameters), note: `${s.channels} channels` },
-    { key: "paths", label: "Paths", value: f.paths, text: count(f.paths), note: "" },
-    { key: "present", label: "From the present", value: f.present, text: count(f.present), note: `1 in ${count(Math.floor(f.paths / f.present + 0.5))}` },
+    { ...many("size", "Receptive field", size, duration(size, s.rate_hz)), text: plural(size, "frame") },
+    many("num_inputs", "Frames read", num_inputs),
+    many("holes", "Skipped", holes),
+    many("parameters", "Parameters", parameters, `${s.channels} channels`),
+    many("paths", "Paths", paths),
+    many("present", "From the present", present, `1 in ${count(Math.floor(paths / present + 0.5))}`),
   ];
 }
 
-const KEYS = [...Object.keys(LIMITS), "combine", "residual", "ends", "at", "rate_hz", "channels"];
-
-/** A state that can be drawn, whatever an address or a notebook asks for; with a width, its output is on the stage. */
-export function settled(s, width) {
-  settle(s, LIMITS);
-  if (!["add", "concat", "every_layer"].includes(s.combine)) s.combine = "add";
-  if (!(s.rate_hz > 0)) s.rate_hz = 100;
-  if (width) s.at = clamp(s.at, ...stackWindow(s, width));
-  return s;
-}
-
-export function view(given, width, id) {
-  const s = settled({ ...given }, width);
-  return { picture: drawPicture(s, width, id), height: stackHeight(s), sentence: sentence(s), readouts: readouts(s) };
-}
-
-function render({ model, el }) {
-  const id = newId();
-  let width = 720;
-  const state = () => settled(Object.fromEntries(KEYS.map((k) => [k, model.get(k)])), width);
-  const stops = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
-  const many = model.get("controls").includes("stacks"), both = model.get("controls").includes("second");
-  const controls = [
-    { type: "choice", key: "stacks", label: "Stacks", options: stops(1, 4).map((n) => [String(n), String(n)]), number: true },
-    { type: "choice", key: "combine", label: "Combined by", options: [["add", "add"], ["concat", "concat"], ["every_layer", "every layer"]] },
-  ];
-  for (const i of stops(1, 4)) {
-    controls.push({ type: "slider", key: `kernel_${i}`, label: many ? `Stack ${i}: kernel` : "Kernel size", stops: stops(2, 7), say: String });
-    controls.push({ type: "slider", key: `dilation_${i}`, label: many ? `Stack ${i}: dilation` : both ? "First dilation" : "Dilation", stops: stops(1, 4), say: String });
-  }
-  controls.push({ type: "slider", key: "second", label: "Second dilation", stops: stops(1, 4), say: (v) => String(v || state().dilation_1) });
-  controls.push({ type: "slider", key: "blocks", label: "Blocks", stops: stops(0, 5), say: (v) => `${v} (${plural(2 * v + (state().ends ? 2 : 0), "layer")})` });
-  controls.push({ type: "toggle", key: "residual", label: "Skip connections" });
-  const draw = (w) => {
-    width = w;
-    const s = state(), [a, b] = stackWindow(s, w);
-    for (const i of [2, 3, 4]) for (const what of ["kernel", "dilation"]) {
-      const row = el.querySelector(`input[data-key="${what}_${i}"]`)?.closest(".cc-slider");
-      if (row) row.style.display = i > s.stacks ? "none" : "";
+/** @type {Declaration<State>} */
+const declaration = {
+  traits: TRAITS,
+  settled(s, width) {
+    settle(s, LIMITS);
+    if (!["add", "concat", "every_layer"].includes(s.combine)) s.combine = "add";
+    if (!(s.rate_hz > 0)) s.rate_hz = 100;
+    if (width) {
+      const [first, last] = stackWindow(s, width);
+      s.at = clamp(s.at, first, last);
     }
-    return { ...view(s, w, id), range: [a, s.at, b] };
-  };
-  const react = ({ stage, svg, keep }) => {
-    const go = (at) => keep({ at: clamp(at, ...stackWindow(state(), width)) });
-    const under = (event) => {
-      const [a, b] = stackWindow(state(), width), box = svg.getBoundingClientRect(), dx = (width - GUTTER - EDGE) / (b - a + 1);
-      go(a + Math.floor((((event.clientX - box.left) * width) / box.width - GUTTER) / dx));
-    };
-    stage.addEventListener("pointermove", (event) => { if (event.buttons) under(event); });
-    stage.addEventListener("click", under);
-    stage.addEventListener("keydown", (event) => {
-      const at = state().at, moves = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: -1e9, End: 1e9 };
-      if (!(event.key in moves)) return;
-      event.preventDefault();
-      go(moves[event.key]);
-    });
-  };
-  return assemble({ model, el }, { controls, draw, react });
-}
+    return s;
+  },
+  read: readState,
+  picture: drawPicture,
+  height: (s) => bottomOf(s) + 56,
+  sentence,
+  readouts,
+  controls: (model) => {
+    const [many, both] = ["stacks", "second"].map((key) => model.get("controls").includes(key));
+    /** @param {number} i @returns {Control<State>[]} */
+    const pair = (i) => [
+      slider(`kernel_${i}`, many ? `Stack ${i}: kernel` : "Kernel size", upTo(2, 7), String, (s) => i <= s.stacks),
+      slider(
+        `dilation_${i}`,
+        many ? `Stack ${i}: dilation` : both ? "First dilation" : "Dilation",
+        upTo(1, 4),
+        String,
+        (s) => i <= s.stacks,
+      ),
+    ];
+    return [
+      choice(
+        "stacks",
+        "Stacks",
+        upTo(1, 4).map((n) => [n, String(n)]),
+      ),
+      choice("combine", "Combined by", [
+        ["add", "add"],
+        ["concat", "concat"],
+        ["every_layer", "every layer"],
+      ]),
+      ...upTo(1, 4).flatMap(pair),
+      slider("second", "Second dilation", upTo(1, 4), (v, s) => String(v || s.dilation_1)),
+      slider("blocks", "Blocks", upTo(0, 5), (v, s) => `${v} (${plural(2 * v + (s.ends ? 2 : 0), "layer")})`),
+      toggle("residual", "Skip connections"),
+    ];
+  },
+  range(s, width) {
+    const [first, last] = stackWindow(s, width);
+    return [first, s.at, last];
+  },
+  move: "at",
+  at: (s, x, _, width) => ({ at: places(s, width).a + Math.floor((x - GUTTER) / places(s, width).dx) }),
+};
 
-export default { render };
+export default explorer(declaration);

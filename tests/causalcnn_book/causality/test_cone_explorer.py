@@ -106,7 +106,7 @@ def test_parameters_are_those_of_torch(engine):
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):
     wild = _state(1e9, -3, True, 99, 2.4, "??") | {"rate_hz": None, "at": 1e12}
-    s = engine("cone_explorer")("settled(s)", s=wild)
+    s = engine("cone_explorer")("figure.settled(s)", s=wild)
     assert (s["kernel_size"], s["dilation"], s["layers"], s["stride"]) == (7, 1, 6, 2)
     assert (s["convention"], s["rate_hz"]) == ("strict", 100)
 

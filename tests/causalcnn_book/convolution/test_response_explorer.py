@@ -105,6 +105,6 @@ def test_a_causal_stack_never_leaks_and_a_regular_one_does():
 
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):
     wild = _state(7, "??", 1e9, -1, 3.6, None, step=1e9, view="x", impulse=3)
-    s = engine("response_explorer")("settled(s)", s=wild)
+    s = engine("response_explorer")("figure.settled(s)", s=wild)
     assert (s["dims"], s["layers"], s["kernel_size"], s["dilation"], s["stride"], s["step"]) == (2, 6, 1, 4, 1, 40)
     assert (s["convention"], s["view"], s["impulse"]) == ("both", "response", "frame")

@@ -113,12 +113,12 @@ def test_its_error_is_that_of_encoding_and_decoding() -> None:
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    assert engine("bins_explorer")("settled({bits: 99, frame: 1000, frames: 7})") == {
+    assert engine("bins_explorer")("figure.settled({bits: 99, frame: 1000, frames: 7})") == {
         "bits": 8,
         "frame": 6,
         "frames": 7,
     }
-    assert engine("bins_explorer")("settled({bits: 'x', frame: -3, frames: 7})") == {
+    assert engine("bins_explorer")("figure.settled({bits: 'x', frame: -3, frames: 7})") == {
         "bits": 1,
         "frame": 0,
         "frames": 7,

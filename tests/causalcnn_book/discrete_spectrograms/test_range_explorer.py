@@ -30,7 +30,7 @@ def drawn(**more: Any) -> RangeExplorer:
 def settled(engine: Any, figure: RangeExplorer) -> dict[str, Any]:
     """The state that the module draws."""
     script = engine("range_explorer")
-    return script("settled(s)", s={key: getattr(figure, key) for key in script("KEYS")})
+    return script("figure.settled(s)", s={key: getattr(figure, key) for key in script("figure.traits")})
 
 
 def heard(figure: RangeExplorer) -> list[float]:
@@ -88,7 +88,7 @@ def test_only_the_recordings_own_range_is_alarming() -> None:
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    got = engine("range_explorer")("settled({way: 'x', bang_db: 999, at: -4, values: Array(50).fill(0)})")
+    got = engine("range_explorer")("figure.settled({way: 'x', bang_db: 999, at: -4, values: Array(50).fill(0)})")
     assert (got["way"], got["bang_db"], got["at"]) == ("recording", 60, LENGTH)
     figure = drawn(at=4000)
     assert settled(engine, figure)["at"] == 90 - LENGTH

@@ -73,7 +73,7 @@ def test_the_nearest_temperature_is_shown() -> None:
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
     for asked, shown in (("'x'", 100), ("-3", 25), ("1e9", 115), ("null", 25)):
         state = f"{{temperature: {asked}, temperatures: [25, 50, 70, 85, 100, 115]}}"
-        assert engine("temperature_explorer")(f"settled({state})")["temperature"] == shown
+        assert engine("temperature_explorer")(f"figure.settled({state})")["temperature"] == shown
 
 
 def test_sounds_come_in_the_order_of_the_temperatures() -> None:

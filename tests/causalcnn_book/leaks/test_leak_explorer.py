@@ -80,7 +80,7 @@ def test_the_switches_and_the_cases_are_those_of_the_module(engine: Any) -> None
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    assert engine("leak_explorer")("settled({at: 99, case: 0, probe: 'x'})") == {"at": 23, "case": 1, "probe": 1}
+    assert engine("leak_explorer")("figure.settled({at: 99, case: 0, probe: 'x'})") == {"at": 23, "case": 1, "probe": 1}
 
 
 def test_a_clean_network_never_moves_the_past_and_every_fault_does_somewhere() -> None:

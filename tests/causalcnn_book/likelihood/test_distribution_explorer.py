@@ -178,10 +178,10 @@ def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
         "below": "q",
         "contexts": [],
     }
-    wild = engine("distribution_explorer")("settled(s)", s=s)
+    wild = engine("distribution_explorer")("figure.settled(s)", s=s)
     expected = {"shape": "two", "components": 6, "bits": 1, "chosen": 0, "before": 8, "below": 1}
     assert {key: wild[key] for key in expected} == expected
-    assert engine("distribution_explorer")("bars(settled(s)).length", s=s) == BARS
+    assert engine("distribution_explorer")("bars(figure.settled(s)).length", s=s) == BARS
 
 
 def test_wrong_contexts_are_refused() -> None:

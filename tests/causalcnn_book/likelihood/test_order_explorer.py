@@ -105,13 +105,13 @@ def test_an_order_gives_each_value_a_number_and_all_that_came_before(engine: Any
     script, key = engine("order_explorer"), ORDERS[order]
     asked = [state(OrderExplorer(order=order, frame=t, band=f)) for t, f in PLACES]
     in_order = sorted(range(CELLS), key=lambda cell: key(*divmod(cell, BANDS)))
-    for found in script("states.map((s) => readState(settled(s)))", states=asked):
+    for found in script("states.map((s) => readState(figure.settled(s)))", states=asked):
         t, number = found["cell"] // BANDS, in_order.index(found["cell"])
         assert found["number"] == number
         assert found["allowed"] == found["seen"] == sorted(in_order[:number])
         assert found["future"] == [c for c in found["seen"] if c // BANDS > t]
         assert not found["blind"]
-    s, walked = script("settled(s)", s=asked[in_order[0]]), []
+    s, walked = script("figure.settled(s)", s=asked[in_order[0]]), []
     for _ in range(CELLS):
         walked.append((s["frame"] - 1) * BANDS + s["band"] - 1)
         s |= script("following(s)", s=s)
@@ -142,5 +142,5 @@ def test_more_layers_never_cure_the_blind_spot_and_two_stacks_have_none() -> Non
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    wild = engine("order_explorer")("settled({order: 'x', network: 'y', layers: 99, kernel: 4, frame: -3, band: 'b'})")
+    wild = engine("order_explorer")("figure.settled({order: 'x', network: 'y', layers: 99, kernel: 4, frame: -3, band: 'b'})")
     assert wild == {"order": "frame", "network": "all", "layers": 6, "kernel": 5, "frame": 1, "band": 1}

@@ -16,7 +16,7 @@ COMBINE = ("add", "concat", "every_layer")
 
 
 def _state(figure, v8):
-    return {key: getattr(figure, key) for key in v8("KEYS")}
+    return {key: getattr(figure, key) for key in v8("figure.traits")}
 
 
 def _builder(pairs, **more):
@@ -116,7 +116,7 @@ def test_four_stacks_at_their_largest_are_counted_exactly(engine):
 def test_a_setting_from_an_address_is_brought_inside_its_limits(engine):
     v8 = engine("stack_explorer")
     wild = _state(StackExplorer(), v8) | {"stacks": 99, "kernel_1": 1, "combine": "x", "rate_hz": 0, "at": 1e12}
-    s = v8("settled(s, 700)", s=wild)
+    s = v8("figure.settled(s, 700)", s=wild)
     assert (s["stacks"], s["kernel_1"], s["combine"], s["rate_hz"]) == (4, 2, "add", 100)
     assert s["at"] == v8("stackWindow(s, 700)", s=s)[1]
 

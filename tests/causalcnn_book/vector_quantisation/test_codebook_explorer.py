@@ -150,7 +150,7 @@ def test_what_is_dropped_goes_on_from_where_it_was(engine: Any) -> None:
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
     s = engine("codebook_explorer")(
-        "settled({codes: 99, decay: 'x', steps: -4, chosen: 1e9, start: 'there', restart: true})"
+        "figure.settled({codes: 99, decay: 'x', steps: -4, chosen: 1e9, start: 'there', restart: true})"
     )
     assert s == {"codes": 12, "decay": 20, "steps": 0, "chosen": 71, "start": "corner", "restart": True}
 

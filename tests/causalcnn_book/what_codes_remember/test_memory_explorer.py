@@ -76,7 +76,7 @@ def test_the_bitmap_holds_the_levels(engine: Any, frames: int, bands: int) -> No
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    assert engine("memory_explorer")("settled({back: 99, source: 'x'})") == {
+    assert engine("memory_explorer")("figure.settled({back: 99, source: 'x'})") == {
         "back": FURTHEST,
         "source": "codes",
     }

@@ -16,7 +16,9 @@ HERE = Path(__file__).parent
 IMPORT = re.compile(r"^import\s+(\{[^}]*\})\s+from\s+\"(\.[^\"]+\.js)\";$", flags=re.M)
 """An import as the formatter writes it: names in braces, on one line or on several, of a file beside this one."""
 
-SPACES = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\s*([=<>?:,;(){}&|*%])\s*""")
+STRING = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+COMMENT = re.compile(STRING + r"|(?:^|\s+)// .*")
+SPACES = re.compile(STRING + r"|\s*([=<>?:,;(){}&|*%])\s*")
 """A string; or a mark of JavaScript that needs no space on either side, with its spaces."""
 
 
@@ -32,21 +34,24 @@ def _files(path: Path, found: dict[Path, str]) -> dict[Path, str]:
     return found
 
 
+def _tight(line: str) -> str:
+    """A line without its comment and without the spaces that only readers need; one with a template keeps these."""
+    if line.count("`") % 2:
+        raise ValueError(f"a template ends in another line: {line!r}; a figure's script keeps each on one line")
+    if "`" in line:
+        return re.sub(r" // [^`]*$", "", line)
+    line = COMMENT.sub(lambda found: found[1] or "", line)
+    return SPACES.sub(lambda found: found[1] or found[2], line)
+
+
 def _used(text: str) -> str:
     """A text without its declarations that nothing in it names: a figure carries what it needs of the shared files."""
-    parts = re.split(r"^(?=(?:const|let|function) )", text, flags=re.M)
+    parts = re.split(r"^(?=(?:const|let|function|export) )", text, flags=re.M)
     for n in reversed(range(len(parts))):
         declared = re.match(r"(?:const|let|function) (\w+)", parts[n])
         if declared and not re.search(rf"\b{declared[1]}\b", "".join(parts[:n] + parts[n + 1 :])):
             return _used("".join(parts[:n] + parts[n + 1 :]))
     return text
-
-
-def _tight(line: str) -> str:
-    """A line of code without the spaces that only its readers need; one with a template stays as it is."""
-    if line.count("`") % 2:
-        raise ValueError(f"a template ends in another line: {line!r}; a figure's script keeps each on one line")
-    return line if "`" in line else SPACES.sub(lambda found: found[1] or found[2], line)
 
 
 @cache
@@ -69,10 +74,10 @@ def module(name: str) -> str:
     """
     text = "\n".join(_files((HERE / f"{name}.js").resolve(), {}).values())
     text = re.sub(r"/\*\*.*?\*/ ?", "", text, flags=re.S)  # documentation and types; a colour map's place has one star
+    if wrong := re.search(r"^(?:import|export (?!default |const |function |\{[^}]*\};$)).*$", text, flags=re.M):
+        raise ValueError(f'{name}.js has {wrong.group()!r}; write: import {{ names }} from "./file.js";')
     text = re.sub(r"^export (?:\{[^}]*\};$|(?!default))", "", text, flags=re.M)
-    if wrong := re.search(r"^(?:import|export(?! default)) .*$", text, flags=re.M):
-        raise ValueError(f"{name}.js has {wrong.group()!r}; write: import {{ names }} from \"./file.js\";")
     for placeholder, colors in (("ENERGY", palette.energy(33)), ("ALARM", palette.alarm(33))):
         text = text.replace(f"/*{placeholder}*/", json.dumps(colors)[1:-1])
-    lines = (_tight(re.sub(r"(?:^| )// .*", "", line.strip())) for line in _used(text).splitlines())
-    return re.sub(r"(?<=[{(\[,])\n", "", "\n".join(line for line in lines if line)) + "\n"
+    lines = _used("\n".join(_tight(line) for line in text.splitlines())).splitlines()
+    return re.sub(r"(?<=[{(\[,])\n", "", "\n".join(line.strip() for line in lines if line.strip())) + "\n"

@@ -158,7 +158,9 @@ def test_the_influence_is_the_jacobian() -> None:
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    wild = engine("hierarchy_explorer")("figure.settled({level: 'x', band: 99, frame: -3, blocks: 9, kernel: 4, frames: 84})")
+    wild = engine("hierarchy_explorer")(
+        "figure.settled({level: 'x', band: 99, frame: -3, blocks: 9, kernel: 4, frames: 84})"
+    )
     assert wild == {"level": "bottom", "band": 79, "frame": 0, "blocks": 3, "kernel": 5, "frames": 84}
 
 

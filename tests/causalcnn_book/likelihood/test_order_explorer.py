@@ -142,5 +142,7 @@ def test_more_layers_never_cure_the_blind_spot_and_two_stacks_have_none() -> Non
 
 
 def test_nonsense_gets_a_state_that_can_be_drawn(engine: Any) -> None:
-    wild = engine("order_explorer")("figure.settled({order: 'x', network: 'y', layers: 99, kernel: 4, frame: -3, band: 'b'})")
+    wild = engine("order_explorer")(
+        "figure.settled({order: 'x', network: 'y', layers: 99, kernel: 4, frame: -3, band: 'b'})"
+    )
     assert wild == {"order": "frame", "network": "all", "layers": 6, "kernel": 5, "frame": 1, "band": 1}

@@ -24,7 +24,7 @@ KEYS = ("frame", "convention", "window_samples", "hop_samples", "wave")
 @pytest.fixture(scope="module")
 def script() -> Any:
     engine = mini_racer.MiniRacer()
-    engine.eval(module("sound/window_explorer").replace("export default", "const shipped ="))
+    engine.eval(module("sound/window_explorer").replace("export default", "var figure ="))
     return engine
 
 
@@ -58,7 +58,9 @@ def test_every_state_reads_what_the_field_says(script: Any) -> None:
 
 
 def test_an_address_that_asks_for_nonsense_gets_a_state_that_can_be_drawn(script: Any) -> None:
-    wild = script.eval('JSON.stringify(figure.settled({frame:99,convention:"x",window_samples:600,hop_samples:1,wave:[]}))')
+    wild = script.eval(
+        'JSON.stringify(figure.settled({frame:99,convention:"x",window_samples:600,hop_samples:1,wave:[]}))'
+    )
     expected = {"frame": 31, "convention": "causal", "window_samples": 640, "hop_samples": 80, "wave": []}
     assert json.loads(wild) == expected
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import causalcnn_book
 from causalcnn._files import atomic_write
-from causalcnn_book import palette
+from causalcnn_book import palette, script
 from causalcnn_book.causality import ConeExplorer
 
 TARGET = Path(__file__).resolve().parent.parent / "book" / "assets" / "cone.svg"
@@ -19,8 +18,7 @@ def drawing() -> str:
     match = re.search(r"<svg class=\"cc-wide\".*?</svg>", explorer.static(), re.S)
     if not match:
         raise ValueError("ConeExplorer.static() holds no wide drawing")
-    rules = (Path(causalcnn_book.__file__).parent / "explorer.css").read_text("utf8")
-    rules = re.sub(r"@(?:media|container)[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", rules)
+    rules = re.sub(r"@(?:media|container)[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", script.rules())
     rules = "\n".join(line for line in rules.splitlines() if "svg" in line or line.startswith((".cc-", "@keyframes")))
     style = palette.css() + rules.replace(".cc-fig svg ", "")
     svg = match.group().replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)

@@ -54,9 +54,10 @@ def serve():
 
 
 def lint():
-    """Check style and types."""
+    """Check style and types, of the Python and of the JavaScript."""
     paths = ["src", "tests", "tools", "benchmarks"]
-    return max(run("-m", "ruff", "check", "."), run("-m", "ruff", "format", "--check", *paths), run("-m", "mypy"))
+    python = [run("-m", "ruff", "check", "."), run("-m", "ruff", "format", "--check", *paths), run("-m", "mypy")]
+    return max(python + [run(os.path.join("tools", "javascript.py"))])
 
 
 def bench():

@@ -31,17 +31,24 @@ export function duration(frames, rateHz) {
 /** @param {number} value @param {number} low @param {number} high */
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, Math.round(value) || 0));
 
-/** Every number of a state that has limits, inside them. */
-/** @param {any} s @param {Record<string, number[]>} limits */
+/**
+ * A state, with every number that has limits inside them.
+ * @template {object} S
+ * @param {S} s
+ * @param {{ [key in keyof S]?: number[] }} limits
+ */
 export function settle(s, limits) {
-  for (const [key, [low, high]] of Object.entries(limits)) s[key] = clamp(s[key], low, high);
+  const numbers = /** @type {Record<string, any>} */ (s);
+  for (const [key, [low, high]] of Object.entries(limits)) numbers[key] = clamp(numbers[key], low, high);
+  return s;
 }
 
 /** Whole numbers from `low` to `high`. @param {number} low @param {number} high */
 export const upTo = (low, high, step = 1) =>
   Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => low + i * step);
 
-/** The place of the stop that is nearest; of equally near ones the first. @param {number[]} stops @param {number} value */
+/** The place of the stop that is nearest; of equally near ones the first. */
+/** @param {number[]} stops @param {number} value */
 export const nearestStop = (stops, value) =>
   stops.reduce((best, stop, i) => (Math.abs(stop - value) < Math.abs(stops[best] - value) ? i : best), 0);
 
@@ -86,17 +93,20 @@ export const styled = (style, d) => `<path style="${style}" d="${d}"/>`;
 export const rect = (look, x, y, width, height) =>
   `<rect ${look} x="${tidy(x)}" y="${tidy(y)}" width="${tidy(width)}" height="${tidy(height)}"/>`;
 
-/** A picture of pixels. @param {number} x @param {number} y @param {number} width @param {number} height @param {string} href */
+/** A picture of pixels. */
+/** @param {number} x @param {number} y @param {number} width @param {number} height @param {string} href */
 export const image = (x, y, width, height, href) =>
   `<image x="${x}" y="${y}" width="${tidy(width)}" height="${height}" preserveAspectRatio="none" ` +
   `style="image-rendering:pixelated" href="${href}"/>`;
 
-/** The hatching of what is closed, and other definitions. @param {string} id @param {string} look @param {string} more */
+/** The hatching of what is closed, and other definitions. */
+/** @param {string} id @param {string} look @param {string} more */
 export const hatch = (id, look = 'class="cc-hatch"', more = "") =>
   `<defs>${more}<pattern id="${id}h" width="7" height="7" patternUnits="userSpaceOnUse" ` +
   `patternTransform="rotate(45)"><path ${look} d="M0 0V7"/></pattern></defs>`;
 
-/** What is closed, hatched. @param {string} id @param {number} x @param {number} y @param {number} width @param {number} height */
+/** What is closed, hatched. */
+/** @param {string} id @param {number} x @param {number} y @param {number} width @param {number} height */
 export const closed = (id, x, y, width, height) => rect(`class="cc-closed" fill="url(#${id}h)"`, x, y, width, height);
 
 /** The word "now" above `x`, between the ends of the stage. */
@@ -114,7 +124,8 @@ export function pastAndFuture(now, left, right, wide) {
   return out;
 }
 
-/** The smallest of 1, 2, 5, 10, … steps whose marks lie `minGap` units apart. @param {number} unit @param {number} minGap */
+/** The smallest of 1, 2, 5, 10, … steps whose marks lie `minGap` units apart. */
+/** @param {number} unit @param {number} minGap */
 export function niceStep(unit, minGap) {
   for (let power = 1; ; power *= 10) for (const m of [1, 2, 5]) if (m * power * unit >= minGap) return m * power;
 }

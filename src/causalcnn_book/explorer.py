@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from causalcnn._extras import require
 from causalcnn_book import palette
-from causalcnn_book.script import HERE, module
+from causalcnn_book.script import module, rules
 
 if TYPE_CHECKING:
     import anywidget
@@ -50,7 +50,7 @@ def _engine(name: str) -> Callable[[str], Any]:
 @cache
 def style_sheet() -> str:
     """Give the palette and the figures' own rules, as CSS."""
-    return palette.css() + (HERE / "explorer.css").read_text("utf-8")
+    return palette.css() + rules()
 
 
 class Explorer(anywidget.AnyWidget):
@@ -71,7 +71,8 @@ class Explorer(anywidget.AnyWidget):
         caption: one sentence below the figure.
         alt: what the figure shows, for readers who do not see it; each figure has a default.
         controls: names of the controls on display, of those that the figure has; the others keep their value.
-        readouts: names of the numbers on display, of those that the figure has.
+            Default: all.
+        readouts: names of the numbers on display, of those that the figure has; default: all.
         url_keys: names of the traits that the page's address keeps.
 
     Raises:
@@ -100,6 +101,14 @@ class Explorer(anywidget.AnyWidget):
     controls = traitlets.List(traitlets.Unicode()).tag(sync=True)
     readouts = traitlets.List(traitlets.Unicode()).tag(sync=True)
     url_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    @traitlets.default("controls")
+    def _all_controls(self) -> list[str]:
+        return list(self._controls)
+
+    @traitlets.default("readouts")
+    def _all_readouts(self) -> list[str]:
+        return list(self._readouts)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_module" in vars(cls):

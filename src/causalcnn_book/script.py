@@ -9,7 +9,7 @@ from pathlib import Path
 
 from causalcnn_book import palette
 
-__all__ = ["module"]
+__all__ = ["module", "rules"]
 
 HERE = Path(__file__).parent
 
@@ -81,3 +81,9 @@ def module(name: str) -> str:
         text = text.replace(f"/*{placeholder}*/", json.dumps(colors)[1:-1])
     lines = _used("\n".join(_tight(line) for line in text.splitlines())).splitlines()
     return re.sub(r"(?<=[{(\[,])\n", "", "\n".join(line.strip() for line in lines if line.strip())) + "\n"
+
+
+@cache
+def rules() -> str:
+    """Give the figures' own rules, as CSS: one a line, however many its file takes for it."""
+    return (HERE / "explorer.css").read_text("utf-8").replace("\n  ", "")

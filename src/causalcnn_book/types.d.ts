@@ -1,6 +1,6 @@
 // What an explorer is made of, for the type checker: nothing of this reaches a reader.
 
-/** A figure's traits, as anywidget or figure-host.js keeps them. They come from Python, so their types are not known. */
+/** A figure's traits, as anywidget or figure-host.js keeps them. Python gives them, so their types are not known. */
 export interface Model {
   get(key: string): any;
   set(key: string, value: unknown): void;
@@ -70,7 +70,7 @@ export interface Declaration<S extends object> {
   controls(model: Model): Control<S>[];
   /** The stage is a slider too: the first place, the present one, the last one. */
   range(s: S, width: number): [number, number, number];
-  /** What arrow keys, Home, End and the page keys move through the range: a trait, or the changes that lead to a place. */
+  /** What arrow keys, Home, End and page keys move through the range: a trait, or the changes that lead to a place. */
   move?: (keyof S & string) | ((place: number, s: S) => Changes<S>);
   /** What other keys change, or those keys in another way; `far`: together with the shift key. */
   press?(s: S, width: number, far: boolean): Record<string, Changes<S>>;

@@ -13,7 +13,7 @@ class Engine:
     def __init__(self, name: str) -> None:
         py_mini_racer = pytest.importorskip("py_mini_racer", reason="needs mini-racer (the extra 'dev')")
         pytest.importorskip("anywidget", reason="needs anywidget (the extra 'figures')")
-        from causalcnn_book.explorer import HERE, module
+        from causalcnn_book.script import HERE, module
 
         (path,) = HERE.rglob(f"{name}.js")
         self.v8 = py_mini_racer.MiniRacer()

@@ -25,7 +25,8 @@ import {
 /** @import { Declaration } from "../types" */
 /**
  * @typedef {{ kernel_size: number, dilation: number, doubling: boolean, layers: number, stride: number,
- *   convention: "strict" | "block" | "regular", rate_hz: number, channels: number, pick: "output" | "input", at: number }} State
+ *   convention: "strict" | "block" | "regular", rate_hz: number, channels: number, pick: "output" | "input",
+ *   at: number }} State
  */
 
 const GUTTER = 58;
@@ -73,7 +74,8 @@ export function walkDown(s) {
   return rows;
 }
 
-/** The nodes of every layer that input `i` reaches; rows[layers] are the outputs that read it. @param {State} s @param {number} i */
+/** The nodes of every layer that input `i` reaches; rows[layers] are the outputs that read it. */
+/** @param {State} s @param {number} i */
 export function walkUp(s, i) {
   const rows = [[i]];
   for (let layer = 0; layer < s.layers; layer++) {
@@ -84,7 +86,8 @@ export function walkUp(s, i) {
   return rows;
 }
 
-/** Frame in which a node is known: u*stride, or the end of its block. @param {State} s @param {number} layer @param {number} u */
+/** Frame in which a node is known: u*stride, or the end of its block. */
+/** @param {State} s @param {number} layer @param {number} u */
 export function timeOf(s, layer, u) {
   const step = s.stride ** layer;
   return u * step + (s.convention === "block" ? step - 1 : 0);
@@ -149,7 +152,7 @@ function places(s, width) {
 
 /** @param {State} s @param {number} width @param {string} id */
 function drawPicture(s, width, id) {
-  const { a, b, dx, x, y, right } = places(s, width);
+  const { dx, x, y, right } = places(s, width);
   const radius = Math.max(1.1, Math.min(7, dx * 0.34));
   const output = s.pick === "output";
   const now = output ? timeOf(s, s.layers, s.at) : s.at;

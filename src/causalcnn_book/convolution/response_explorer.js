@@ -26,7 +26,8 @@ import {
  * @typedef {{ dims: number, convention: Convention | "both", impulse: "frame" | "cell", layers: number,
  *   kernel_size: number, dilation: number, stride: number, nonzero: boolean, view: "response" | "gradient",
  *   step: number, steps: number, features: number, rate_hz: number }} State
- * @typedef {{ values: number[][], times: number[], hold: number, largest: number, early: (t: number) => boolean }} Panel
+ * @typedef {{ values: number[][], times: number[], hold: number, largest: number,
+ *   early: (t: number) => boolean }} Panel
  */
 
 const LEFT = 58;
@@ -187,7 +188,8 @@ function cells({ values, times, hold, early, largest }, s, x, top) {
       const share = s.nonzero ? 1 : v / largest;
       const level = (/** @type {number} */ part) => Math.floor(part * 32 + 0.5);
       const colour = early(time) ? ALARM[level(share)] : ENERGY[level(0.12 + 0.88 * share)];
-      const box = `M${tidy(from)} ${tidy(top + PANEL - end * high)}H${tidy(to)}V${tidy(top + PANEL - f * high)}H${tidy(from)}z`;
+      const [upper, lower] = [tidy(top + PANEL - end * high), tidy(top + PANEL - f * high)];
+      const box = `M${tidy(from)} ${upper}H${tidy(to)}V${lower}H${tidy(from)}z`;
       paths.set(colour, (paths.get(colour) ?? "") + box);
     }
   });

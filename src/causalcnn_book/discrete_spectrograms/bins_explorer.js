@@ -154,10 +154,7 @@ function readouts(s) {
 /** @type {Declaration<State>} */
 const declaration = {
   traits: ["bits", "frame", "frames", "indices", "low_db", "high_db", "errors"],
-  settled(s) {
-    settle(s, { bits: [1, MOST], frame: [0, s.frames - 1] });
-    return s;
-  },
+  settled: (s) => settle(s, { bits: [1, MOST], frame: [0, s.frames - 1] }),
   read: readState,
   picture: drawPicture,
   height: SECOND + PANEL + GAP + GAP + FRAME + FOOT,

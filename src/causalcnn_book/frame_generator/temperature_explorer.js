@@ -29,7 +29,7 @@ function piecesOf(s) {
   return { prompt: all.slice(0, prompt), next: starts.map((start) => all.slice(start, start + each)) };
 }
 
-/** What frames are like, in dB: the step from frame to frame, the contrast between the bands, how much the level moves. */
+/** What frames are like, in dB: the step from frame to frame, the contrast of the bands, how much the level moves. */
 /** @param {number[]} levels @param {number[]} before @param {number} stepDb */
 export function frameStatistics(levels, before, stepDb) {
   const frames = levels.length / MELS;

@@ -148,10 +148,7 @@ function readouts(s) {
 /** @type {Declaration<State>} */
 const declaration = {
   traits: ["at", "hunt", "case", "probe", "reveal", ...LAYERS.map(([key]) => key)],
-  settled(s) {
-    settle(s, { at: [0, FRAMES - 1], case: [1, CASES.length], probe: [1, 6] });
-    return s;
-  },
+  settled: (s) => settle(s, { at: [0, FRAMES - 1], case: [1, CASES.length], probe: [1, 6] }),
   read: readState,
   picture: drawPicture,
   height: HEIGHT,

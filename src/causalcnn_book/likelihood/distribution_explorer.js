@@ -1,4 +1,5 @@
-// A histogram over 256 bins, and three distributions fitted to it: what does each pay for a value, and what can it not say?
+// The distribution explorer: a histogram over 256 bins, and three distributions fitted to it. What does each pay for a
+// value, and what can it not say?
 import {
   choice,
   explorer,
@@ -66,7 +67,8 @@ const ERFC = [
   0.17087277,
 ];
 
-/** The logarithm of the normal CDF: an approximation of erfc with a relative error of 1e-7 (Numerical Recipes). @param {number} x @returns {number} */
+/** The logarithm of the normal CDF: an approximation of erfc with a relative error of 1e-7 (Numerical Recipes). */
+/** @param {number} x @returns {number} */
 export function logPhi(x) {
   if (x > 0) return Math.log1p(-Math.exp(logPhi(-x)));
   const z = -x / Math.SQRT2;
@@ -85,7 +87,8 @@ function logMass(k, mean, deviation) {
   return low === -Infinity ? top : top + Math.log1p(-Math.exp(logPhi(low) - top));
 }
 
-/** The Gaussian of most likelihood: the mean and the variance of what was counted. @param {number[]} h @returns {Normal[]} */
+/** The Gaussian of most likelihood: the mean and the variance of what was counted. */
+/** @param {number[]} h @returns {Normal[]} */
 export function gaussianFit(h) {
   const mean = h.reduce((a, p, k) => a + p * (k + 0.5), 0);
   return [[1, mean, Math.sqrt(h.reduce((a, p, k) => a + p * (k + 0.5 - mean) * (k + 0.5 - mean), 1 / 12))]];
@@ -287,7 +290,8 @@ function readouts(s) {
   return [row("entropy", "Entropy"), ...KINDS.map((name) => row(name, names(s)[name], more(name)))];
 }
 
-/** The bars as text, with the chosen one at another height. @param {State} s @param {number} bar @param {number} height */
+/** The bars as text, with the chosen one at another height. */
+/** @param {State} s @param {number} bar @param {number} height */
 export function redrawn(s, bar, height) {
   const heights = bars(s).slice();
   heights[bar] = Math.min(TALL, Math.max(0, Math.round(height)));

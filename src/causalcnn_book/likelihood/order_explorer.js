@@ -1,4 +1,5 @@
-// A small spectrogram, and the order in which its values are predicted: which of them may a value read, which does it?
+// The order explorer: a small spectrogram, and the order in which its values are predicted. Which of them may a value
+// read, which does it?
 import {
   choice,
   clock,
@@ -77,7 +78,7 @@ function taps(kernel, past, low, high) {
   ];
 }
 
-/** Causal convolutions one above the other, masked in the present frame: strictly lower at first, then lower or equal. */
+/** Causal convolutions one above the other, masked in the present frame: lower at first, then lower or equal. */
 /** @param {number} cell @param {number} layers @param {number} kernel */
 function maskedStack(cell, layers, kernel) {
   const half = (kernel - 1) / 2;
@@ -189,7 +190,8 @@ function sentence(s) {
     const before = `may read ${may === 1 ? "the one value" : `the ${may} values`} before it`;
     const first = may ? before : "is the first: it may read nothing";
     const [ahead, one] = [f.future.length, f.future.length === 1];
-    const leak = `${ahead} of them ${one ? "lies" : "lie"} in the future: nobody can have heard ${one ? "it" : "them"} yet.`;
+    const unheard = `nobody can have heard ${one ? "it" : "them"} yet`;
+    const leak = `${ahead} of them ${one ? "lies" : "lie"} in the future: ${unheard}.`;
     return `${who} is number ${f.number + 1} and ${first}. ${ahead ? leak : "None of them lies in the future."}`;
   }
   const hidden = f.blind.length;

@@ -141,7 +141,8 @@ function sentence(s) {
   const f = readState(s);
   const zeros = Math.min(s.window_samples, Math.max(0, -f.first));
   const made = zeros ? ` ${plural(zeros, "sample")} of them are zeros that nobody spoke.` : "";
-  const reads = `Frame ${s.frame} reads ${plural(s.window_samples, "sample")}, from ${ms(f.first)} to ${ms(f.last + 1)}`;
+  const span = `from ${ms(f.first)} to ${ms(f.last + 1)}`;
+  const reads = `Frame ${s.frame} reads ${plural(s.window_samples, "sample")}, ${span}`;
   const late = `${plural(f.lookahead, "sample")} (${ms(f.lookahead)}) past the end of its own hop, a leak`;
   if (f.lookahead) return `${reads}: ${late}.${made}`;
   return `${reads}, and none after its own hop, which ends at ${ms(f.due)}.${made}`;

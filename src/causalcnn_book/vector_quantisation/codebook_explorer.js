@@ -65,7 +65,8 @@ function pointsOf(s) {
 /** @param {Point} a @param {Point} b */
 const square = (a, b) => (a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]);
 
-/** The number of the nearest codeword; of equally near ones the first. @param {Point} point @param {Point[]} codewords */
+/** The number of the nearest codeword; of equally near ones the first. */
+/** @param {Point} point @param {Point[]} codewords */
 const nearest = (point, codewords) =>
   codewords.reduce((best, codeword, j) => (square(point, codeword) < square(point, codewords[best]) ? j : best), 0);
 
@@ -83,7 +84,7 @@ export function countWins(points, codewords) {
   return { wins, sums };
 }
 
-/** Where the codewords begin, and their counts: crowded in a corner, on points of the data, or where k-means puts them. */
+/** Where the codewords begin, and their counts: in a corner, on points of the data, or where k-means puts them. */
 /** @param {State} s @param {Point[]} points */
 function initialCodewords(s, points) {
   /** @param {number} j @returns {Point} */
@@ -123,7 +124,13 @@ function first(s, points) {
 const codewordsOf = ({ count, sum }) => sum.map(([x, y], j) => [x / count[j], y / count[j]]);
 
 /** One step: look up, then let count and sum run after what was won; last, restart what is hardly used. */
-/** @param {Codebook} codebook @param {Point[]} points @param {number} decay @param {boolean} restart @returns {Codebook} */
+/**
+ * @param {Codebook} codebook
+ * @param {Point[]} points
+ * @param {number} decay
+ * @param {boolean} restart
+ * @returns {Codebook}
+ */
 function emaStep(codebook, points, decay, restart) {
   const { wins, sums } = countWins(points, codewordsOf(codebook));
   const keep = decay / 100;
@@ -268,7 +275,8 @@ function token(j, alive, x, y) {
   const ring = "fill:var(--cc-paper);stroke:var(--cc-skipped);stroke-dasharray:3 2.5;stroke-width:1.6";
   const disc = alive ? "fill:var(--cc-bottom);stroke:var(--cc-paper)" : ring;
   const style = `font-size:11.5px;fill:var(--cc-${alive ? "paper" : "ink"})`;
-  const number = `<text class="cc-digits" x="${x}" y="${y}" dy="4" text-anchor="middle" style="${style}">${j + 1}</text>`;
+  const at = `x="${x}" y="${y}" dy="4" text-anchor="middle"`;
+  const number = `<text class="cc-digits" ${at} style="${style}">${j + 1}</text>`;
   return `<circle cx="${x}" cy="${y}" r="10" style="${disc}"/>${number}`;
 }
 

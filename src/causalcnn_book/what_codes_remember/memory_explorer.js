@@ -126,7 +126,8 @@ function curves(s, width, id) {
     const words = wide ? `${name} codes read ${s[name]} frames` : `${name} reads ${s[name]}`;
     const style = `style="stroke:var(--cc-${name});stroke-width:7"`;
     out += path("cc-span", `M${tidy(edge)} ${row}H${tidy(at(-0.5))}`, style);
-    out += `<text style="fill:var(--cc-${name})" x="${tidy(edge - 7)}" y="${row + 4}" text-anchor="end">${words}</text>`;
+    const where = `x="${tidy(edge - 7)}" y="${row + 4}" text-anchor="end"`;
+    out += `<text style="fill:var(--cc-${name})" ${where}>${words}</text>`;
   }
   const every = wide ? 2 : 6;
   for (const i of upTo(0, FURTHEST, every)) {

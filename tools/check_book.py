@@ -50,7 +50,7 @@ def problems(name: str) -> list[str]:
         markdown = [text]
         found += chapter_checks.terms(markdown, glossary)
     found = [f"{name}: {problem}" for problem in found]
-    if name not in WITHOUT_CLAIMS:
+    if name.split("/")[0] not in WITHOUT_CLAIMS:
         found += claims.problems(name, markdown, claims.read(BOOK / "claims" / f"{name}.toml"))
     return found
 
@@ -62,8 +62,8 @@ def following(name: str) -> str | None:
 
 
 def names() -> list[str]:
-    """Return the names of the pages in the table of contents."""
-    return [Path(page).stem for page in build_book.pages()]
+    """Return the names of the pages in the table of contents, with their folder below ``book/``."""
+    return [Path(page).relative_to("book").with_suffix("").as_posix() for page in build_book.pages()]
 
 
 def main(chosen: list[str]) -> int:

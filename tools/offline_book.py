@@ -148,11 +148,21 @@ VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
 SCRIPTS = ("reader.js", "figure-host.js", "searchtools.js", "sphinx_highlight.js", "togglebutton.js")
 """Scripts whose words may name a class: the style sheet keeps its rules for them."""
 
+
+def parameters_in_lines(match: re.Match[str]) -> str:
+    """A signature's parameters, each on its line: a list of definitions in which nothing is defined is none."""
+    lines = match.group(1).replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-list">{lines}</span>'
+
+
 # What the theme and its companions get wrong for readers who use a screen reader (axe finds each of them).
 ACCESS = (
     # The visible words are the name: "Search Ctrl+K", "Solution".
     (re.compile(r'(<button class="btn search-button-field[^"]*") title="Search" aria-label="Search"[^>]*>'), r"\1>"),
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    # What opens a part of the sidebar is an icon alone.
+    (re.compile(r'<summary>(?=<span class="toctree-toggle")'), '<summary aria-label="Pages of this part">'),
+    (re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.S), parameters_in_lines),
     # The sidebar is a landmark; a list of citations has no roles that its elements may not have.
     (re.compile(r'(<div id="pst-primary-sidebar")'), r'\1 role="navigation" aria-label="Book"'),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),

@@ -103,5 +103,5 @@ class ConeExplorer(Explorer):
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of the stack, at :attr:`channels` channels throughout."""
+        """Weights and biases of the stack, at ``channels`` channels throughout."""
         return self.layers * (self.channels**2 * self.kernel_size + self.channels)

@@ -32,7 +32,7 @@ SETTINGS: dict[str, tuple[int, ...]] = {
     "dilation 2": (2,) * 6,
     "doubling": (1, 2, 4, 8, 16, 32),
 }
-"""What differs between the networks: the dilation of each of the six layers."""
+"""What differs between the networks, the dilation of each of the six layers."""
 TASKS = ("phone", "speaker")
 ROWS = {
     f"{task}, {rate_hz} Hz, {setting}": (task, rate_hz, setting)

@@ -9,6 +9,7 @@ from causalcnn_book.explorer import Explorer, traitlets
 __all__ = ["DistributionExplorer"]
 
 LEVELS, BARS, CELLS = 256, 32, 8
+"""Bins of a value; bars over them that a reader can draw; parts of the range in which a neighbour is known."""
 CONTROLS = {"shape": "choice", "before": "slider", "below": "slider", "components": "slider", "bits": "slider"}
 READOUTS = ("entropy", "gaussian", "mixture", "categorical")
 HAND = ["shape", "components", "bits"]

@@ -9,6 +9,7 @@ from causalcnn_book.explorer import Explorer, traitlets
 __all__ = ["OrderExplorer"]
 
 FRAMES, BANDS = 13, 8
+"""Frames and bands of the spectrogram that is numbered."""
 CONTROLS = {"order": "choice", "network": "choice", "layers": "slider", "kernel": "choice", "play": "buttons"}
 READOUTS = ("number", "seen", "future", "blind")
 

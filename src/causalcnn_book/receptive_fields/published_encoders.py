@@ -38,13 +38,13 @@ class ReferenceEncoder:
 
     @property
     def rate_hz(self) -> float:
-        """The rate of the input in Hz: samples or frames a second."""
+        """The rate of the input in Hz, that is in samples or frames a second."""
         assert self.field.rate_hz is not None
         return self.field.rate_hz
 
     @property
     def beyond_its_hop(self) -> float:
-        """Inputs read beyond the block that an output stands for: 0 or less is block-causal."""
+        """Inputs read beyond the block that an output stands for; 0 or less is block-causal."""
         hop = max(self.field.stride, Fraction(1))
         return float(self.field.lookahead - (hop - 1))
 

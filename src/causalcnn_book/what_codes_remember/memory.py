@@ -47,6 +47,7 @@ __all__ = ["BACK", "Memory", "horizon", "pictures", "probe_frames", "spread"]
 BACK: tuple[int, ...] = (-MAX_AHEAD, -2, -1, *range(MAX_BACK + 1))
 """The frames that are predicted, counted back from the present one; −1 is the next frame."""
 NOW = BACK.index(0)
+"""The place of the present frame in :data:`BACK`."""
 NETWORK_BACK = (-5, -2, -1, 0, 1, 2, 4, 6, 8, 10, 12, 14)
 """Those that the network predicts."""
 NETWORKED = ("codes", "before", "untrained", "frame", "window")

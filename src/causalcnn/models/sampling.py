@@ -14,11 +14,12 @@ __all__ = ["IncrementalSampler", "Sampler"]
 
 
 class Sampler:
-    """A running generation: :meth:`read` the frames that are known, then :meth:`draw` the next ones.
+    """A running generation, which reads the frames that are known and draws the next ones.
 
-    This class is the reference. To draw one frame it runs :meth:`AutoregressiveModel.step` on the whole frame once
-    for each of its values, and uses the parameters of that value only. Faster samplers override ``_read`` and
-    ``_draw``, and draw the same. :meth:`AutoregressiveModel.sampler` gives the fastest one for a model.
+    First :meth:`read`, then :meth:`draw`. This class is the reference. To draw one frame it runs
+    :meth:`AutoregressiveModel.step` on the whole frame once for each of its values, and uses the parameters of that
+    value only. Faster samplers override ``_read`` and ``_draw``, and draw the same.
+    :meth:`AutoregressiveModel.sampler` gives the fastest one for a model.
 
     Args:
         model: an :class:`AutoregressiveModel` in eval mode. Its weights must not change while it generates.

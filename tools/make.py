@@ -54,10 +54,10 @@ def serve():
 
 
 def lint():
-    """Check style and types, of the Python and of the JavaScript."""
+    """Check style, types and docstrings of the Python, and style and types of the JavaScript."""
     paths = ["src", "tests", "tools", "benchmarks"]
     python = [run("-m", "ruff", "check", "."), run("-m", "ruff", "format", "--check", *paths), run("-m", "mypy")]
-    return max(python + [run(os.path.join("tools", "javascript.py"))])
+    return max(python + [run(os.path.join("tools", name)) for name in ("docstrings.py", "javascript.py")])
 
 
 def bench():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import build_book
 import html_checks
+import javascript
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -27,6 +27,6 @@ def pages() -> list[str]:
 
 
 def node_modules() -> Path | None:
-    """Return the folder with axe-core and Lighthouse, where .ci/run installed them."""
-    folder = Path(os.environ.get("CAUSALCNN_NODE", build_book.BUILD / "node")) / "node_modules"
+    """Return the folder with axe-core and Lighthouse, where tools/javascript.py installed them."""
+    folder = javascript.NODE / "node_modules"
     return folder if folder.is_dir() else None

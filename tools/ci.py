@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import bootstrap
+import javascript
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "_build" / "ci" / "release.json"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "causalcnn-ci"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FUZZ = "25"
 """How many times as many examples as usual the long fuzz gives to each property."""
@@ -115,12 +115,8 @@ def environment(result: Result) -> None:
         run(Result(""), [*root, "apt-get", "update", "-q"])
         words = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
         run(Result(""), [*root, "env", "DEBIAN_FRONTEND=noninteractive", *words])
-    folder = Path(os.environ["CAUSALCNN_NODE"])
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "tools" / "package.json", folder)
-    if shutil.which("npm"):
-        words = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--loglevel=error"]
-        run(Result(""), words)  # without them the tests that need them say that they skip
+    if not javascript.installed():
+        print("Could not install the npm packages: the tests that need them say that they skip.", flush=True)
     run(result, [sys.executable, "tools/bootstrap.py"])
 
 
@@ -146,7 +142,7 @@ def test(result: Result) -> None:
 
 def oldest(result: Result) -> None:
     """The core on the oldest torch that pyproject.toml promises."""
-    folder = CACHE / "torch-2.6"
+    folder = javascript.CACHE / "causalcnn-ci" / "torch-2.6"
     python = str(folder / "bin" / "python")
     check = [python, "-c", "import torch; assert torch.__version__.startswith('2.6')"]
     if not os.path.exists(python) or subprocess.run(check, capture_output=True, check=False).returncode:
@@ -302,7 +298,7 @@ def main() -> int:
             mark = "passed" if passed.get(one.__name__, {}).get("passed") else ""
             print(f"{one.__name__:12}{mark:8}{(one.__doc__ or '').strip()}")
         return 0
-    os.environ.setdefault("CAUSALCNN_NODE", str(CACHE / "node"))
+    os.environ.setdefault("CAUSALCNN_NODE", str(javascript.NODE))
     recordings = ROOT.parent / "shared" / "real"
     if "CAUSALCNN_DATA" not in os.environ and recordings.is_dir():  # real recordings beside the checkout
         os.environ["CAUSALCNN_DATA"] = str(recordings)

@@ -11,7 +11,8 @@ What to use for what:
   :class:`SpokenDigits` and :func:`download` get those in :data:`SOURCES`, each with its licence;
   :func:`recording_or_embedded` falls back to embedded speech where there is no network. All of these give an
   :class:`Utterance` or several: samples, rate, labels, speaker, source.
-- **Features**: :class:`LogMel`, causal or centred. :func:`griffin_lim` goes back to samples.
+- **Features**: :class:`LogMel`, causal or centred. Back to samples: :class:`OnlineGriffinLim` while the frames arrive,
+  :func:`griffin_lim` from a whole recording.
   :func:`frame_labels`, :func:`num_frames` and :func:`frame_center_seconds` say which label belongs to which frame.
 - **A corpus to train and score on**: :class:`FeatureCorpus` keeps features on disk and gives batches;
   :func:`augment` changes batches as other microphones and rooms would; :func:`evaluation_sets` collects held-out
@@ -72,6 +73,7 @@ from causalcnn.speech.front_end import (
 from causalcnn.speech.inversion import griffin_lim
 from causalcnn.speech.level import RunningLevel, frame_level_db, speech_level_db, speech_mask
 from causalcnn.speech.minmax_bins import MinMaxBins
+from causalcnn.speech.online_inversion import OnlineGriffinLim
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_recording
@@ -108,6 +110,7 @@ __all__ = [
     "LogMel",
     "MinMaxBins",
     "NoNetworkError",
+    "OnlineGriffinLim",
     "Player",
     "Players",
     "RunningBins",

@@ -47,7 +47,7 @@ class OnlineGriffinLim(CausalModule):
 
     The bands of each frame are spread over the bins of the spectrum, as magnitudes that are not negative. A new frame
     gets its phases from the samples that the frames before it have made under its window. Then some iterations of
-    Griffin and Lim follow, which change only the samples that have not been given yet. There is no chance in it.
+    Griffin and Lim follow, which change only the samples that have not been given yet. Nothing is drawn at random.
 
     A sample lies under the windows of the frames ``t … t + 3``. With ``lookahead=3`` it has met all of them; this is
     the delay of RTISI in the paper of 2005. With ``lookahead=3 + k`` it is that of RTISI-LA with ``k`` frames, 2007.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from causalcnn import Field, audit, check_contract
 from causalcnn.causality import Verdict
 from causalcnn.speech import MinMaxBins, RunningBins, UniformBins
+from causalcnn.speech.running_bins import HIGHEST_DB
 from tests.fuzz import examples
 
 BINS = UniformBins(-70.0, 20.0)
@@ -89,7 +90,7 @@ def reference(x, bins, top_bin_limit, rise_db, fall_db_per_second):
         indices = here.encode(frame)
         out.append(here.decode(indices))
         if (indices == bins.num_bins - 1).sum() > top_bin_limit:
-            moved += rise_db
+            moved = min(moved + rise_db, HIGHEST_DB)
         elif (indices >= bins.num_bins // 2).any():
             moved -= fall_db_per_second / 100
     return torch.stack(out, dim=1)

@@ -28,7 +28,8 @@ class RunningBins(CausalModule):
     The bins of a frame are those of a :class:`~causalcnn.speech.UniformBins`, moved up or down. After every frame
 
     - the range rises by ``rise_db`` if more than ``top_bin_limit`` of the frame's values are in the top bin: they lie
-      in it or above it, and a decoder, which has the indices only, cannot tell which;
+      in it or above it, and a decoder, which has the indices only, cannot tell which; 100 dB above its start it rises
+      no further;
     - otherwise it falls by ``fall_db_per_second`` if any value of the frame lies in the upper half of the range;
     - otherwise it stays: a pause, or silence before the first word, moves nothing.
 

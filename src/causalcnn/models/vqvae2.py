@@ -28,13 +28,17 @@ from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv2d
-from causalcnn.nn.quantize import Quantized, VectorQuantizer
+from causalcnn.nn.quantize import Quantized, QuantizerStream, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose2d
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch
 
 __all__ = ["VQVAE2", "CausalVQVAE2", "Codes", "VQVAE2Config"]
+
+
+Quantizers = tuple[VectorQuantizer | QuantizerStream, VectorQuantizer | QuantizerStream]
+"""What looks up the top and the bottom codes."""
 
 
 class Codes(NamedTuple):
@@ -286,13 +290,14 @@ class VQVAE2(nn.Module):
         y = run(self.decoder, torch.cat([top, bottom], dim=1))  # (batch, 1, time, mels)
         return y * self.config.spread_db + self.config.mean_db
 
-    def _encode(self, x: Tensor, run: Run) -> Codes:
-        """The codes; they never move a codebook, also in training."""
+    def _encode(self, x: Tensor, run: Run, quantizers: Quantizers | None = None) -> Codes:
+        """The codes; they never move a codebook, also in training. A stream has faster quantizers."""
         # Wired as in reconstruct(), but only the indices are wanted, and encode() of a quantizer moves no codebook.
+        quantize_top, quantize_bottom = quantizers or (self.quantize_top, self.quantize_bottom)
         features, vectors = self._run_encoders(x, run)
-        top = self.quantize_top.encode(vectors)  # (batch, time, mels/8)
-        codewords = self.quantize_top.decode(top).to(vectors.dtype)  # (batch, code_dim, time, mels/8)
-        bottom = self.quantize_bottom.encode(self._add_hint(features, codewords, run))  # (batch, time, mels/4)
+        top = quantize_top.encode(vectors)  # (batch, time, mels/8)
+        codewords = quantize_top.decode(top).to(vectors.dtype)  # (batch, code_dim, time, mels/8)
+        bottom = quantize_bottom.encode(self._add_hint(features, codewords, run))  # (batch, time, mels/4)
         return Codes(top, bottom)
 
     # -------------------------------------------------------------------------------------------------- for users
@@ -432,14 +437,16 @@ class VQVAE2(nn.Module):
                 f"this model makes {c.top_cells} and {c.bottom_cells}"
             )
 
-    def _codewords(self, codes: Codes, only: Literal["top", "bottom"] | None = None) -> tuple[Tensor, Tensor]:
+    def _codewords(
+        self, codes: Codes, only: Literal["top", "bottom"] | None = None, quantizers: Quantizers | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The codewords of top and bottom codes, ``(batch, code_dim, time, mels/8)`` and ``(…, mels/4)``."""
         if only not in (None, "top", "bottom"):
             raise ValueError(f"only is {only!r}; it must be 'top', 'bottom' or None")
         self._check_codes(codes)
         dtype = next(self.parameters()).dtype  # codebooks stay in float32 where the rest is in half precision
-        top = self.quantize_top.decode(codes.top).to(dtype)
-        bottom = self.quantize_bottom.decode(codes.bottom).to(dtype)
+        quantize_top, quantize_bottom = quantizers or (self.quantize_top, self.quantize_bottom)
+        top, bottom = quantize_top.decode(codes.top).to(dtype), quantize_bottom.decode(codes.bottom).to(dtype)
         if only == "top":
             bottom = _mean_of_codebook(self.quantize_bottom, bottom)
         elif only == "bottom":
@@ -660,7 +667,7 @@ class VQVAE2Stream(CompositeStream):
             ValueError: an input of another shape or dtype, or of another batch size than the pieces before.
         """
         self._check_piece(x)
-        return self.module._encode(x, self.run)
+        return self.module._encode(x, self.run, self._quantizers())
 
     @torch.no_grad()
     def decode(self, codes: Codes) -> Tensor:
@@ -676,8 +683,13 @@ class VQVAE2Stream(CompositeStream):
             ValueError: codes of another shape or dtype, or of another batch size than the pieces before; on a CPU,
                 codes that the codebook does not have.
         """
-        codewords = self.module._codewords(codes)
+        codes, model = Codes(*codes), self.module
         # A stream makes its state from its first piece of input. A receiver has none, only codes: an empty spectrogram
         # tells it the batch, the dtype and the device.
-        self._check_piece(codewords[0].new_empty(codes.top.shape[0], 1, 0, self.module.config.mels))
-        return self.module._decode(*codewords, self.run)
+        model._check_codes(codes)
+        like = next(model.parameters())
+        self._check_piece(like.new_empty(codes.top.shape[0], 1, 0, model.config.mels))
+        return model._decode(*model._codewords(codes, quantizers=self._quantizers()), self.run)
+
+    def _quantizers(self) -> Quantizers:
+        return self._streams["quantize_top"], self._streams["quantize_bottom"]  # type: ignore[return-value]

@@ -112,10 +112,10 @@ class PointwiseStream(StatelessStream):
 
     module: Pointwise
 
-    def _advance(self, x: Tensor) -> Tensor:
-        return self.module.function(x)
-
-    _frame = _advance
+    def _load(self, state: State) -> None:
+        function = self.module.function
+        hooked = function._forward_hooks or function._forward_pre_hooks
+        self._advance = self._frame = function if hooked else function.forward  # type: ignore[method-assign]
 
 
 Run = Callable[[CausalModule, Tensor], Tensor]
@@ -290,13 +290,18 @@ class CompositeStream(Stream[Composite]):
 
 
 class SequentialStream(CompositeStream):
-    """Runs a frame through the layers without looking them up each time, as :meth:`CausalSequential.compose` does."""
+    """Runs through the layers without looking them up each time, as :meth:`CausalSequential.compose` does."""
 
     def _load(self, state: State) -> None:
         super()._load(state)
         for name in self.module._names().values():  # or a layer would be stepped over
             if name not in self._streams:
                 raise _no_state(name)
+
+    def _advance(self, x: Tensor) -> Tensor:
+        for advance in self._pieces.values():
+            x = advance(x)
+        return x
 
     def _frame(self, x: Tensor) -> Tensor:
         for next_frame in self._frames.values():

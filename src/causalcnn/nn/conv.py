@@ -13,7 +13,7 @@ from typing_extensions import override
 from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Convention, renew_weight
-from causalcnn.nn.streams import ConvStream, RingStream
+from causalcnn.nn.streams import ConvStream, Product, RingStream, Taps
 
 __all__ = ["CausalConv1d", "CausalConv2d"]
 
@@ -165,10 +165,22 @@ class _CausalConv(CausalModule, _ConvNd):
             The stream. It may keep the weights of now; after a change of the weights, begin a new one.
 
         Raises:
-            RuntimeError: ``state`` has another number of frames than a state of this layer.
+            ValueError: ``state`` is no state of this layer.
         """
-        plain = len(self.kernel_size) == 1 and self.stride == (1,) and self.groups == 1
+        # A ring has as many frames as a window spans: where the stride is larger, they have to wait somewhere else.
+        plain = self.groups == 1 and self.stride[0] <= self._extent
         return RingStream(self, state) if plain else ConvStream(self, state)
+
+    def _product(self, frequencies: int) -> Product:
+        """What this layer does with a window, for its stream."""
+        weight = self.weight.unsqueeze(3).flatten(3)  # (out, in, taps, cells), one cell without an axis of frequency
+        cells = self._cells(frequencies)
+        time = Taps(self.kernel_size[0], self.dilation[0], self.stride[0])
+        return Product(time, cells, weight.permute(2, 3, 1, 0)[:, :, :, None, None], self.bias, cells.count)
+
+    def _cells(self, frequencies: int) -> Taps:
+        """The windows along frequency."""
+        return Taps(1)
 
     def extra_repr(self) -> str:
         """The arguments, as ``print`` shows them."""
@@ -366,6 +378,10 @@ class CausalConv2d(_CausalConv, nn.Conv2d):
                 "Use a smaller kernel or dilation along frequency, or more frequency_padding."
             )
         return (padded - extent) // self.stride[1] + 1
+
+    def _cells(self, frequencies: int) -> Taps:
+        size, spread, step = self.kernel_size[1], self.dilation[1], self.stride[1]
+        return Taps(size, spread, step, self.frequency_padding[0], self._frequencies_out(frequencies))
 
     def _check(self, x: Tensor) -> None:
         self._check_input(x, "batch, channels, time, frequency")

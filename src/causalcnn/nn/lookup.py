@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["NearestCode", "nearest", "nearest_reference"]
+__all__ = ["NearestCode", "half_norms", "nearest", "nearest_reference"]
 
 SCORES_PER_THREAD, SCORES_ELSEWHERE = 2**19, 2**25
 """Scores (vectors × codes) computed at once: on a CPU 2 MB for each thread, so that every one of them has as much work
@@ -26,6 +26,11 @@ def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
         The index of the nearest codeword of each vector, int64, ``(vectors,)``.
     """
     return (vectors[:, None] - codebook).square().sum(2).argmin(1)
+
+
+def half_norms(codebook: Tensor) -> Tensor:
+    """½|e|² of each codeword e, ``(codes,)``, of a codebook ``(codes, dim)``."""
+    return codebook.square().sum(1) / 2
 
 
 def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -97,7 +102,7 @@ class NearestCode(torch.autograd.Function):
         codes, dtype = codebook.shape[0], codebook.dtype
         values = x.new_empty(x.shape)
         indices = torch.empty(batch, length, dtype=torch.int64, device=x.device)
-        half_norms = codebook.square().sum(1) / 2
+        norms = half_norms(codebook)
         # One place more than codes: padded vectors are counted there, and it is thrown away.
         counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
         errors = [codebook.new_zeros(())]
@@ -109,7 +114,7 @@ class NearestCode(torch.autograd.Function):
             shape = (part.shape[0], part.shape[2])
             vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
             vectors.view(*shape, dim).copy_(part.transpose(1, 2))
-            index = nearest(vectors, codebook, half_norms, scores[: len(vectors)])
+            index = nearest(vectors, codebook, norms, scores[: len(vectors)])
             torch.index_select(codebook, 0, index, out=codewords)
             indices[rows, columns] = index.view(shape)
             values[rows, :, columns] = codewords.view(*shape, dim).transpose(1, 2)

@@ -9,7 +9,8 @@ from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, Convention, Stateless
+from causalcnn.nn.base import CausalModule, Convention, State, Stateless, Stream
+from causalcnn.nn.streams import PoolStream
 
 __all__ = ["CausalAvgPool1d", "CausalMaxPool1d", "FrameNorm"]
 
@@ -37,11 +38,28 @@ class _CausalPool(CausalModule):
     @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         self._check(x)
+        self._check_state(state, x)
         frames = torch.cat([state, x], dim=2)
         count = max(0, (frames.shape[2] - self._window) // self.stride + 1)
         first = self._window - self.kernel_size
-        y = self._pool(frames[:, :, first:])[:, :, :count] if count else frames[:, :, :0]
+        y = self._pool(frames[:, :, first:])[:, :, :count] if count else self._nothing(frames)
         return y, frames[:, :, count * self.stride :].clone()
+
+    @override
+    def stream(self, state: State | None = None) -> Stream:
+        return PoolStream(self, state) if self.stride <= self.kernel_size else Stream(self, state)
+
+    def _check_state(self, state: Tensor, x: Tensor) -> None:
+        low, high = self._window - self.stride, self._window - 1
+        if state.shape[:2] != x.shape[:2] or not low <= state.shape[2] <= high:
+            wanted = (*x.shape[:2], f"{low}…{high}" if low < high else high)
+            raise ValueError(
+                f"state has shape {tuple(state.shape)}; for this input it must be ({', '.join(map(str, wanted))})"
+            )
+
+    @staticmethod
+    def _nothing(x: Tensor) -> Tensor:
+        return x[:, :, :0]
 
     @staticmethod
     def _check(x: Tensor) -> None:
@@ -49,6 +67,10 @@ class _CausalPool(CausalModule):
             raise ValueError(f"input has shape {tuple(x.shape)}; this layer takes (batch, channels, time)")
 
     def _pool(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _pool_window(self, window: Tensor) -> Tensor:
+        """The output for one window, ``(batch, kernel_size, channels)``, for the stream."""
         raise NotImplementedError
 
 
@@ -80,6 +102,9 @@ class CausalMaxPool1d(_CausalPool):
     def _pool(self, frames: Tensor) -> Tensor:
         return F.max_pool1d(frames, self.kernel_size, self.stride)
 
+    def _pool_window(self, window: Tensor) -> Tensor:
+        return window.amax(1)
+
 
 class CausalAvgPool1d(_CausalPool):
     """The mean of a window that never reads the future, for each channel separately.
@@ -108,6 +133,9 @@ class CausalAvgPool1d(_CausalPool):
 
     def _pool(self, frames: Tensor) -> Tensor:
         return F.avg_pool1d(frames, self.kernel_size, self.stride)
+
+    def _pool_window(self, window: Tensor) -> Tensor:
+        return window.mean(1)
 
 
 class FrameNorm(Stateless):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from torch import Tensor
 from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
 from causalcnn.nn.distributed import all_reduce, broadcast, count_vectors, sample_vectors
-from causalcnn.nn.lookup import NearestCode
+from causalcnn.nn.lookup import NearestCode, half_norms
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -204,7 +205,7 @@ class VectorQuantizer(Stateless):
         return (self(x) if x.shape[2] else x), ()
 
     def stream(self, state: State | None = None) -> Stream:
-        """Begin a stream. It never moves the codebook, also not in training.
+        """Begin a stream. It never moves the codebook, also not in training, and looks up in the one of now.
 
         Args:
             state: what :meth:`step` returned; there is nothing to remember, so it has no effect.
@@ -278,21 +279,7 @@ class VectorQuantizer(Stateless):
         Raises:
             ValueError: the indices have another shape, are no integers, or (on a CPU) are not in the codebook.
         """
-        if indices.dim() not in (2, 3):
-            raise ValueError(
-                f"indices have shape {tuple(indices.shape)}; a quantiser takes (batch, time) or "
-                "(batch, time, frequency)"
-            )
-        if indices.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"indices are {indices.dtype}; they must be int64 or int32, as encode() returns them")
-        try:
-            codewords = self.codebook.index_select(0, indices.reshape(-1))
-        except IndexError:
-            raise ValueError(
-                f"indices lie between {int(indices.min())} and {int(indices.max())}; "
-                f"this codebook has 0 to {self.num_codes - 1}"
-            ) from None
-        return codewords.view(*indices.shape, self.dim).movedim(-1, 1).contiguous()
+        return self._select(indices, self.codebook).contiguous()
 
     # ------------------------------------------------------------------ inside
     def _check(self, x: Tensor) -> None:
@@ -315,9 +302,29 @@ class VectorQuantizer(Stateless):
             )
         return mask.view(*expected, *(1,) * (x.dim() - 3)).expand(x.shape[0], *x.shape[2:]).flatten(1)
 
-    def _look_up(self, x: Tensor, real: Tensor | None, *, error: bool, statistics: bool) -> tuple[Tensor, ...]:
+    def _select(self, indices: Tensor, codebook: Tensor) -> Tensor:
+        """The codewords with these indices, channels last in memory."""
+        if indices.dim() not in (2, 3):
+            raise ValueError(
+                f"indices have shape {tuple(indices.shape)}; a quantiser takes (batch, time) or "
+                "(batch, time, frequency)"
+            )
+        if indices.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"indices are {indices.dtype}; they must be int64 or int32, as encode() returns them")
+        try:
+            codewords = codebook.index_select(0, indices.reshape(-1))
+        except IndexError:
+            raise ValueError(
+                f"indices lie between {int(indices.min())} and {int(indices.max())}; "
+                f"this codebook has 0 to {self.num_codes - 1}"
+            ) from None
+        return codewords.view(*indices.shape, self.dim).movedim(-1, 1)
+
+    def _look_up(
+        self, x: Tensor, real: Tensor | None, *, error: bool, statistics: bool, codebook: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         self._check(x)
-        codebook = self.codebook.detach()
+        codebook = self.codebook.detach() if codebook is None else codebook
         with torch.autocast(x.device.type, enabled=False):
             codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
             return NearestCode.apply(x.flatten(2), codebook, real, error, statistics)
@@ -412,9 +419,34 @@ class VectorQuantizer(Stateless):
 
 
 class QuantizerStream(StatelessStream):
-    """Looks codewords up; leaves the codebook alone, also in training."""
+    """Looks codewords up in the codebook of when it was made; it moves none, also in training.
+
+    For a frame, codebook and norms are at hand, and nothing is computed that only a loss or a long piece would need.
+    """
 
     module: VectorQuantizer
 
+    VECTORS = 256
+    """Up to so many vectors are looked up at once; more in pieces that stay in the cache, as in a whole sequence."""
+
+    def _load(self, state: State) -> None:
+        self._codebook = self.module.codebook.detach()
+        self._half_norms, self._turned = half_norms(self._codebook), self._codebook.T.contiguous()
+
     def _advance(self, x: Tensor) -> Tensor:
-        return self.module._codewords(x)
+        return self.decode(self.encode(x)).to(x.dtype)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Find the indices of the codewords of ``x``; see :meth:`VectorQuantizer.encode`."""
+        module = self.module
+        module._check(x)
+        shape = (x.shape[0], *x.shape[2:])
+        plain = x.dtype == self._codebook.dtype and not torch.is_autocast_enabled(x.device.type)
+        if plain and math.prod(shape) <= self.VECTORS:
+            vectors = x.movedim(1, -1).reshape(-1, module.dim)
+            return torch.addmm(self._half_norms, vectors, self._turned, alpha=-1).argmin(1).view(shape)
+        return module._look_up(x, None, error=False, statistics=False, codebook=self._codebook)[1].view(shape)
+
+    def decode(self, indices: Tensor) -> Tensor:
+        """Look up the codewords with these indices; see :meth:`VectorQuantizer.decode`."""
+        return self.module._select(indices, self._codebook)

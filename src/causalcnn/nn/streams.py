@@ -1,7 +1,8 @@
-"""The fast streams of the convolutions. Their reference is ``step``; ``check_contract`` compares the two."""
+"""The fast streams of layers with a window in time; their reference is ``step``, and tests compare the two."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,76 +10,208 @@ from torch import Tensor
 
 from causalcnn.nn.base import Stream, renew_weight
 
-__all__ = ["ConvStream", "RingStream"]
+__all__ = ["ConvStream", "PoolStream", "Product", "RingStream", "Taps"]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The windows of a layer along one axis: window ``u`` reads ``size`` places, ``spread`` apart, from ``u·step`` on.
+
+    Along frequency there are ``count`` windows, and ``below`` cells of zeros stand before the first cell.
+    """
+
+    size: int
+    spread: int = 1
+    step: int = 1
+    below: int = 0
+    count: int = 1
+
+    @property
+    def extent(self) -> int:
+        """Places from the first that a window reads to its last."""
+        return (self.size - 1) * self.spread + 1
+
+    @property
+    def end(self) -> int:
+        """Places that all windows span, zeros below included."""
+        return (self.count - 1) * self.step + self.extent
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a layer does with the frames of one window, as a matrix product.
+
+    ``weight`` is ``(taps, cells, in_channels, frames out, cells out, out_channels)``: what a window of time and
+    frequency adds to the outputs that it completes, which are several in a transposed convolution. ``cells`` is the
+    number of cells of an output frame.
+    """
+
+    time: Taps
+    frequency: Taps
+    weight: Tensor
+    bias: Tensor | None
+    cells: int = 1
 
 
 class RingStream(Stream[Any]):
-    """One frame of a 1D convolution of stride 1 is one copy and one matrix product.
+    """A frame of a convolution, transposed or not, is one copy into a ring and one matrix product.
 
-    Frames that meet in a window lie ``dilation`` apart, so each of the ``dilation`` phases has a ring of its own
-    with ``kernel_size`` slots, written twice, ``kernel_size`` slots apart: the last window is then contiguous
-    wherever the ring stands, and nothing is gathered or moved. Views into the rings are made once.
+    Frames lie channels last. Those that meet in a window are ``spread`` frames apart, so each of the ``spread`` phases
+    has a ring of its own. It has a slot for each tap, and all but the last once more behind: a frame is written to both
+    places, and so the last window is in one piece wherever the ring stands. Views into the rings are made once.
+    Outputs are channels last, too, in memory; their shape is that of ``step``.
     """
 
-    takes_frames = True
+    FRAMES = 4
+    """Up to so many frames are run one by one; more go through ``step``, which is then faster."""
 
     def _load(self, state: Tensor) -> None:
-        layer = self.module
-        renew_weight(layer)
-        self._taps, self._spread = layer.kernel_size[0], layer.dilation[0]
-        batch, channels, history = state.shape
-        self._shape = (batch, channels)
-        weight = layer.weight.detach()
-        self._matrix = weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).clone()
-        self._bias = weight.new_zeros(weight.shape[0]) if layer.bias is None else layer.bias.detach().clone()
-        self._rings = state.new_zeros(self._spread, batch, 2 * self._taps, channels)
-        if history:  # frame i of the history: phase i mod dilation, slot i div dilation
-            slots = state.detach().reshape(batch, channels, self._taps - 1, self._spread).permute(3, 0, 2, 1)
-            self._rings[:, :, : self._taps - 1] = slots
-            self._rings[:, :, self._taps : -1] = slots
-        self._frame_number = history
+        layer, state = self.module, state.detach()
+        layer._check(state)
+        layer._check_state(state, state)
+        self._plain = state.dim() == 3
+        self._shape, cells = tuple(state.shape[:2]), 1 if self._plain else state.shape[3]
+        self._one = (*state.shape[:2], 1, *state.shape[3:])  # a piece of one frame
+        self._columns: Tensor | None = None
+        self._prepare(state)
+        time = self._time
+        self._extent, self._step = time.extent, time.step
+        self.takes_frames = self._plain and time.step == 1 and self._frames_out == 1
+        padded = max(self._frequency.below + cells, self._frequency.end)
+        self._rings = state.new_zeros(time.spread, state.shape[0], 2 * time.size - 1, padded, state.shape[1])
+        self._places = time.spread * time.size
         self._views: dict[int, tuple[Tensor, Tensor]] = {}
-        self._places = self._taps * self._spread
+        self._restore(state)
+
+    def _cells(self) -> Tensor:
+        """The rings without the zeros around the frequencies, ``(spread, batch, slots, frequency, channels)``."""
+        return self._rings.narrow(3, self._frequency.below, 1 if self._plain else self._one[3])
+
+    def _prepare(self, state: Tensor) -> None:
+        """Take from the layer, as it is now, what a window is and what becomes of it."""
+        renew_weight(self.module)
+        product: Product = self.module._product(1 if self._plain else state.shape[3])
+        weight, bias = product.weight.detach(), product.bias
+        self._time, self._frequency = product.time, product.frequency
+        self._frames_out, phases, channels = weight.shape[3:]
+        self._matrix = weight.flatten(0, 2).flatten(1).clone()
+        self._rows = (-1, self._matrix.shape[0])
+        each = weight.new_zeros(channels) if bias is None else bias.detach()
+        self._bias = each.repeat(self._frames_out * phases)
+        # A row of the product holds (frames, cells, channels) of a window, `phases` cells of the output each.
+        self._form = (state.shape[0], self._frequency.count, self._frames_out, phases, channels)
+        row, axes = self._frequency.count * phases * channels, state.dim()
+        self._shape_out = (state.shape[0], channels, self._frames_out, product.cells)[:axes]
+        self._strides_out = (row, 1, row, channels)[:axes]
+
+    def _restore(self, state: Tensor) -> None:
+        """Write the history into the rings."""
+        count = state.shape[2]
+        times = torch.arange(count, device=state.device)
+        slots, phases = times // self._time.spread, times % self._time.spread
+        frames = (state.unsqueeze(3) if self._plain else state).permute(2, 0, 3, 1)
+        for copy in (slots, slots + self._time.size):
+            self._cells()[phases, :, copy] = frames
+        self._count = count
 
     def _save(self) -> Tensor:
-        times = torch.arange(self._frame_number - (self._taps - 1) * self._spread, self._frame_number)
-        slots = torch.div(times, self._spread, rounding_mode="floor") % self._taps
-        return self._rings[times % self._spread, :, slots].permute(1, 2, 0)
+        time = self._time
+        held = time.extent - time.step + (self._count - time.extent) % time.step
+        times = torch.arange(self._count - held, self._count, device=self._rings.device)
+        slots = torch.div(times, time.spread, rounding_mode="floor") % time.size
+        frames = self._cells()[times % time.spread, :, slots].permute(1, 3, 0, 2)
+        return frames[..., 0] if self._plain else frames
 
     def _view(self, place: int) -> tuple[Tensor, Tensor]:
-        """Where the next frame is written (twice), and the window that it completes."""
-        slot, phase = divmod(place, self._spread)
-        ring = self._rings[phase]
-        window = ring[:, slot + 1 : slot + 1 + self._taps]
-        flat = window.as_strided((window.shape[0], self._taps * window.shape[2]), (ring.stride(0), 1))
-        self._views[place] = (ring[:, slot :: self._taps][:, :2].transpose(0, 1), flat)
+        """Where the frame at this place is written, and the window that it completes; for all places of its slot."""
+        slot = place // self._time.spread
+        targets = self._cells()[:, :, slot :: self._time.size].permute(0, 2, 1, 4, 3)
+        targets = targets[..., 0] if self._plain else targets.unsqueeze(4)
+        windows = self._windows((slot + 1) % self._time.size)
+        pairs = zip(targets.unbind(), windows.unbind(), strict=True)
+        self._views.update(enumerate(pairs, slot * self._time.spread))
         return self._views[place]
+
+    def _windows(self, first: int) -> Tensor:
+        """The windows of all phases that begin at a slot, as rows of the product if they lie so in memory."""
+        ring, frequency = self._rings[:, :, first : first + self._time.size], self._frequency
+        phase, batch, slot, cell, channel = ring.stride()
+        windows = ring.as_strided(
+            (*ring.shape[:2], frequency.count, ring.shape[2], frequency.size, ring.shape[4]),
+            (phase, batch, frequency.step * cell, slot, frequency.spread * cell, channel),
+            ring.storage_offset(),
+        )
+        try:
+            return windows.view(len(ring), ring.shape[1] * frequency.count, -1)
+        except RuntimeError:  # neighboring windows share cells: they have to be copied
+            if self._columns is None:
+                self._columns = self._rings.new_empty(windows.shape[1:])
+            return windows
+
+    def _write(self, x: Tensor) -> Tensor | None:
+        """Take one frame, and give the window that it completes, if it does."""
+        place = self._count % self._places
+        target, window = self._views.get(place) or self._view(place)
+        target.copy_(x)
+        self._count += 1
+        return window if (self._count - self._extent) % self._step == 0 else None
+
+    def _complete(self, window: Tensor) -> Tensor:
+        """What a window completes, as rows ``(batch × frequency, …)``."""
+        if self._columns is None:
+            return torch.addmm(self._bias, window, self._matrix)
+        rows = self._columns.copy_(window).view(self._rows)
+        return torch.addmm(self._bias, rows, self._matrix)
 
     def _frame(self, x: Tensor) -> Tensor:
         if x.shape != self._shape:  # else copy_ would broadcast a single channel over all
-            raise ValueError(f"a frame has shape {tuple(x.shape)}; this stream takes (batch, channels) {self._shape}")
-        place = self._frame_number % self._places
-        target, window = self._views.get(place) or self._view(place)
-        target.copy_(x)
-        self._frame_number += 1
-        return torch.addmm(self._bias, window, self._matrix)
+            raise ValueError(f"a frame has shape {tuple(x.shape)}; this stream takes {self._shape}")
+        return self._complete(self._write(x))  # type: ignore[arg-type]
 
     def _advance(self, x: Tensor) -> Tensor:
-        if x.shape[2] <= 4:
-            self.module._check(x)
-            frames = [self._frame(x[:, :, t]) for t in range(x.shape[2])]
-            return torch.stack(frames, dim=2) if frames else self.module._nothing(x)
-        y, state = self.module.step(x, self._save())
-        self._load(state)
-        return y
+        if x.shape != self._one:
+            return self._pieces(x)
+        window = self._write(x[:, :, 0] if self._plain else x)
+        if window is None:
+            return self.module._nothing(x)
+        rows = self._complete(window)
+        if self._frames_out == 1:
+            return rows.as_strided(self._shape_out, self._strides_out)
+        y = rows.view(self._form).permute(0, 4, 2, 1, 3).flatten(3)
+        return y[..., 0] if self._plain else y[..., : self._shape_out[3]]
+
+    def _pieces(self, x: Tensor) -> Tensor:
+        """Any other number of frames than one."""
+        layer, frames = self.module, x.shape[2] if x.dim() > 2 else 0
+        layer._check(x)
+        if (*x.shape[:2], 1, *x.shape[3:]) != self._one:
+            raise ValueError(f"the input has shape {tuple(x.shape)}; this stream takes {self._one}, any frames")
+        if frames > self.FRAMES:
+            y, state = layer.step(x, self._save())
+            self._restore(state)
+            return y
+        outputs = [self._advance(x[:, :, t : t + 1]) for t in range(frames)]
+        return torch.cat(outputs, dim=2) if outputs else layer._nothing(x)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which go on by themselves: views into the old rings stay behind."""
         return self.__dict__ | {"_views": {}}
 
 
+class PoolStream(RingStream):
+    """A frame of a pooling is one copy into a ring and the largest value, or the mean, over its slots."""
+
+    def _prepare(self, state: Tensor) -> None:
+        self._time, self._frequency = Taps(self.module.kernel_size, step=self.module.stride), Taps(1)
+        self._frames_out, self._window = 1, (state.shape[0], self.module.kernel_size, state.shape[1])
+        self._shape_out, self._strides_out = (*state.shape[:2], 1), (state.shape[1], 1, 1)
+
+    def _complete(self, window: Tensor) -> Tensor:
+        return self.module._pool_window(window.view(self._window))
+
+
 class ConvStream(Stream[Any]):
-    """The stream of any convolution: one buffer, written in place, its window always contiguous.
+    """The stream of any other convolution: one buffer, written in place, its window always contiguous.
 
     Frames are appended; when the buffer is full, the last window moves to its front, so that a frame is
     copied once in ``ROOM`` frames and memory never grows.

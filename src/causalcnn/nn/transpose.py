@@ -9,8 +9,9 @@ from torch.nn.modules.conv import _ConvNd
 from typing_extensions import override
 
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, renew_weight
+from causalcnn.nn.base import CausalModule, Stream, renew_weight
 from causalcnn.nn.conv import Pair, as_pair, check_sizes, refuse_padding
+from causalcnn.nn.streams import Product, RingStream, Taps
 
 __all__ = ["CausalConvTranspose1d", "CausalConvTranspose2d"]
 
@@ -51,9 +52,7 @@ class _CausalTranspose(CausalModule, _ConvNd):
     @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         self._check(x)
-        wanted = (*x.shape[:2], self._history, *x.shape[3:])
-        if state.shape != wanted:
-            raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
+        self._check_state(state, x)
         renew_weight(self)
         frames = torch.cat([state, x], dim=2)
         return self._completed(frames, self._history), frames[:, :, x.shape[2] :].clone()
@@ -65,11 +64,16 @@ class _CausalTranspose(CausalModule, _ConvNd):
                 f"input has shape {tuple(x.shape)}; this layer takes {axes} axes and {self.in_channels} channels"
             )
 
+    def _check_state(self, state: Tensor, x: Tensor) -> None:
+        wanted = (*x.shape[:2], self._history, *x.shape[3:])
+        if state.shape != wanted:
+            raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
+
     def _completed(self, frames: Tensor, known: int) -> Tensor:
         """The outputs that ``frames`` complete, of which the first ``known`` were there before."""
         new = (frames.shape[2] - known) * self.stride[0]
         if new == 0:
-            return frames.new_zeros(frames.shape[0], self.out_channels, 0, *self._frequencies_out(frames.shape[3:]))
+            return self._nothing(frames)
         first = known * self.stride[0]
         y = self._spread(frames)[:, :, first : first + new]
         if y.shape[2] < new:  # the window is shorter than the stride: the last phases have no tap, only the bias
@@ -83,8 +87,51 @@ class _CausalTranspose(CausalModule, _ConvNd):
         function = conv_transpose1d if len(self.kernel_size) == 1 else conv_transpose2d
         return function(frames, self.weight, self.bias, self.stride, self.padding, 0, self.groups, self.dilation)  # type: ignore[arg-type]
 
+    def _nothing(self, frames: Tensor) -> Tensor:
+        return frames.new_zeros(frames.shape[0], self.out_channels, 0, *self._frequencies_out(frames.shape[3:]))
+
     def _frequencies_out(self, frequency: tuple[int, ...]) -> tuple[int, ...]:
         return ()
+
+    @override
+    def stream(self, state: Tensor | None = None) -> Stream:
+        """Begin a stream: the fast form of :meth:`step`, for inference.
+
+        Args:
+            state: the state to go on from, ``(batch, in_channels, frames[, frequency])``, as :attr:`Stream.state` or
+                :meth:`step` returned it. By default the stream begins with zeros.
+
+        Returns:
+            The stream. It may keep the weights of now; after a change of the weights, begin a new one.
+
+        Raises:
+            ValueError: ``state`` is no state of this layer.
+        """
+        return RingStream(self, state) if self.groups == 1 else Stream(self, state)
+
+    def _product(self, frequencies: int) -> Product:
+        """What this layer does with a window, for its stream.
+
+        Output ``o`` reads input ``i`` through tap ``j`` where ``o + trim = i·stride + j·spread``. So window ``u`` of a
+        stream completes the outputs ``u·stride + phase``, and reads the input that many places back::
+
+            back, phase = divmod(j·spread − trim, stride)
+        """
+        weight = self.weight.detach().unsqueeze(3).flatten(3)  # (in, out, taps, cells)
+        sizes, spreads = weight.shape[2:], (*self.dilation, 1)
+        strides, trims = (*self.stride, 1), (*self.padding, 0)
+        times, cells = (
+            [divmod(tap * spreads[axis] - trims[axis], strides[axis]) for tap in range(sizes[axis])] for axis in (0, 1)
+        )
+        below, above = (abs(limit(0, *(back for back, _ in cells))) for limit in (max, min))
+        size = below + 1 + above
+        matrix = weight.new_zeros(self._history + 1, size, self.in_channels, *strides[:2], self.out_channels)
+        for tap, (back, phase) in enumerate(times):
+            for cell, (behind, part) in enumerate(cells):
+                matrix[self._history - back, below - behind, :, phase, part] = weight[:, :, tap, cell]
+        (out,) = self._frequencies_out((frequencies,)) or (1,)
+        windows = Taps(size, below=below, count=-(-out // strides[1]))
+        return Product(Taps(self._history + 1), windows, matrix, self.bias, out)
 
 
 class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: ignore[misc]  # no output_size

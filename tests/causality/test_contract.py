@@ -212,3 +212,69 @@ def test_measured_fields_show_zero_weights_too():
     layer = CausalConv1d(1, 1, 3)
     nn.init.zeros_(layer.weight)
     assert measure_field(layer, torch.zeros(1, 1, 6))[(5,)] == {3, 4, 5}
+
+
+# ------------------------------------------------------------------- layers that read the past alone, or look ahead
+class Shifted(CausalModule):
+    """The frame of some frames ago, and a field of the same or another delay."""
+
+    def __init__(self, delay, declared):
+        super().__init__()
+        self.delay, self.declared = delay, declared
+
+    @property
+    def field(self):
+        return Field.window([-self.declared])
+
+    def initial_state(self, x):
+        return x.new_zeros(*x.shape[:2], self.delay)
+
+    def step(self, x, state):
+        frames = torch.cat([state, x], 2)
+        return frames[:, :, : x.shape[2]], frames[:, :, x.shape[2] :].clone()
+
+
+@pytest.mark.parametrize("delay", [1, 2, 7])
+def test_a_layer_that_reads_the_past_alone_keeps_the_contract(delay):
+    report = check_contract(Shifted(delay, delay), torch.randn(2, 3, 14, dtype=torch.float64))
+    assert report.field.lookahead == -delay
+
+
+@pytest.mark.parametrize("delay", [1, 2, 7])
+def test_one_frame_less_of_delay_than_declared_is_a_leak(delay):
+    """The output of the present frame is settled before that frame is there; a network that reads it is found."""
+    with pytest.raises(ContractError, match=r"a changed future from frame 1 on moves .*: a leak"):
+        check_contract(Shifted(delay - 1, delay), torch.randn(2, 3, 14, dtype=torch.float64))
+
+
+class Ahead(CausalModule):
+    """Gives each frame when ``frames`` more have come, and so has fewer outputs than inputs."""
+
+    def __init__(self, frames, declared):
+        super().__init__()
+        self.frames, self.declared = frames, declared
+
+    @property
+    def field(self):
+        return Field.window([self.declared])
+
+    def initial_state(self, x):
+        return torch.full((len(x),), self.frames)
+
+    def step(self, x, state):
+        dropped = min(int(state[0]), x.shape[2])
+        return x[:, :, dropped:], state - dropped
+
+
+def test_a_look_ahead_is_accepted_where_it_is_asked_for_and_as_it_is_declared():
+    x = torch.randn(2, 3, 12, dtype=torch.float64)
+    report = check_contract(Ahead(2, 2), x, lookahead=2)
+    assert "a row can be reset at a block boundary, the others go on" not in report.checks
+    for wrong, asked, words in (
+        (Ahead(2, 2), 0, "looks 2 frames ahead, but the strict convention at stride 1 allows 0"),
+        (Ahead(2, 2), 1, "looks 2 frames ahead"),
+        (Ahead(1, 2), 2, r"output \(0,\) reads \{1\}, its field says \{2\}"),
+        (Ahead(3, 2), 3, "a changed future from frame 4 on moves the 2 outputs before it"),
+    ):
+        with pytest.raises(ContractError, match=words):
+            check_contract(wrong, x, lookahead=asked)

@@ -65,6 +65,7 @@ def check_contract(
     chunkings: Iterable[Sequence[int]] | None = None,
     gradients: bool = True,
     measure: bool = True,
+    lookahead: int = 0,
 ) -> ContractReport:
     """Verify that a layer keeps the contract of causalcnn: whole = pieces, past only, field declared, rows independent.
 
@@ -84,6 +85,8 @@ def check_contract(
             frame, uneven with empty pieces, and two halves.
         gradients: compare gradients too (of the input and of every parameter).
         measure: compare the declared field with the measured one (one backward pass per output).
+        lookahead: how many frames the layer may declare to look ahead, for one that does so knowingly. By default none
+            beyond its block. The rows of one that looks further cannot be reset, for the rows share the delay.
 
     Returns:
         A report that prints as a list of what was verified.
@@ -116,13 +119,14 @@ def check_contract(
         raise ValueError(f"the example has dtype {x.dtype}; it must be one of {', '.join(map(str, TOLERANCE))}")
     check = _Check(layer, x.detach())
     cuts = list(chunkings) if chunkings is not None else default_chunkings(x.shape[2])
-    check.field_and_convention()
+    check.field_and_convention(lookahead)
     check.step_is_pure()
     check.no_future()  # early: a leak also breaks much of the rest, and should be called a leak
     check.whole_equals_pieces(cuts, gradients)
     check.stream_equals_step(cuts)
     check.rows_are_independent()
-    check.rows_can_be_reset()
+    if check.field.lookahead <= check.within_block:
+        check.rows_can_be_reset()
     if measure:
         check.field_is_as_measured()
     check.eval_changes_nothing()
@@ -170,15 +174,15 @@ class _Check:
         return self.layer.initial_state(self.x)
 
     # -------------------------------------------------------------- the checks
-    def field_and_convention(self) -> None:
+    def field_and_convention(self, lookahead: int) -> None:
         self.field, stride = self.layer.field, self.layer.field.stride
         if not isinstance(self.field, Field):
             self.fail(f"field is a {type(self.field).__name__}, not a causalcnn.Field")
-        allowed = self.layer.convention.lookahead(self.field.advance[0])  # inputs in a block
-        if self.field.lookahead > allowed:
+        self.within_block = self.layer.convention.lookahead(self.field.advance[0])  # inputs in a block
+        if self.field.lookahead > max(self.within_block, lookahead):
             self.fail(
                 f"its field looks {self.field.lookahead} frames ahead, but the {self.layer.convention.value} "
-                f"convention at stride {stride} allows {allowed}"
+                f"convention at stride {stride} allows {self.within_block}"
             )
         self.passed.append(f"declares its field before any data; {self.layer.convention.value}, stride {stride}")
 
@@ -261,17 +265,22 @@ class _Check:
         stride, ahead = self.field.stride, self.field.lookahead
         whole = layer(x)
         for cut in sorted({1, x.shape[2] // 3, x.shape[2] // 2, x.shape[2] - 1}):
-            # outputs that read frames < cut only: u·stride + lookahead < cut
-            settled = max(0, min(whole.shape[2], -int((ahead - cut) // stride))) if ahead < cut else 0
+            # Outputs that read frames < cut only: u·stride + lookahead < cut. Those that read nothing but the past are
+            # settled before their own frame is there, yet a layer gives no more outputs than it has been given frames.
+            settled, given = (
+                max(0, min(whole.shape[2], -int((last - cut) // stride))) for last in (ahead, max(0, ahead))
+            )
             other = x.clone()
             other[:, :, cut:] = other[:, :, cut:].flip(2) * -3 + 1
-            for name, y in (("a changed future", layer(other)), ("a prefix", layer(x[:, :, :cut]))):
-                if y.shape[2] < settled:
-                    self.fail(f"from {cut} frames it returns {y.shape[2]} outputs; {settled} of them are complete")
-                exact = name == "a changed future"
-                gap = (y[:, :, :settled] - whole[:, :, :settled]).abs().amax().item() if settled else 0.0
-                if gap > (0 if exact else 1e-12 * max(1.0, whole.abs().max().item())):
-                    self.fail(f"{name} from frame {cut} on moves the {settled} outputs before it by {gap:.1e}: a leak")
+            for name, y, count in (
+                ("a changed future", layer(other), settled),
+                ("a prefix", layer(x[:, :, :cut]), given),
+            ):
+                if y.shape[2] < count:
+                    self.fail(f"from {cut} frames it returns {y.shape[2]} outputs; {count} of them are complete")
+                gap = (y[:, :, :count] - whole[:, :, :count]).abs().amax().item() if count else 0.0
+                if gap > (1e-12 * max(1.0, whole.abs().max().item()) if name == "a prefix" else 0):
+                    self.fail(f"{name} from frame {cut} on moves the {count} outputs before it by {gap:.1e}: a leak")
         self.passed.append("a changed or missing future changes nothing before it (float64, exact)")
 
     @torch.no_grad()

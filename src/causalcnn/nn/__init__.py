@@ -14,6 +14,7 @@ from causalcnn.nn.base import CausalModule, Convention, Stateless, Stream
 from causalcnn.nn.blocks import Encoder, MultiStackEncoder, ResidualBlock1d, ResidualBlock2d, ResidualStack
 from causalcnn.nn.compose import CausalSequential, Composite, Parallel, Pointwise, Residual
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
+from causalcnn.nn.delay import Delay
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
 from causalcnn.nn.quantize import Quantized, VectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
@@ -29,6 +30,7 @@ __all__ = [
     "CausalSequential",
     "Composite",
     "Convention",
+    "Delay",
     "Encoder",
     "FrameNorm",
     "MultiStackEncoder",

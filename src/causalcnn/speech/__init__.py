@@ -21,6 +21,8 @@ What to use for what:
   that knows the past only.
 - **Whole numbers instead of dB**: :class:`UniformBins` with a fixed range, :class:`RunningBins` with one that follows
   the speaker, and for comparison :class:`MinMaxBins`, which reads the future.
+- **Samples instead of features**: :class:`SampleCorpus` keeps sounds and gives batches of them;
+  :func:`mu_law_encode` and :func:`mu_law_decode` turn samples into 256 bins and back.
 - **Listening on a page**: :func:`player`, and :func:`players` for sounds side by side.
 
 Three environment variables say where data lie: ``CAUSALCNN_DATA``, a folder of recordings that is only read;
@@ -73,11 +75,13 @@ from causalcnn.speech.front_end import (
 from causalcnn.speech.inversion import griffin_lim
 from causalcnn.speech.level import RunningLevel, frame_level_db, speech_level_db, speech_mask
 from causalcnn.speech.minmax_bins import MinMaxBins
+from causalcnn.speech.mu_law import mu_law_decode, mu_law_encode
 from causalcnn.speech.online_inversion import OnlineGriffinLim
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_recording
 from causalcnn.speech.running_bins import RunningBins
+from causalcnn.speech.sample_corpus import SampleBatch, SampleCorpus
 from causalcnn.speech.sentences import READ_SENTENCES, random_sentence
 from causalcnn.speech.speakers import SPLIT_SPEAKERS, Speaker
 from causalcnn.speech.synthesis import synthesize
@@ -115,6 +119,8 @@ __all__ = [
     "Players",
     "RunningBins",
     "RunningLevel",
+    "SampleBatch",
+    "SampleCorpus",
     "Source",
     "Span",
     "Speaker",
@@ -135,6 +141,8 @@ __all__ = [
     "frame_level_db",
     "griffin_lim",
     "mel_filterbank",
+    "mu_law_decode",
+    "mu_law_encode",
     "num_frames",
     "player",
     "players",

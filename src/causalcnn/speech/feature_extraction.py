@@ -39,7 +39,7 @@ def extract_features(source: Iterable[Utterance]) -> Iterator[Piece]:
         ValueError: no clip; a clip with NaN, with another rate than 16,000 Hz, or shorter than one hop of 10 ms.
     """
     empty = True
-    for name, utterance in _named(source):
+    for name, utterance in named_utterances(source):
         empty = False
         if utterance.rate_hz != front_end.RATE_HZ:
             raise ValueError(f"{name!r} has {utterance.rate_hz} samples a second; read_recording brings it to 16,000")
@@ -72,7 +72,8 @@ def features_of(utterance: Utterance) -> Tensor:
     return torch.cat(pieces, dim=2)[0]
 
 
-def _named(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
+def named_utterances(source: Iterable[Utterance]) -> Iterator[tuple[str, Utterance]]:
+    """Go through the utterances of a source with their names: those that it gives them, else their numbers."""
     if hasattr(source, "named"):
         yield from source.named()
     else:
@@ -103,7 +104,7 @@ def cache_path(source: Iterable[Utterance]) -> Path:
 def _of_samples(source: Iterable[Utterance]) -> str:
     """Give an identity to utterances without a method ``identity``: a digest of their samples."""
     digest = hashlib.sha256()
-    for name, utterance in _named(source):
+    for name, utterance in named_utterances(source):
         digest.update(f"{name} {utterance.speaker} {utterance.rate_hz} {len(utterance)}\n".encode())
         digest.update(np.ascontiguousarray(utterance.samples, dtype="<f4").tobytes())
     return f"utterances {digest.hexdigest()}"

@@ -21,7 +21,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LOWEST_RATE_HZ = 8_000
 """Telephone rate: below it, what is left of speech is not worth a spectrogram up to 8 kHz."""
 
-_FULL_SCALE_LIMIT = 4.0
+FULL_SCALE_LIMIT = 4.0
 """Floating point files may overshoot 1 a little; beyond this they hold integers that nobody scaled."""
 
 
@@ -64,7 +64,7 @@ def read_recording(path: str | Path, *, channel: int | None = None) -> Utterance
             _refusal(path, f"{bad} of its {samples.size} values are NaN or infinite; write it again from the original")
         )
     peak = float(np.abs(samples).max(initial=0.0))
-    if peak > _FULL_SCALE_LIMIT:
+    if peak > FULL_SCALE_LIMIT:
         raise UnreadableRecording(
             _refusal(
                 path,

@@ -163,6 +163,44 @@ def test_a_model_of_levels_learns_its_range() -> None:
     assert learned.high_db - learned.low_db == pytest.approx(90)
 
 
+SAMPLES = ["--rows", "2", "--frames", "4", "--set", "layers=3", "--set", "skip_channels=4", *SPEECH]
+
+
+@pytest.mark.parametrize("model", ["wavenet", "vocoder"])
+def test_a_model_of_samples_trains_and_goes_on_after_an_interrupt(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", model, "--device", "cpu", "--budget", "3 steps", *SAMPLES, "--out", "made/sound"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "2 pieces of 0.04 s in a step" in said
+    assert "8 frames (0.5 ms) of past; never looks ahead" in said or model == "vocoder"
+    made, card = load_model("made/sound")
+    assert (made.name, made.config.layers, made.config.skip_channels) == (model, 3, 4)
+    assert card["corpus"]["speakers"] == 2
+    assert card["metrics"]["held_out"]["bits"] == card["metrics"]["held_out"]["loss"]
+    assert 0 < card["metrics"]["training"]["bits"] < 10
+    assert len(card["loss_curve"]) == 3
+    whole = loop._loop
+
+    def stopped(state: Any, batches: Any, stop_requested: Any, *rest: Any) -> Any:
+        return whole(state, batches, lambda: True, *rest)
+
+    monkeypatch.setattr(loop, "_loop", stopped)
+    assert main(words) == 130
+    assert "interrupted after step 1" in capsys.readouterr().err
+    assert Path("made/sound.resume.safetensors").exists()
+    monkeypatch.setattr(loop, "_loop", whole)
+    assert main([*words, "--resume"]) == 0
+    assert load_model("made/sound")[1]["sha256"] == card["sha256"]
+    assert not Path("made/sound.resume.safetensors").exists()
+
+
+def test_samples_are_not_varied(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "wavenet", "--budget", "1 steps", "--vary", "--out", "made/x"]) == 2
+    assert "--vary varies log-mel frames, and 'wavenet' reads samples" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("card_file", sorted(CHECKPOINTS.glob("*.json")), ids=lambda file: file.stem)
 def test_the_command_of_a_shipped_card_makes_a_model_of_its_config(card_file: Path) -> None:
     card = json.loads(card_file.read_text("utf8"))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from causalcnn._files import check_writable
-from causalcnn.models import MODELS, save_model
+from causalcnn.models import MODELS, Vocoder, WaveNet, save_model
 from causalcnn.models.model_io import model_files
 from causalcnn.training import Budget, History, Interrupted, NonFiniteLoss, Runtime, train
 
@@ -23,6 +23,8 @@ __all__ = ["run_train"]
 
 STOPPED, INTERRUPTED = 2, 130
 HELD_OUT_BATCHES = 8
+SAMPLE_MODELS = (WaveNet, Vocoder)
+"""Models that read samples; the others read log-mel frames."""
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -61,8 +63,11 @@ def _run(options: argparse.Namespace) -> None:
             f"--rows is {options.rows}; it must be a multiple of the {runtime.world_size} processes that share it"
         )
     log: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
+    reads_samples = issubclass(model_class, SAMPLE_MODELS)
+    if reads_samples and options.vary:
+        raise ValueError(f"--vary varies log-mel frames, and {options.model!r} reads samples; leave it out")
     log(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
-    data = _load_data(options)
+    data = _load_data(options, reads_samples)
     config = _with_range_of(data.training, config, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -157,22 +162,23 @@ class Data:
     description: dict[str, Any]
 
 
-def _load_data(options: argparse.Namespace) -> Data:
-    from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, SpokenDigits
+def _load_data(options: argparse.Namespace, reads_samples: bool) -> Data:
+    from causalcnn.speech import AudioFolder, EmbeddedSpeech, FeatureCorpus, SampleCorpus, SpokenDigits
 
+    corpus: Any = SampleCorpus if reads_samples else FeatureCorpus
     if options.corpus == "embedded":
         voices = 40 if options.speakers is None else options.speakers
         seconds = 3600.0 if options.seconds_of_speech is None else options.seconds_of_speech
         source = EmbeddedSpeech("train", speakers=voices, seconds=seconds, seed=0)
         other = EmbeddedSpeech("validation", speakers=10, seconds=min(120.0, max(20.0, seconds / 10)), seed=0)
-        return _describe(FeatureCorpus.of(source), FeatureCorpus.of(other), repr(source))
+        return _describe(corpus.of(source), corpus.of(other), repr(source))
     folder = Path(options.corpus).expanduser()
     if options.corpus != "fsdd" and not folder.is_dir():
         raise ValueError(f"--corpus is {options.corpus!r}; it is embedded, fsdd, or a folder, and there is none here")
     if options.speakers is not None or options.seconds_of_speech is not None:
         raise ValueError("--speakers and --seconds-of-speech are for --corpus embedded; a recorded corpus has its own")
     recorded: Any = SpokenDigits() if options.corpus == "fsdd" else AudioFolder(folder, on_bad="skip")
-    whole = FeatureCorpus.of(recorded)
+    whole = corpus.of(recorded)
     name = "Free Spoken Digit Dataset" if options.corpus == "fsdd" else f"folder {folder.name!r}"
     speakers = whole.speaker_names
     if len(speakers) < 2:
@@ -183,15 +189,24 @@ def _load_data(options: argparse.Namespace) -> Data:
 
 def _describe(training: Any, held_out: Any | None, name: str) -> Data:
     def size(corpus: Any) -> dict[str, Any]:
-        return {
+        known = {
             "clips": len(corpus),
             "seconds": round(corpus.seconds, 1),
             "speakers": len(corpus.speaker_names),
-            "level_db": round(corpus.level_db, 2),
         }
+        return known | ({"level_db": round(corpus.level_db, 2)} if hasattr(corpus, "level_db") else {})
 
     held = None if held_out is None else size(held_out)
     return Data(training, held_out, {"name": name, **size(training), "held_out": held})
+
+
+def _piece(corpus: Any, step: int, frames: int, **how: int) -> Any:
+    """A batch of pieces of so many frames, in the unit that the corpus counts in."""
+    from causalcnn.speech import HOP_SAMPLES, SampleCorpus
+
+    if isinstance(corpus, SampleCorpus):
+        return corpus.batch(step, samples=frames * HOP_SAMPLES, **how)
+    return corpus.batch(step, frames=frames, **how)
 
 
 def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, int], Any]:
@@ -199,9 +214,7 @@ def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, in
 
     def batches(step: int, rank: int, world_size: int) -> Any:
         rows = options.rows // world_size
-        batch = corpus.batch(
-            step, rows=rows, frames=options.frames, seed=options.seed, rank=rank, world_size=world_size
-        )
+        batch = _piece(corpus, step, options.frames, rows=rows, seed=options.seed, rank=rank, world_size=world_size)
         return augment(batch, seed=options.seed, step=step, rank=rank) if options.vary else batch
 
     return batches
@@ -209,7 +222,7 @@ def _batches(options: argparse.Namespace, corpus: Any) -> Callable[[int, int, in
 
 def _evaluation(options: argparse.Namespace, corpus: Any, device: Any) -> Callable[[Any], dict[str, float]]:
     """A function that measures the loss and its metrics on pieces of other speakers, the same pieces each time."""
-    pieces = [corpus.batch(i, rows=options.rows, frames=options.frames, seed=1) for i in range(HELD_OUT_BATCHES)]
+    pieces = [_piece(corpus, i, options.frames, rows=options.rows, seed=1) for i in range(HELD_OUT_BATCHES)]
 
     def evaluate(model: Any) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -233,8 +246,9 @@ def _log_settings(
     else:
         log("held out  nothing: the corpus has one speaker only, so how it does on others is not seen")
     log(f"model     {model.name}, preset {options.preset}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    field = getattr(model, "field", None)
-    log(f"field     {field.axis('time').with_rate(100) if field is not None else 'not causal: reads the future, too'}")
+    field, rate_hz = getattr(model, "field", None), 16_000 if isinstance(model, SAMPLE_MODELS) else 100
+    said = "not causal: reads the future, too" if field is None else field.axis("time").with_rate(rate_hz)
+    log(f"field     {said}")
     log(f"device    {runtime}, {runtime.precision}")
     log(f"budget    {budget}, {options.rows} pieces of {options.frames / 100:g} s in a step", flush=True)
 

@@ -20,7 +20,9 @@ from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.models.sampling import IncrementalSampler, Sampler
+from causalcnn.models.vocoder import MelCondition, Vocoder, VocoderConfig
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.models.wavenet import WaveNet, WaveNetConfig, WaveNetSampler
 from causalcnn.models.within_frame import WithinFrame
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "GaussianMixture",
     "IncrementalSampler",
     "LogisticMixture",
+    "MelCondition",
     "MelNet",
     "MelNetConfig",
     "OutputDistribution",
@@ -47,6 +50,11 @@ __all__ = [
     "PixelCNNConfig",
     "Sampler",
     "VQVAE2Config",
+    "Vocoder",
+    "VocoderConfig",
+    "WaveNet",
+    "WaveNetConfig",
+    "WaveNetSampler",
     "WithinFrame",
     "bits_per_dimension",
     "get_distribution",

@@ -17,11 +17,15 @@ from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_t
 from causalcnn.models.frame_generator import FrameGenerator
 from causalcnn.models.melnet import MelNet
 from causalcnn.models.pixelcnn import PixelCNN
+from causalcnn.models.vocoder import Vocoder
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2
+from causalcnn.models.wavenet import WaveNet
 
 __all__ = ["MODELS", "CheckpointError", "load_model", "model_files", "save_model"]
 
-MODELS: dict[str, type] = {model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet)}
+MODELS: dict[str, type] = {
+    model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder)
+}
 """The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.
 Each has a ``config``, a frozen dataclass of the class ``Config``, and is built by ``cls(config)``."""
 

@@ -172,3 +172,15 @@ def test_search_finds_a_word_without_another_host(visit: Callable[..., Any]) -> 
     page = visit("search.html?q=field")
     page.wait_for_selector("#search-results li", timeout=10_000)
     assert [url for url in page.requested if "127.0.0.1" not in url and not url.startswith("data:")] == []
+
+
+@pytest.mark.parametrize("width", [1200, 1350, 1600])
+@pytest.mark.parametrize("path", ["book/causality.html", "book/api/causality.html"])
+def test_the_column_is_as_wide_before_the_contents_beside_it_have_come(
+    visit: Callable[..., Any], path: str, width: int
+) -> None:
+    page = visit(path, width)
+    column = "document.querySelector('.bd-article-container').getBoundingClientRect().width"
+    whole = page.evaluate(column)
+    page.evaluate("document.querySelector('.bd-sidebar-secondary').remove()")  # on a long page it comes late
+    assert page.evaluate(column) == whole

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from causalcnn.field import Field
+from causalcnn.nn.exporting import is_exporting
 
 __all__ = ["CausalModule", "Convention", "Stateless", "Stream"]
 
@@ -82,6 +83,8 @@ _MAKES_A_WEIGHT = (WeightNorm, SpectralNorm, BasePruningMethod)
 
 def renew_weight(layer: nn.Module) -> None:
     """Run those hooks for a ``step`` or a stream; without them the weight would be that of the last forward."""
+    if is_exporting():
+        return  # the weight of the last step becomes a constant
     for hook in layer._forward_pre_hooks.values():
         if isinstance(hook, _MAKES_A_WEIGHT):
             hook(layer, ())

@@ -13,6 +13,7 @@ from typing_extensions import override
 from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Convention, renew_weight
+from causalcnn.nn.exporting import is_exporting, over_windows
 from causalcnn.nn.streams import ConvStream, Product, RingStream, Taps
 
 __all__ = ["CausalConv1d", "CausalConv2d"]
@@ -113,6 +114,8 @@ class _CausalConv(CausalModule, _ConvNd):
 
     def _check_state(self, state: Tensor, x: Tensor) -> None:
         frames, low, high = state.shape[2], self._window - self.stride[0], self._window - 1
+        if is_exporting() and low < high:
+            return  # how many frames wait is a symbol
         if state.shape[:2] != x.shape[:2] or state.shape[3:] != x.shape[3:] or not low <= frames <= high:
             wanted = (*x.shape[:2], f"{low}…{high}" if low < high else high, *x.shape[3:])
             raise ValueError(
@@ -132,11 +135,19 @@ class _CausalConv(CausalModule, _ConvNd):
         renew_weight(self)
         frames = torch.cat([state, x], dim=2)
         y = self._outputs(frames)
+        used = (frames.shape[2] - (self._window - self.stride[0])) // self.stride[0] * self.stride[0]
         # A copy, so that keeping a state does not keep the whole sequence that it is the end of.
-        return y, frames[:, :, y.shape[2] * self.stride[0] :].clone()
+        return y, frames[:, :, used:].clone()
 
     def _outputs(self, frames: Tensor) -> Tensor:
         """Every output whose window lies within ``frames``, history included."""
+        if is_exporting():
+            return over_windows(
+                frames,
+                self._window,
+                self.stride[0],
+                lambda some: self._convolve(some[:, :, self._window - self._extent :]),
+            )
         count = max(0, (frames.shape[2] - self._window) // self.stride[0] + 1)
         if count == 0:
             return self._nothing(frames)

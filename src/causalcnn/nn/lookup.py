@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["NearestCode", "half_norms", "nearest", "nearest_reference"]
+__all__ = ["NearestCode", "half_norms", "nearest", "nearest_plain", "nearest_reference"]
 
 SCORES_PER_THREAD, SCORES_ELSEWHERE = 2**19, 2**25
 """Scores (vectors × codes) computed at once: on a CPU 2 MB for each thread, so that every one of them has as much work
@@ -58,6 +58,21 @@ def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tenso
     best = grouped.amin(2).argmin(1)
     inside = grouped.gather(1, best[:, None, None].expand(-1, 1, grouped.shape[2]))[:, 0].argmin(1)
     return best * grouped.shape[2] + inside
+
+
+def nearest_plain(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Codewords and indices in operations that any runtime has, without loops over pieces: for exporting.
+
+    Args:
+        x: the vectors, ``(batch, dim, length)``.
+        codebook: the codewords, ``(codes, dim)``.
+
+    Returns:
+        The codewords, ``(batch, dim, length)``, and their indices, int64, ``(batch, length)``.
+    """
+    scores = half_norms(codebook) - x.transpose(1, 2) @ codebook.T
+    indices = scores.argmin(2)
+    return torch.nn.functional.embedding(indices, codebook).transpose(1, 2), indices
 
 
 def _groups(codes: int) -> int:

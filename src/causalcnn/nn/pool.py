@@ -10,6 +10,7 @@ from typing_extensions import override
 from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Convention, State, Stateless, Stream
+from causalcnn.nn.exporting import is_exporting, over_windows
 from causalcnn.nn.streams import PoolStream
 
 __all__ = ["CausalAvgPool1d", "CausalMaxPool1d", "FrameNorm"]
@@ -36,14 +37,27 @@ class _CausalPool(CausalModule):
         return x.new_zeros(*x.shape[:2], self.left_padding + self._window - self.kernel_size)
 
     @override
+    def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
+        return self._outputs(F.pad(x, (self.left_padding + self._window - self.kernel_size, 0)))
+
+    @override
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         self._check(x)
         self._check_state(state, x)
         frames = torch.cat([state, x], dim=2)
-        count = max(0, (frames.shape[2] - self._window) // self.stride + 1)
+        return self._outputs(frames), frames[:, :, self._count(frames) * self.stride :].clone()
+
+    def _count(self, frames: Tensor) -> int:
+        """How many windows lie within ``frames``, history included."""
+        return (frames.shape[2] - (self._window - self.stride)) // self.stride
+
+    def _outputs(self, frames: Tensor) -> Tensor:
         first = self._window - self.kernel_size
-        y = self._pool(frames[:, :, first:])[:, :, :count] if count else self._nothing(frames)
-        return y, frames[:, :, count * self.stride :].clone()
+        if is_exporting():
+            return over_windows(frames, self._window, self.stride, lambda some: self._pool(some[:, :, first:]))
+        count = self._count(frames)
+        return self._pool(frames[:, :, first:])[:, :, :count] if count else self._nothing(frames)
 
     @override
     def stream(self, state: State | None = None) -> Stream:
@@ -51,6 +65,8 @@ class _CausalPool(CausalModule):
 
     def _check_state(self, state: Tensor, x: Tensor) -> None:
         low, high = self._window - self.stride, self._window - 1
+        if is_exporting() and low < high:
+            return  # how many frames wait is a symbol
         if state.shape[:2] != x.shape[:2] or not low <= state.shape[2] <= high:
             wanted = (*x.shape[:2], f"{low}…{high}" if low < high else high)
             raise ValueError(
@@ -100,6 +116,8 @@ class CausalMaxPool1d(_CausalPool):
     """
 
     def _pool(self, frames: Tensor) -> Tensor:
+        if is_exporting():  # torch traces max_pool1d for the example's length only
+            return F.max_pool2d(frames.unsqueeze(2), (1, self.kernel_size), (1, self.stride)).squeeze(2)
         return F.max_pool1d(frames, self.kernel_size, self.stride)
 
     def _pool_window(self, window: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
 from causalcnn.nn.distributed import all_reduce, broadcast, count_vectors, sample_vectors
-from causalcnn.nn.lookup import NearestCode, half_norms
+from causalcnn.nn.exporting import is_exporting
+from causalcnn.nn.lookup import NearestCode, half_norms, nearest_plain
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -202,7 +203,7 @@ class VectorQuantizer(Stateless):
             ValueError: ``x`` is no input of this layer; or, in training on a CPU, a vector is not finite.
         """
         # A piece without frames teaches nothing, and no other process need be asked.
-        return (self(x) if x.shape[2] else x), ()
+        return (self(x) if is_exporting() or x.shape[2] else x), ()
 
     def stream(self, state: State | None = None) -> Stream:
         """Begin a stream. It never moves the codebook, also not in training, and looks up in the one of now.
@@ -327,6 +328,8 @@ class VectorQuantizer(Stateless):
         codebook = self.codebook.detach() if codebook is None else codebook
         with torch.autocast(x.device.type, enabled=False):
             codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
+            if is_exporting():
+                return nearest_plain(x.flatten(2), codebook)
             return NearestCode.apply(x.flatten(2), codebook, real, error, statistics)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from typing_extensions import override
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Stream, renew_weight
 from causalcnn.nn.conv import Pair, as_pair, check_sizes, refuse_padding
+from causalcnn.nn.exporting import is_exporting, pad_if_none
 from causalcnn.nn.streams import Product, RingStream, Taps
 
 __all__ = ["CausalConvTranspose1d", "CausalConvTranspose2d"]
@@ -69,15 +70,22 @@ class _CausalTranspose(CausalModule, _ConvNd):
         if state.shape != wanted:
             raise ValueError(f"state has shape {tuple(state.shape)}; for this input it must be {wanted}")
 
-    def _completed(self, frames: Tensor, known: int) -> Tensor:
+    def _completed(self, frames: Tensor, known: int | torch.SymInt) -> Tensor:
         """The outputs that ``frames`` complete, of which the first ``known`` were there before."""
-        new = (frames.shape[2] - known) * self.stride[0]
-        if new == 0:
+        if is_exporting():
+            if known == 0:
+                frames, known = pad_if_none(frames, frames.shape[2], 1)
+        elif frames.shape[2] == known:
             return self._nothing(frames)
-        first = known * self.stride[0]
-        y = self._spread(frames)[:, :, first : first + new]
-        if y.shape[2] < new:  # the window is shorter than the stride: the last phases have no tap, only the bias
-            fill = y.new_zeros(*y.shape[:2], new - y.shape[2], *y.shape[3:])
+        y = self._all_phases(frames)
+        return y[:, :, known * self.stride[0] : frames.shape[2] * self.stride[0]]
+
+    def _all_phases(self, frames: Tensor) -> Tensor:
+        """Every output that ``frames`` reach, and at least ``stride`` for each frame."""
+        y = self._spread(frames)
+        missing = self.stride[0] - 1 - (self.kernel_size[0] - 1) * self.dilation[0]
+        if missing > 0:  # the window is shorter than the stride: the last phases have no tap, only the bias
+            fill = y.new_zeros(*y.shape[:2], missing, *y.shape[3:])
             if self.bias is not None:
                 fill = fill + self.bias.view(-1, *(1,) * (y.dim() - 2))
             y = torch.cat([y, fill], dim=2)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Convention
+from causalcnn.nn.exporting import is_exporting, over_windows, untraced
 
 RATE_HZ = 16_000
 """Samples a second."""
@@ -270,10 +271,9 @@ class LogMel(CausalModule):
             ValueError: samples of another shape or another dtype.
         """
         _check_samples(samples)
-        if self.alignment == "causal":
-            return super().forward(samples)
-        before = _zeros_before("centered")
-        return self._features(nn.functional.pad(_rows(samples), (before, before)))
+        before = _zeros_before(self.alignment)
+        after = before if self.alignment == "centered" else 0
+        return self._features(nn.functional.pad(_rows(samples), (before, after)))
 
     def initial_state(self, x: Tensor) -> Tensor:
         """Give the state before the first sample: silence.
@@ -321,6 +321,8 @@ class LogMel(CausalModule):
 
     def _features(self, padded: Tensor) -> Tensor:
         """Compute every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
+        if is_exporting():
+            return over_windows(padded[:, None], WINDOW_SAMPLES, HOP_SAMPLES, self._features_by_convolution)
         if padded.shape[1] < WINDOW_SAMPLES:
             return padded.new_zeros(padded.shape[0], MELS, 0)
         window, filters = _constants(self._window, padded.dtype, padded.device)
@@ -330,6 +332,13 @@ class LogMel(CausalModule):
             power = spectrum.real.square() + spectrum.imag.square()
             mel = power @ filters.T
             return (10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))).transpose(1, 2)
+
+    def _features_by_convolution(self, padded: Tensor) -> Tensor:
+        """The same of ``(batch, 1, n)``, the transform as a convolution with 1,026 waves: any runtime has it."""
+        waves, filters = untraced(lambda: _waves(self._window, padded.dtype, padded.device))
+        real, imaginary = nn.functional.conv1d(padded, waves[:, None], stride=HOP_SAMPLES).chunk(2, dim=1)
+        mel = filters @ (real.square() + imaginary.square())
+        return 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))
 
     def _check_causal(self, consequence: str) -> None:
         if self.alignment != "causal":
@@ -348,6 +357,15 @@ def _constants(window: str, dtype: torch.dtype, device: torch.device) -> tuple[T
     else:
         shape = torch.ones(WINDOW_SAMPLES, dtype=torch.float64)
     return shape.to(dtype).to(device), mel_filterbank().to(dtype).to(device)
+
+
+def _waves(window: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The cosines and sines of the Fourier transform under the window, ``(1,026, 640)``, and the filterbank."""
+    shape, filters = _constants(window, torch.float64, torch.device("cpu"))
+    turns = torch.outer(torch.arange(N_FFT // 2 + 1), torch.arange(WINDOW_SAMPLES)) % N_FFT
+    angles = turns * (2 * math.pi / N_FFT)
+    waves = torch.cat([angles.cos(), angles.sin()]) * shape
+    return waves.to(dtype).to(device), filters.to(dtype).to(device)
 
 
 def _zeros_before(alignment: str) -> int:

@@ -22,6 +22,7 @@ from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
 from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.models.vocoder import MelCondition, Vocoder, VocoderConfig
 from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.models.vqvae2_codes import CodeDecoder, CodeEncoder
 from causalcnn.models.wavenet import WaveNet, WaveNetConfig, WaveNetSampler
 from causalcnn.models.within_frame import WithinFrame
 
@@ -34,6 +35,8 @@ __all__ = [
     "Categorical",
     "CausalVQVAE2",
     "CheckpointError",
+    "CodeDecoder",
+    "CodeEncoder",
     "Codes",
     "FrameGenerator",
     "FrameGeneratorConfig",

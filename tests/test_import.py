@@ -27,7 +27,9 @@ def test_no_import_brings_the_compiler(code: str) -> None:
     assert {"torch._dynamo", "torch._inductor", "sympy"}.isdisjoint(loaded)
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "train --help", "audit --help", "experiment --help"])
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "train --help", "audit --help", "export --help", "experiment --help"]
+)
 def test_help_and_version_need_no_torch(words: str) -> None:
     loaded = loaded_after(f"from causalcnn.cli import main; main({words.split()})")
     assert {"torch", "numpy"}.isdisjoint(loaded)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         prefix_probe,
         receptive_field,
     )
+    from causalcnn.export import CannotExport, export_onnx
     from causalcnn.field import Field
     from causalcnn.nn import (
         CausalConv1d,
@@ -47,6 +48,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuditReport",
+    "CannotExport",
     "CannotTrace",
     "CausalConv1d",
     "CausalConv2d",
@@ -64,6 +66,7 @@ __all__ = [
     "assert_causal",
     "audit",
     "check_contract",
+    "export_onnx",
     "gradient_probe",
     "impulse_probe",
     "measure_field",
@@ -71,8 +74,8 @@ __all__ = [
     "receptive_field",
 ]
 
-_HOMES = ("causality", "field", "nn")
-_PACKAGES = (*_HOMES, "models", "speech", "training")
+_HOMES = ("causality", "field", "nn", "export")
+_PACKAGES = ("causality", "field", "nn", "models", "speech", "training")
 
 
 def __getattr__(name: str) -> Any:

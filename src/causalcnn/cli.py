@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     _add_audit(commands)
     _add_train(commands)
+    _add_export(commands)
     _add_experiment(commands)
     return parser
 
@@ -72,13 +74,7 @@ def _add_audit(commands: Any) -> None:
 def _audit(options: argparse.Namespace) -> int:
     from causalcnn.causality import Verdict, audit
 
-    network = _load(options.network)
-    try:
-        shape = tuple(int(n) for n in options.example.split(","))
-    except ValueError:
-        raise _UsageError(f"--example is {options.example!r}; it must be numbers such as 1,8,64") from None
-    if len(shape) < 3 or min(shape) < 1:
-        raise _UsageError(f"--example is {options.example!r}; it must be batch,channels,time, each at least 1")
+    network, shape = _load(options.network), _shape(options.example)
     if options.eval:
         network.eval()
     try:
@@ -89,6 +85,17 @@ def _audit(options: argparse.Namespace) -> int:
     if report.passed:
         return 0
     return USAGE if report.verdict is Verdict.UNKNOWN and not report.rows_mix and not report.keeps_state else FOUND
+
+
+def _shape(example: str) -> tuple[int, ...]:
+    """The shape that ``--example`` names."""
+    try:
+        shape = tuple(int(n) for n in example.split(","))
+    except ValueError:
+        raise _UsageError(f"--example is {example!r}; it must be numbers such as 1,8,64") from None
+    if len(shape) < 3 or min(shape) < 1:
+        raise _UsageError(f"--example is {example!r}; it must be batch,channels,time, each at least 1")
+    return shape
 
 
 def _load(place: str) -> Any:
@@ -189,6 +196,56 @@ def _train(options: argparse.Namespace) -> int:
     from causalcnn.cli_train import run_train
 
     return run_train(options)
+
+
+# --------------------------------------------------------------------- export
+EXPORT_EXAMPLE = """\
+example: a trained model, from log-mel frames to log-mel frames
+  causalcnn export my-model --example 1,1,1,80 --rate-hz 100 --out my-model.onnx
+
+The example is filled with random numbers; for input of another kind call causalcnn.export_onnx in Python.
+Exit code 0: exported. 2: not possible, the message says why, and nothing is left half-written.
+"""
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a causal network as a streaming ONNX file",
+        description="Write a causal network as an ONNX file that runs piece by piece, checked in onnxruntime.",
+        epilog=EXPORT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", help="package.module:name, as for audit, or the PATH of a trained model")
+    parser.add_argument("--example", required=True, metavar="1,80,64", help="shape: batch,channels,time[,frequency]")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, such as model.onnx")
+    parser.add_argument("--rate-hz", type=float, metavar="R", help="frames or samples a second (default: the field's)")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    import torch
+
+    from causalcnn.export import CannotExport, export_onnx
+
+    shape = _shape(options.example)
+    try:
+        if ":" in options.network:
+            network = _load(options.network)
+        else:
+            from causalcnn.models import load_model
+
+            network, _ = load_model(options.network)
+        example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        metadata = export_onnx(network, options.out, example=example, rate_hz=options.rate_hz)
+    except (TypeError, ValueError, OSError, ImportError, CannotExport) as problem:
+        raise _UsageError(str(problem)) from problem
+    for name in ("module", "field", "rows", "frames", "latency_ms", "largest_difference"):
+        if name in metadata:
+            print(f"{name:20}{metadata[name]}")
+    print(f"{'states':20}{len(json.loads(metadata['states']))}")
+    print(f"{'written':20}{options.out}")
+    return 0
 
 
 # ---------------------------------------------------------------- experiment

@@ -17,14 +17,16 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-PACKAGES = "import causalcnn.nn, causalcnn.causality, causalcnn.speech, causalcnn.models, causalcnn.training"
+PACKAGES = "import " + ", ".join(
+    f"causalcnn.{name}" for name in ("nn", "engine", "causality", "speech", "models", "training")
+)
 
 
 @pytest.mark.parametrize("code", ["from causalcnn import *", PACKAGES])
 def test_no_import_brings_the_compiler(code: str) -> None:
     loaded = loaded_after(code)
     assert "causalcnn.nn.quantize" in loaded
-    assert {"torch._dynamo", "torch._inductor", "sympy"}.isdisjoint(loaded)
+    assert {"torch._dynamo", "torch._inductor", "sympy", "numba"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize(

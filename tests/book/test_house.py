@@ -179,6 +179,7 @@ STOREYS = (
     {"causalcnn._checks", "causalcnn._extras"},
     {"causalcnn.field", "causalcnn._files"},
     {"causalcnn.nn"},
+    {"causalcnn.engine"},
     {"causalcnn.causality", "causalcnn.speech", "causalcnn.export"},
     {"causalcnn"},  # the names that an engineer imports first
     {"causalcnn.models"},

@@ -3,15 +3,17 @@
 import copy
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from causalcnn import audit, check_contract
 from causalcnn.causality import Verdict, linearized_copy
-from causalcnn.models import MODELS, VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.models import MODELS, VQVAE2, CausalVQVAE2, Codes, VQVAE2Config, load_model
 from causalcnn.speech import Batch
 
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"
 SMALL = VQVAE2Config(channels=6, residual_channels=4, residual_blocks=1, code_dim=4, num_codes=16, mels=16)
 
 
@@ -23,6 +25,13 @@ def speech_like(frames=20, batch=2, mels=16, seed=0, dtype=torch.float64):
 def batch_of(frames=20, rows=3, mels=16, seed=0):
     x = speech_like(frames, rows, mels, seed, torch.float32)[:, 0].transpose(1, 2)
     return Batch(x, torch.ones(rows, frames, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64))
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def engine(request):
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +49,12 @@ def test_the_whole_model_keeps_the_contract(model):
     assert report.field.lookahead == 0
 
 
-def test_the_codes_of_pieces_are_the_codes_of_the_whole(model):
+def test_the_codes_of_pieces_are_the_codes_of_the_whole(model, engine):
     x = speech_like(21)
     whole = model.encode(x)
     assert whole.top.shape == (2, 21, 2)
     assert whole.bottom.shape == (2, 21, 4)
-    state, stream = model.initial_state(x), model.stream()
+    state, stream = model.initial_state(x), model.stream(engine=engine)
     steps, streamed = [], []
     for piece in x.split([0, 1, 7, 3, 10], dim=2):
         codes, state = model.encode_step(piece, state)
@@ -56,12 +65,12 @@ def test_the_codes_of_pieces_are_the_codes_of_the_whole(model):
         assert torch.equal(torch.cat([c.bottom for c in pieces], 1), whole.bottom)
 
 
-def test_codes_in_sound_out(model):
+def test_codes_in_sound_out(model, engine):
     x = speech_like(17)
     codes = model.encode(x)
     y = model.decode(codes)
     torch.testing.assert_close(y, model(x), rtol=1e-12, atol=1e-9)
-    state, stream = model.initial_state(x), model.stream()
+    state, stream = model.initial_state(x), model.stream(engine=engine)
     steps, streamed = [], []
     for top, bottom in zip(codes.top.split([1, 0, 9, 7], 1), codes.bottom.split([1, 0, 9, 7], 1), strict=True):
         piece, state = model.decode_step(Codes(top, bottom), state)
@@ -113,23 +122,23 @@ def test_the_parts_have_names(model):
     assert {key.split(".")[0] for key in model.state_dict()} == set(parts)
 
 
-def test_a_receiver_that_hears_the_codes_only_makes_its_own_state(model):
+def test_a_receiver_that_hears_the_codes_only_makes_its_own_state(model, engine):
     x = speech_like(6)
     codes = model.encode(x)
-    stream = model.stream()
+    stream = model.stream(engine=engine)
     frames = [stream.decode(Codes(codes.top[:, t : t + 1], codes.bottom[:, t : t + 1])) for t in range(6)]
     torch.testing.assert_close(torch.cat(frames, 2), model.decode(codes), rtol=1e-12, atol=1e-9)
     with pytest.raises(ValueError, match="2 rows, the input has 1"):
         stream.decode(model.encode(x[:1]))
 
 
-def test_encoding_in_training_moves_no_codebook(model):
+def test_encoding_in_training_moves_no_codebook(model, engine):
     learning = copy.deepcopy(model).train()
     before = copy.deepcopy(learning.state_dict())
     x = speech_like(5)
     learning.encode(x)
     learning.encode_step(x, learning.initial_state(x))
-    learning.stream()(x)
+    learning.stream(engine=engine)(x)
     assert all(torch.equal(value, before[name]) for name, value in learning.state_dict().items())
 
 
@@ -255,10 +264,46 @@ def test_codes_in_half_precision(model, kind):
     assert stream.decode(stream.encode(x)).dtype == kind
 
 
-def test_a_stream_takes_its_own_rows_only(model):
-    stream = model.stream()
+def test_a_stream_takes_its_own_rows_only(model, engine):
+    stream = model.stream(engine=engine)
     stream.encode(speech_like(4, batch=3))
     with pytest.raises(ValueError, match="3 rows, the input has 2"):
         stream.encode(speech_like(4))
     with pytest.raises(ValueError, match="3 rows, the input has 2"):
         stream.decode(model.encode(speech_like(4)))
+
+
+def test_a_compiled_stream_reconstructs_encodes_and_decodes_in_turn(model):
+    pytest.importorskip("numba")
+    x = speech_like(24)
+    ours, theirs = model.stream(engine="compiled"), model.stream()
+    for piece in x.split([3, 5, 0, 1, 7, 8], dim=2):
+        codes, expected = ours.encode(piece), theirs.encode(piece)
+        assert torch.equal(codes.top, expected.top)
+        assert torch.equal(codes.bottom, expected.bottom)
+        torch.testing.assert_close(ours.decode(codes), theirs.decode(codes), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(ours(piece), theirs(piece), rtol=1e-10, atol=1e-10)
+        theirs = model.stream(ours.state)
+    resumed = model.stream(theirs.state, engine="compiled")
+    torch.testing.assert_close(resumed(x), ours(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("codes", "message"), [(16, "16; this codebook has 0 to 15"), (-1, "-1"), (0.5, "float32")])
+def test_a_compiled_stream_refuses_codes_that_there_are_not(model, codes, message):
+    pytest.importorskip("numba")
+    stream = model.stream(engine="compiled")
+    wrong = torch.zeros(1, 2, 2, dtype=torch.int64) + codes
+    with pytest.raises(ValueError, match=message):
+        stream.decode(Codes(wrong, torch.zeros(1, 2, 4, dtype=torch.int64)))
+
+
+def test_a_compiled_stream_in_single_precision_flips_hardly_a_code():
+    """The codes of the shipped model, in float32: a flip must be a tie, up to rounding, of two codewords."""
+    pytest.importorskip("numba")
+    model = load_model(CHECKPOINTS / "vqvae2-tiny")[0].eval()
+    x = speech_like(200, 1, 80, dtype=torch.float32).cumsum(2).clamp(-100, 0)
+    ours, theirs = model.stream(engine="compiled").encode(x), model.encode(x)
+    flips = sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
+    print(f"{flips} of {theirs.top.numel() + theirs.bottom.numel()} codes differ")
+    assert flips <= 3
+    torch.testing.assert_close(model.stream(engine="compiled").decode(theirs), model.decode(theirs), rtol=0, atol=1e-3)

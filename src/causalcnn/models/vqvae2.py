@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn._checks import at_least
+from causalcnn.engine import CompiledStream, open_stream
 from causalcnn.field import Field
-from causalcnn.nn.base import State
+from causalcnn.nn.base import Engine, State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv2d
@@ -617,20 +618,27 @@ class CausalVQVAE2(VQVAE2, Composite):
         new = dict(state)
         return self._decode(*self._codewords(codes), self.run_into(new)), new
 
-    def stream(self, state: State | None = None) -> VQVAE2Stream:
+    def stream(self, state: State | None = None, *, engine: Engine = "torch") -> VQVAE2Stream | CompiledVQVAE2Stream:
         """Begin a stream: the fast form of :meth:`step`, :meth:`encode_step` and :meth:`decode_step`, for inference.
 
         Args:
             state: the state to go on from, as :attr:`Stream.state` or :meth:`step` returned it. By default the stream
                 begins with the initial state.
+            engine: what runs the stream, ``"torch"`` or ``"compiled"``; see :meth:`CausalModule.stream`.
 
         Returns:
             The stream. Call it to reconstruct, or use its ``encode`` on one side and ``decode`` on the other.
 
         Raises:
-            ValueError: ``state`` is no state of this model.
+            ValueError: ``state`` is no state of this model, or there is no such engine.
         """
+        return super().stream(state, engine=engine)  # type: ignore[return-value]
+
+    def _torch_stream(self, state: State | None) -> VQVAE2Stream:
         return VQVAE2Stream(self, state)
+
+    def _compiled_stream(self, state: State | None) -> VQVAE2Stream | CompiledVQVAE2Stream:
+        return open_stream(self, state, CompiledVQVAE2Stream)
 
 
 class VQVAE2Stream(CompositeStream):
@@ -693,3 +701,64 @@ class VQVAE2Stream(CompositeStream):
 
     def _quantizers(self) -> Quantizers:
         return self._streams["quantize_top"], self._streams["quantize_bottom"]  # type: ignore[return-value]
+
+
+class CompiledVQVAE2Stream(CompiledStream):
+    """A running :class:`CausalVQVAE2`, compiled; ``model.stream(engine="compiled")`` makes one.
+
+    It does what :class:`VQVAE2Stream` does. Each of the three ways to use it has a plan of its own; where one of them
+    has moved a part of the state on, the others go on from there.
+
+    Attributes:
+        module: the model.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CausalVQVAE2, VQVAE2Config
+        >>> model = CausalVQVAE2(VQVAE2Config(channels=8, residual_blocks=1, code_dim=4, num_codes=16)).eval()
+        >>> sender, receiver = model.stream(engine="compiled"), model.stream(engine="compiled")
+        >>> tuple(receiver.decode(sender.encode(torch.full((1, 1, 1, 80), -30.0))).shape)
+        (1, 1, 1, 80)
+    """
+
+    module: CausalVQVAE2
+
+    def encode(self, x: Tensor) -> Codes:
+        """Compute the codes of the next frames.
+
+        Args:
+            x: the next frames, log-mel in dB, ``(batch, 1, time, mels)``.
+
+        Returns:
+            The codes of these frames.
+
+        Raises:
+            ValueError: an input of another shape or dtype, or of another batch size than the pieces before.
+        """
+        self._check_piece(x)
+        top, bottom = self._use("encode", self.module._encode, x)(x)
+        return Codes(top.squeeze(1), bottom.squeeze(1))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Compute the next frames from their codes.
+
+        Args:
+            codes: the codes of the next frames.
+
+        Returns:
+            The frames in dB, ``(batch, 1, time, mels)``.
+
+        Raises:
+            ValueError: codes of another shape or dtype, or of another batch size than the pieces before; codes that
+                the codebook does not have.
+        """
+        self.module._check_codes(codes)
+        top, bottom = (one.unsqueeze(1) for one in codes)
+        if self._like is None or len(top) != len(self._like):  # as VQVAE2Stream.decode
+            like = next(self.module.parameters())
+            self._check_piece(like.new_empty(len(top), 1, 0, self.module.config.mels))
+        return self._use("decode", self._wiring_of_decoder, top, bottom)(top, bottom)[0]
+
+    def _wiring_of_decoder(self, top: Tensor, bottom: Tensor, run: Run) -> Tensor:
+        model = self.module
+        return model._decode(model.quantize_top.decode(top), model.quantize_bottom.decode(bottom), run)

@@ -65,7 +65,7 @@ class CodeEncoder(CausalModule):
         return _join(codes), new
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         return _EncoderStream(self, state)
 
 
@@ -113,7 +113,7 @@ class CodeDecoder(CausalModule):
         return to_1d(y), new
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         return _DecoderStream(self, state)
 
     def _split(self, x: Tensor) -> Codes:

@@ -266,7 +266,7 @@ class WaveNet(Composite):
         return HEAD_SCALE * run(self.head, functools.reduce(operator.add, skips))
 
     @override
-    def stream(self, state: State | None = None) -> WaveNetStream:
+    def _torch_stream(self, state: State | None) -> WaveNetStream:
         return WaveNetStream(self, state)
 
     # ------------------------------------------------------------------------------ from samples to what is read
@@ -575,7 +575,7 @@ class WaveNetSampler:
         model = self.model
         beside = model._expanded(None if condition is None else condition.unsqueeze(-1), self.rows, 1)[:, :, 0]
         if self._stream is None:
-            self._stream = model.stream(self._state)
+            self._stream = model._torch_stream(self._state)
         parameters = self._stream.predict(self._last, beside)
         bins = model.distribution.sample(parameters, uniform.to(parameters.device), temperature)
         self._last = model.samples_to_input(bins[:, None])[:, :, 0]

@@ -103,7 +103,7 @@ class Pointwise(Stateless):
         return self.function(x)
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         return PointwiseStream(self, state)
 
 
@@ -238,7 +238,7 @@ class Composite(CausalModule):
         return run
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         return CompositeStream(self, state)
 
     def _names(self) -> dict[CausalModule, str]:
@@ -364,7 +364,7 @@ class CausalSequential(Composite):
         return x
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         plain = type(self).compose is CausalSequential.compose
         return SequentialStream(self, state) if plain else CompositeStream(self, state)
 

@@ -163,21 +163,8 @@ class _CausalConv(CausalModule, _ConvNd):
     def _nothing(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def stream(self, state: Tensor | None = None) -> ConvStream | RingStream:
-        """Begin a stream: the fast form of :meth:`step`, for inference.
-
-        It writes into a buffer of its own, so that a frame costs no copy of the window.
-
-        Args:
-            state: the state to go on from, ``(batch, in_channels, frames[, frequency])``, as :attr:`Stream.state` or
-                :meth:`step` returned it. By default the stream begins with zeros.
-
-        Returns:
-            The stream. It may keep the weights of now; after a change of the weights, begin a new one.
-
-        Raises:
-            ValueError: ``state`` is no state of this layer.
-        """
+    @override
+    def _torch_stream(self, state: Tensor | None) -> ConvStream | RingStream:
         # A ring has as many frames as a window spans: where the stride is larger, they have to wait somewhere else.
         plain = self.groups == 1 and self.stride[0] <= self._extent
         return RingStream(self, state) if plain else ConvStream(self, state)

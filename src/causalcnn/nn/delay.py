@@ -63,7 +63,7 @@ class Delay(CausalModule):
         return frames[:, :, : x.shape[2]], frames[:, :, x.shape[2] :].clone()
 
     @override
-    def stream(self, state: Tensor | None = None) -> Stream:
+    def _torch_stream(self, state: Tensor | None) -> Stream:
         return _DelayStream(self, state)
 
     def extra_repr(self) -> str:

@@ -60,7 +60,7 @@ class _CausalPool(CausalModule):
         return self._pool(frames[:, :, first:])[:, :, :count] if count else self._nothing(frames)
 
     @override
-    def stream(self, state: State | None = None) -> Stream:
+    def _torch_stream(self, state: State | None) -> Stream:
         return PoolStream(self, state) if self.stride <= self.kernel_size else Stream(self, state)
 
     def _check_state(self, state: Tensor, x: Tensor) -> None:

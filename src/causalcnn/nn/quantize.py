@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
@@ -205,16 +206,8 @@ class VectorQuantizer(Stateless):
         # A piece without frames teaches nothing, and no other process need be asked.
         return (self(x) if is_exporting() or x.shape[2] else x), ()
 
-    def stream(self, state: State | None = None) -> Stream:
-        """Begin a stream. It never moves the codebook, also not in training, and looks up in the one of now.
-
-        Args:
-            state: what :meth:`step` returned; there is nothing to remember, so it has no effect.
-
-        Returns:
-            The stream.
-        """
-        return QuantizerStream(self, state)
+    def _torch_stream(self, state: State | None) -> Stream:
+        return QuantizerStream(self, state)  # it never moves the codebook, also not in training
 
     def _codewords(self, x: Tensor) -> Tensor:
         return self._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
@@ -264,6 +257,8 @@ class VectorQuantizer(Stateless):
         Raises:
             ValueError: ``x`` has another shape, or is not of floating point.
         """
+        if has_torch_function_unary(x):  # as torch's own functions say to what is no tensor
+            return handle_torch_function(VectorQuantizer.encode, (x,), self, x)
         self._check(x)
         indices = self._look_up(x.detach(), None, error=False, statistics=False)[1]
         return indices.view(x.shape[0], *x.shape[2:])
@@ -280,6 +275,8 @@ class VectorQuantizer(Stateless):
         Raises:
             ValueError: the indices have another shape, are no integers, or (on a CPU) are not in the codebook.
         """
+        if has_torch_function_unary(indices):
+            return handle_torch_function(VectorQuantizer.decode, (indices,), self, indices)
         return self._select(indices, self.codebook).contiguous()
 
     # ------------------------------------------------------------------ inside

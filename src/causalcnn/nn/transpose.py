@@ -102,19 +102,7 @@ class _CausalTranspose(CausalModule, _ConvNd):
         return ()
 
     @override
-    def stream(self, state: Tensor | None = None) -> Stream:
-        """Begin a stream: the fast form of :meth:`step`, for inference.
-
-        Args:
-            state: the state to go on from, ``(batch, in_channels, frames[, frequency])``, as :attr:`Stream.state` or
-                :meth:`step` returned it. By default the stream begins with zeros.
-
-        Returns:
-            The stream. It may keep the weights of now; after a change of the weights, begin a new one.
-
-        Raises:
-            ValueError: ``state`` is no state of this layer.
-        """
+    def _torch_stream(self, state: Tensor | None) -> Stream:
         return RingStream(self, state) if self.groups == 1 else Stream(self, state)
 
     def _product(self, frequencies: int) -> Product:

@@ -1,0 +1,508 @@
+"""From a module to a plan: the module is run once with symbols, and what happens to them is written down."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from causalcnn.engine.plan import Op, Operand, Plan, Register
+from causalcnn.nn.base import CausalModule, makes_a_weight, renew_weight
+from causalcnn.nn.compose import Composite
+
+__all__ = ["Builder", "CannotCompile", "Symbol", "as_array", "lower", "lowers"]
+
+
+class CannotCompile(TypeError):
+    """A module, or a part of one, has no place in a plan; the message names the part and says why.
+
+    Attributes:
+        part: the name of the part in the module, where it is known.
+
+    Example:
+        >>> from causalcnn.engine import CannotCompile
+        >>> raise CannotCompile("encoder.3: Fourier has no lowering")
+        Traceback (most recent call last):
+        causalcnn.engine.lowering.CannotCompile: encoder.3: Fourier has no lowering
+    """
+
+    part: str | None = None
+
+
+class _Frames:
+    """Stands for the number of frames in the shape of a symbol: it can be compared with itself, and nothing else."""
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise CannotCompile("what it computes depends on the number of frames in a piece")
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __floordiv__ = __mod__ = __neg__ = __int__ = __index__ = __bool__ = _refuse
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return "frames"
+
+
+FRAMES: Any = _Frames()
+
+
+class Symbol:
+    """A tensor without numbers: what is done to it becomes operations of a plan.
+
+    Its shape is ``(batch, channels, frames[, frequency])``. It can be added, multiplied and so on, sliced along the
+    channels, and given to those functions of torch that :mod:`causalcnn.engine.symbols` lists.
+
+    Args:
+        builder: what writes the plan.
+        operand: where the numbers will be.
+
+    Attributes:
+        builder: as given.
+        operand: as given.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.engine import Builder, Register
+        >>> builder = Builder()
+        >>> x = builder.input(Register(channels=4))
+        >>> y = torch.relu(x[:, :2]) * 3
+        >>> [op.settings["function"] for op in builder.ops], y.shape[1]
+        (['relu', 'affine'], 2)
+    """
+
+    builder: Builder
+    operand: Operand
+
+    _functions: ClassVar[dict[Any, Callable[..., Any]]] = {}  # filled in symbols.py
+
+    def __init__(self, builder: Builder, operand: Operand) -> None:
+        self.builder, self.operand = builder, operand
+
+    @property
+    def register(self) -> Register:
+        """What the numbers of a frame look like."""
+        return self.builder.registers[self.operand.register]._replace(channels=self.operand.channels)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The shape, ``(batch, channels, frames[, frequency])``; the number of frames is a symbol, too."""
+        _, frequency, _ = self.register
+        return (self.builder.rows, self.operand.channels, FRAMES, *(() if frequency is None else (frequency,)))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the tensor would have."""
+        return torch.int64 if self.register.integer else self.builder.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    @property
+    def requires_grad(self) -> bool:
+        """False: a stream has no gradients."""
+        return False
+
+    def dim(self) -> int:
+        """Count the axes."""
+        return len(self.shape)
+
+    def is_floating_point(self) -> bool:
+        """Whether the numbers are no indices."""
+        return not self.register.integer
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = cls._functions.get(function)
+        if known is None:
+            name = getattr(function, "__name__", str(function))
+            raise CannotCompile(f"it calls {name}, which a plan does not have")
+        return known(*args, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        """Find a method of tensors, such as ``clamp``."""
+        function = self._functions.get(getattr(Tensor, name, None))
+        if name.startswith("__") or function is None:
+            what = "which a plan does not have" if hasattr(Tensor, name) else "which tensors do not have"
+            raise (AttributeError if name.startswith("__") else CannotCompile)(f"it uses .{name}, {what}")
+        return lambda *args, **kwargs: function(self, *args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Symbol:
+        """Take some of the channels: ``x[:, a:b]``."""
+        whole = slice(None)
+        if not (isinstance(key, tuple) and len(key) >= 2 and isinstance(key[1], slice)):
+            raise CannotCompile("only x[:, a:b], some of the channels, can be taken out of a frame")
+        start, stop, step = key[1].indices(self.operand.channels)
+        if step != 1 or any(one != whole for one in (key[0], *key[2:])):
+            raise CannotCompile("only x[:, a:b], some of the channels, can be taken out of a frame")
+        register, first, _ = self.operand
+        return Symbol(self.builder, Operand(register, first + start, max(0, stop - start)))
+
+    def __add__(self, other: Any) -> Symbol:
+        return self.builder.binary("add", self, other)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self.builder.binary("subtract", self, other)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self.builder.binary("multiply", self, other)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self.builder.binary("divide", self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return (-self) + other
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self.builder.pointwise("reciprocal", self) * other
+
+    def __neg__(self) -> Symbol:
+        return self.builder.pointwise("affine", self, -1.0, 0.0)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+Lowering = Callable[[Any, Symbol, "Builder"], Any]
+"""How a layer becomes operations: it gets the layer, the symbol that it is given and the builder, and returns a
+symbol."""
+
+_LOWERINGS: dict[type, tuple[Lowering, tuple[str, ...]]] = {}
+
+
+def lowers(layer: type, *also: str) -> Callable[[Lowering], Lowering]:
+    """Say how a layer becomes operations of a plan; a decorator.
+
+    Layers made of others need none: :meth:`Composite.compose`, and ``forward`` of a :class:`Stateless` layer, are run
+    with symbols. A subclass is lowered as its base, unless it overrides ``step`` or ``initial_state``: then it computes
+    something else, and needs a lowering of its own.
+
+    Args:
+        layer: the class of the layer.
+        *also: further methods that a subclass must not override if it is to be lowered as this class.
+
+    Returns:
+        A decorator for a function that gets the layer, a :class:`Symbol` and the :class:`Builder`, and returns the
+        symbol of the output.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.engine import lower, lowers
+        >>> from causalcnn.nn import CausalConv1d, Stateless
+        >>> class Halves(Stateless):
+        ...     def forward(self, x):
+        ...         return torch.fft.ifft(torch.fft.fft(x)).real / 2  # no plan has this
+        >>> @lowers(Halves)
+        ... def _(layer, x, builder):
+        ...     return x / 2
+        >>> [op.kind for op in lower(Halves(), torch.zeros(1, 2, 0)).ops]
+        ['pointwise']
+    """
+
+    def register(function: Lowering) -> Lowering:
+        _LOWERINGS[layer] = (function, ("step", "initial_state", *also))
+        return function
+
+    return register
+
+
+class Builder:
+    """Writes a plan while a module is run with symbols.
+
+    Args:
+        rows: the batch size that symbols show.
+        dtype: the dtype that symbols show, and that weights must have.
+
+    Attributes:
+        rows: as given.
+        dtype: as given.
+        registers: what frames look like.
+        ops: the operations so far.
+
+    Example:
+        >>> from causalcnn.engine import Builder, Register
+        >>> builder = Builder()
+        >>> x = builder.input(Register(channels=2))
+        >>> builder.emit("add", [x, x], Register(channels=2)).operand
+        Operand(register=1, first=0, channels=2)
+    """
+
+    rows: int
+    dtype: torch.dtype
+    registers: list[Register]
+    ops: list[Op]
+
+    def __init__(self, rows: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        self.rows, self.dtype = rows, dtype
+        self.registers, self.ops = [], []
+        self._ring: int | None = None
+        self._path: list[str] = []
+
+    def input(self, register: Register) -> Symbol:
+        """Add an input; all of them come before the operations.
+
+        Args:
+            register: what its frames look like.
+
+        Returns:
+            Its symbol.
+        """
+        self.registers.append(register)
+        return self.whole(len(self.registers) - 1)
+
+    def whole(self, register: int) -> Symbol:
+        """Make a symbol of all channels of a register.
+
+        Args:
+            register: its number.
+
+        Returns:
+            The symbol.
+        """
+        return Symbol(self, Operand(register, 0, self.registers[register].channels))
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[Symbol],
+        output: Register,
+        settings: dict[str, Any] | None = None,
+        arrays: dict[str, np.ndarray] | None = None,
+    ) -> Symbol:
+        """Add an operation.
+
+        Args:
+            kind: what it does; see :class:`Plan`.
+            inputs: what it reads.
+            output: what the frames of its output look like.
+            settings: its settings. With a ``window``, it keeps the state of the layer that is lowered.
+            arrays: its weights, arrays by name.
+
+        Returns:
+            The symbol of its output.
+
+        Raises:
+            CannotCompile: the layer has two operations with a window.
+        """
+        self.registers.append(output)
+        number = len(self.registers) - 1
+        self.ops.append(Op(kind, tuple(x.operand for x in inputs), number, settings or {}, arrays or {}))
+        if self.ops[-1].remembers:
+            if self._ring is not None:
+                raise CannotCompile("its lowering has two operations with a window; a layer has one state")
+            self._ring = len(self.ops) - 1
+        return self.whole(number)
+
+    def pointwise(self, function: str, x: Symbol, a: float = 0.0, b: float = 0.0) -> Symbol:
+        """Add a function of every number.
+
+        Args:
+            function: its name, one of :data:`causalcnn.engine.reference.FUNCTIONS`.
+            x: the input.
+            a: its first parameter.
+            b: its second parameter.
+
+        Returns:
+            The symbol of its output.
+        """
+        return self.emit("pointwise", [x], x.register, {"function": function, "a": float(a), "b": float(b)})
+
+    def binary(self, kind: str, x: Symbol, y: Any) -> Symbol:
+        """Add an operation of two inputs, or of one and a number.
+
+        Args:
+            kind: ``"add"``, ``"subtract"``, ``"multiply"`` or ``"divide"``.
+            x: the first input.
+            y: the second one, a symbol of the same shape, or a number.
+
+        Returns:
+            The symbol of its output.
+
+        Raises:
+            CannotCompile: ``y`` is something else.
+        """
+        if isinstance(y, Tensor) and y.numel() == 1:
+            y = y.item()
+        if y is FRAMES:
+            FRAMES._refuse()
+        if isinstance(y, numbers.Real):
+            number = float(y)
+            if kind == "divide":
+                return self.pointwise("divide", x, number)
+            a, b = (number, 0.0) if kind == "multiply" else (1.0, -number if kind == "subtract" else number)
+            return self.pointwise("affine", x, a, b)
+        if not isinstance(y, Symbol) or y.register != x.register:
+            shape = tuple(y.shape) if isinstance(y, Tensor | Symbol) else type(y).__name__
+            raise CannotCompile(f"it combines {x.shape} and {shape}; shapes must be equal, or one is a number")
+        return self.emit(kind, [x, y], x.register)
+
+    def concat(self, parts: Sequence[Symbol]) -> Symbol:
+        """Put the channels of symbols one after the other.
+
+        Args:
+            parts: the symbols.
+
+        Returns:
+            The symbol of all their channels.
+
+        Raises:
+            CannotCompile: they differ in frequency, or in whether they are integers.
+        """
+        like = {x.register._replace(channels=0) for x in parts}
+        if len(like) != 1:
+            raise CannotCompile("it concatenates values of different shapes")
+        return self.emit("concat", parts, like.pop()._replace(channels=sum(x.operand.channels for x in parts)))
+
+    # ------------------------------------------------------------------------------------------ parts of a module
+    def compose(self, module: Composite, wiring: Callable[..., Any], *symbols: Symbol) -> tuple[Any, dict[str, Any]]:
+        """Run the wiring of a composite with symbols.
+
+        Args:
+            module: the composite, of which the parts are.
+            wiring: as :meth:`Composite.compose`: it gets the symbols and ``run``.
+            *symbols: its inputs.
+
+        Returns:
+            What the wiring returns, and the template of the state: a dict from part to its template.
+
+        Raises:
+            CannotCompile: there is no way; the message names the part.
+            ValueError: the wiring runs a module that is no part, or one part twice.
+        """
+        state: dict[str, Any] = {}
+        names = module._names()
+
+        def run(part: CausalModule, piece: Any) -> Any:
+            name, own = names.get(part), type(module).__name__
+            if name is None:
+                raise ValueError(f"{type(part).__name__} is no part of {own}; assign it to an attribute in __init__")
+            if name in state:
+                raise ValueError(f"{name} of {own} is run twice, and has one state; run CausalSequential(self.{name})")
+            y, state[name] = self.lower(part, piece, name)
+            return y
+
+        return wiring(*symbols, run), state
+
+    def lower(self, module: nn.Module, x: Any, name: str = "") -> tuple[Any, Any]:
+        """Lower a module.
+
+        Args:
+            module: the causal module.
+            x: its input, a symbol.
+            name: its name in the composite around it.
+
+        Returns:
+            The symbol of its output, and the template of its state; see :attr:`Plan.state`.
+
+        Raises:
+            CannotCompile: there is no way; the message names the part.
+            ValueError: the input does not fit the module.
+        """
+        around, self._ring = self._ring, None
+        self._path.append(name)
+        try:
+            lowered = self._rule(module)(module, x, self)
+            ring: Any = [] if self._ring is None else self._ring
+            return lowered if isinstance(lowered, tuple) else (lowered, ring)
+        except CannotCompile as error:
+            if error.part is None:
+                part = ".".join(filter(None, self._path)) or "the module"
+                told = CannotCompile(f"{part}, {_a(type(module).__name__)}, cannot be compiled: {error}")
+                told.part = part
+                raise told from None
+            raise
+        finally:
+            self._ring = around
+            self._path.pop()
+
+    @staticmethod
+    def _rule(module: nn.Module) -> Lowering:
+        """Find the lowering of a module, unless it computes something else than the class that has one."""
+        refuse_hooks(module)
+        for base in type(module).__mro__:
+            if base in _LOWERINGS:
+                function, methods = _LOWERINGS[base]
+                changed = [name for name in methods if getattr(type(module), name) is not getattr(base, name)]
+                if changed:
+                    raise CannotCompile(
+                        f"it overrides {changed[0]} of {base.__name__}; register a lowering of its own with "
+                        "causalcnn.engine.lowers"
+                    )
+                renew_weight(module)
+                return function
+        raise CannotCompile("it has no lowering; register one with causalcnn.engine.lowers")
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'AEIOU' else 'a'} {word}"
+
+
+def refuse_hooks(module: nn.Module) -> None:
+    """Refuse hooks, which a plan cannot call, except those that make weights (CannotCompile)."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    if any(not makes_a_weight(hook) for hook in hooks):
+        raise CannotCompile("it has a forward hook, which a plan cannot call")
+
+
+def as_array(tensor: Tensor, builder: Builder) -> np.ndarray:
+    """Take the numbers of a weight, and check that it is where and what the stream is."""
+    if tensor.device.type != "cpu" or tensor.dtype != builder.dtype:
+        raise CannotCompile(
+            f"a weight is {tensor.dtype} on {tensor.device}, the input {builder.dtype} on the CPU; a compiled stream "
+            "runs on the CPU, and weights and input must be of one dtype"
+        )
+    return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def lower(
+    module: CausalModule,
+    *examples: Tensor,
+    wiring: Callable[..., Any] | None = None,
+) -> Plan:
+    """Make the plan of a module's stream.
+
+    Args:
+        module: the module. The plan keeps its weights of now.
+        *examples: a piece of each input, perhaps without frames, ``(batch, channels, time[, frequency])``. Only the
+            shape and dtype are used.
+        wiring: what to lower instead of the whole module: a function that gets a symbol for each example and ``run``,
+            as :meth:`Composite.compose`, and returns a symbol or several.
+
+    Returns:
+        The plan. It holds for any batch size.
+
+    Raises:
+        CannotCompile: a part of the module cannot be lowered; the message names it and says why.
+        ValueError: an example is no input of the module.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.engine import lower
+        >>> from causalcnn.nn import CausalConv1d, CausalSequential
+        >>> plan = lower(CausalSequential(CausalConv1d(4, 8, 3), torch.nn.ReLU()), torch.zeros(1, 4, 0))
+        >>> [op.kind for op in plan.ops], plan.state
+        (['linear', 'pointwise'], {'0': 0, '1': []})
+    """
+    real = [x.dtype for x in examples if x.is_floating_point()] or [p.dtype for p in module.parameters()][:1]
+    dtype = real[0] if real else torch.float32
+    if dtype not in (torch.float32, torch.float64) or any(x.device.type != "cpu" for x in examples):
+        raise CannotCompile(
+            f"the input is {dtype} on {examples[0].device}; a compiled stream takes float32 or float64 on the CPU"
+        )
+    builder = Builder(examples[0].shape[0], dtype)
+    symbols = [
+        builder.input(Register(x.shape[1], x.shape[3] if x.dim() == 4 else None, not x.is_floating_point()))
+        for x in examples
+    ]
+    if wiring is None:
+        outputs, state = builder.lower(module, symbols[0])
+    else:
+        outputs, state = builder.compose(module, wiring, *symbols)  # type: ignore[arg-type]
+    found = outputs if isinstance(outputs, tuple) else (outputs,)
+    return Plan(builder.registers, len(symbols), builder.ops, [x.operand for x in found], str(dtype)[6:], state)

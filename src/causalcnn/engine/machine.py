@@ -1,0 +1,335 @@
+"""A plan laid out in memory, and run by the compiled loop of :mod:`causalcnn.engine.kernels`."""
+
+from __future__ import annotations
+
+import math
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from causalcnn.engine.plan import Op, Operand, Plan, Register
+
+__all__ = ["Machine"]
+
+Array = np.ndarray
+
+_PAIRS = ("add", "subtract", "multiply", "divide")
+
+
+class _Output(NamedTuple):
+    """What one output of a plan gives: frames for each of the input, how many may come at once, and their shape."""
+
+    ratio: float
+    burst: int
+    shape: tuple[int, int, int]
+    register: Register
+
+    def room(self, length: int) -> int:
+        """Numbers that a piece of so many frames may give."""
+        return (1 + int(self.ratio * length) + self.burst) * math.prod(self.shape)
+
+    def tensor(self, ys: Array, place: int, count: int) -> Tensor:
+        """So many frames as a tensor, ``(rows, channels, frames[, frequency])``."""
+        rows, cells, channels = self.shape
+        y = ys[place : place + count * math.prod(self.shape)]
+        if self.register.frequency is None:
+            y = y.reshape(count, rows, channels).transpose(1, 2, 0)
+        else:
+            y = y.reshape(count, rows, cells, channels).transpose(1, 3, 0, 2)
+        tensor = torch.from_numpy(np.ascontiguousarray(y))
+        return tensor.long() if self.register.integer else tensor
+
+
+class Machine:
+    """A running plan.
+
+    Args:
+        plan: the plan.
+        rows: the batch size.
+
+    Attributes:
+        plan: as given.
+        rows: as given.
+
+    Raises:
+        ImportError: numba is missing.
+    """
+
+    plan: Plan
+    rows: int
+
+    def __init__(self, plan: Plan, rows: int) -> None:
+        from causalcnn.engine import kernels  # here, because numba is optional and takes a second to import
+
+        self.plan, self.rows = plan, rows
+        self._dtype: np.dtype[Any] = np.dtype(plan.dtype)
+        self._k = kernels
+        self._run = kernels.compiled_for(self._dtype)
+        self._rings: dict[int, Array] = {}
+        # How many rows a table has that is looked up by an input.
+        self._limits = {
+            op.inputs[0].register: len(op.arrays["table"])
+            for op in plan.ops
+            if op.kind == "lookup" and op.inputs[0].register < plan.inputs
+        }
+        self._lay_out()
+
+    # ------------------------------------------------------------------------------------------------------ use
+    def __call__(self, *pieces: Tensor) -> tuple[Tensor, ...]:
+        """Feed a piece of each input, ``(rows, channels, time[, frequency])``, and return what comes of them."""
+        length, xs = pieces[0].shape[2], [self._flat(piece) for piece in pieces]
+        for number, limit in self._limits.items():
+            self._check_indices(pieces[number], limit)
+        places, room = [], 0
+        for output in self._given:
+            places.append(room)
+            room += output.room(length)
+        self._outputs[:, self._k.PLACE] = places
+        ys = np.empty(room, self._dtype)
+        flat = xs[0]
+        if len(xs) > 1 and length:
+            flat = np.concatenate([x.reshape(length, -1) for x in xs], axis=1).reshape(-1)
+        failed = self._run(
+            *self._tables, self._cursors, self._counts, self._places, self._arena, self._weights,
+            flat, ys, length, self.plan.inputs, self._tick,
+        )  # fmt: skip
+        if failed >= 0:
+            raise RuntimeError(f"the inputs of operation {failed} of the plan do not come at the same time")
+        counts = self._outputs[:, self._k.PLACE + 1].tolist()
+        return tuple(map(_Output.tensor, self._given, repeat(ys), places, counts))
+
+    @staticmethod
+    def _check_indices(indices: Tensor, limit: int) -> None:
+        """Refuse what the loop would look up beyond its table (ValueError)."""
+        if indices.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"indices are {indices.dtype}; they must be int64 or int32, as encode() returns them")
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < limit:
+            raise ValueError(
+                f"indices lie between {int(indices.min())} and {int(indices.max())}; this codebook has 0 to {limit - 1}"
+            )
+
+    def _flat(self, piece: Tensor) -> Array:
+        """The numbers of a piece, frame after frame, each ``(rows, cells, channels)``."""
+        x = piece.numpy()
+        x = x.transpose(2, 0, 1) if x.ndim == 3 else x.transpose(2, 0, 3, 1)
+        return x.reshape(-1) if x.dtype == self._dtype else x.reshape(-1).astype(self._dtype)
+
+    def ring(self, number: int) -> Tensor:
+        """Copy the frames that an operation holds, oldest first, as its layer's state."""
+        register = self.plan.registers[self.plan.ops[number].inputs[0].register]
+        slot, held = self._cursors[number]
+        ring = self._rings[number]
+        frames = ring[np.arange(slot - held, slot) % len(ring)]  # a copy, (frames, rows, cells, channels)
+        state = torch.from_numpy(frames).permute(1, 3, 0, 2)
+        return (state[..., 0] if register.frequency is None else state).contiguous()
+
+    def load_ring(self, number: int, state: Tensor) -> None:
+        """Go on from the state of an operation's layer; ValueError where it does not fit."""
+        op = self.plan.ops[number]
+        register, channels = self.plan.registers[op.inputs[0].register], op.inputs[0].channels
+        window, stride = op.settings["window"], op.settings["stride"]
+        frequency = () if register.frequency is None else (register.frequency,)
+        given, low, high = tuple(state.shape), window - stride, window - 1
+        if (
+            len(given) < 3
+            or (*given[:2], *given[3:]) != (self.rows, channels, *frequency)
+            or not low <= given[2] <= high
+        ):
+            wanted = (self.rows, channels, f"{low}…{high}" if low < high else high, *frequency)
+            raise ValueError(f"state has shape {given}; for this input it must be ({', '.join(map(str, wanted))})")
+        frames = state.detach().numpy().reshape(*given[:3], register.cells)
+        self._rings[number][: given[2]] = np.transpose(frames, (2, 0, 3, 1))
+        self._cursors[number] = (given[2] % window, given[2])
+
+    # ----------------------------------------------------------------------------------------------- the layout
+    def _lay_out(self) -> None:
+        """Give every number its place, and fill the tables."""
+        k, plan, rows = self._k, self.plan, self.rows
+        self._taken_numbers = self._weights_end = 0
+        self._weight_parts: list[tuple[int, Array]] = []
+        self._operand_rows: list[list[int]] = []
+        self._product_rows: list[list[int]] = []
+        self._tap_rows: list[list[int]] = []
+        self._base: list[int] = []
+        self._tick = max([1, *(op.settings.get("stride", 1) for op in plan.ops)])
+        self._caps = [self._tick] * plan.inputs
+        self._ratio = [1.0] * plan.inputs
+        for op in plan.ops:
+            phases, stride = op.settings.get("phases", 1), op.settings.get("stride", 1)
+            source = op.inputs[0].register
+            self._caps.append(phases * (-(-self._caps[source] // stride)))
+            self._ratio.append(self._ratio[source] * phases / stride)
+        for register, cap in zip(plan.registers, self._caps, strict=True):
+            self._base.append(self._room(cap * self.rows * register.cells * register.channels))
+        for number in range(plan.inputs):
+            self._operand_rows.append(self._operand(Operand(number, 0, plan.registers[number].channels)))
+        table, laid = [], []
+        for number, op in enumerate(plan.ops):
+            row = self._op(op)
+            if row[k.KIND] <= k.POWER:
+                laid.append((number, row))
+            table.append(row)
+        self._arena = _aligned(self._taken_numbers, self._dtype)
+        self._weights = _aligned(self._weights_end + 64, self._dtype)
+        with np.errstate(over="ignore"):  # the largest number stands for no bound
+            for start, numbers in self._weight_parts:
+                self._weights[start : start + numbers.size] = numbers.reshape(-1)
+        self._cursors = np.zeros((max(1, len(table)), 2), np.int64)
+        for number, row in laid:
+            op = plan.ops[number]
+            window, frame = row[k.WINDOW], row[k.RING_FRAME]
+            ring = self._arena[row[k.RING] : row[k.RING] + window * frame].reshape(window, self.rows, -1)
+            first, cells, width = row[k.INSET], row[k.CELLS], row[k.WIDTH]
+            inside = ring[:, :, first : first + cells * width]
+            self._rings[number] = (
+                inside.reshape(window, self.rows, cells, width)
+                if first == 0 and ring.shape == inside.shape
+                else np.lib.stride_tricks.as_strided(
+                    inside,
+                    (window, self.rows, cells, width),
+                    (*inside.strides[:2], width * self._dtype.itemsize, self._dtype.itemsize),
+                )
+            )
+            held = op.settings.get("held", 0)
+            self._cursors[number] = (held % window, held)
+        self._given = [
+            _Output(self._ratio[n], self._caps[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
+            for n, _, channels in plan.outputs
+        ]
+        self._outputs = _table([[*self._operand(output), 0] for output in plan.outputs], k.PLACE + 2)
+        self._counts = np.zeros(len(plan.registers), np.int64)
+        self._places = np.zeros(
+            max([1, *(len(p["taps"]) for op in plan.ops for p in op.settings.get("products", ()))]), np.int64
+        )
+        self._tables = (
+            _table(table, 24),
+            _table(self._operand_rows, 6),
+            _table(self._product_rows, 15),
+            _table(self._tap_rows, 2),
+            self._outputs,
+        )
+        del self._operand_rows, self._product_rows, self._tap_rows, self._weight_parts
+
+    def _room(self, numbers: int) -> int:
+        """Take room in the memory of numbers, from the start of a line of the cache on."""
+        start = self._taken_numbers
+        self._taken_numbers += -(-numbers // 16) * 16
+        return start
+
+    def _weight(self, numbers: Any) -> int:
+        """Take room for weights, and remember them."""
+        start, numbers = self._weights_end, np.asarray(numbers)
+        self._weight_parts.append((start, numbers))
+        self._weights_end += -(-max(1, numbers.size) // 16) * 16
+        return start
+
+    def _operand(self, operand: Operand, place: int = 0) -> list[int]:
+        register = self.plan.registers[operand.register]
+        step = register.channels
+        frame = self.rows * register.cells * step
+        return [operand.register, self._base[operand.register] + operand.first, frame, step, operand.channels, place]
+
+    def _op(self, op: Op) -> list[int]:
+        """The row of an operation, by the names of its columns."""
+        k, s = self._k, op.settings
+        x, out = op.inputs[0], self.plan.registers[op.output]
+        source = self.plan.registers[x.register]
+        row = [0] * 24
+        register, base, frame, step, width, _ = self._operand(x)
+        row[k.KIND] = k.KIND_CODES["pair" if op.kind in _PAIRS else op.kind]
+        row[k.OUT], row[k.OUT_BASE], row[k.OUT_FRAME] = (
+            op.output,
+            self._base[op.output],
+            self.rows * out.cells * out.channels,
+        )
+        row[k.IN], row[k.IN_BASE], row[k.IN_FRAME], row[k.IN_STEP] = register, base, frame, step
+        row[k.ROWS], row[k.CELLS], row[k.WIDTH], row[k.STRIDE] = (
+            self.rows,
+            source.cells,
+            width,
+            s.get("stride", out.channels),
+        )
+        if op.kind in ("linear", "pool", "power"):
+            below, above = s.get("below", 0), s.get("above", 0)
+            row[k.WINDOW], row[k.STRIDE], row[k.PHASES] = s.get("window", 1), s.get("stride", 1), s.get("phases", 1)
+            row[k.RING_ROW] = (below + source.cells + above) * width
+            row[k.RING_FRAME] = self.rows * row[k.RING_ROW]
+            row[k.INSET] = below * width
+            row[k.RING] = self._room(row[k.WINDOW] * row[k.RING_FRAME])
+        match op.kind:
+            case "linear":
+                row[k.FIRST] = len(self._product_rows)
+                for number, product in enumerate(s["products"]):
+                    self._product(op, number, product, row)
+                row[k.END] = len(self._product_rows)
+            case "pool":
+                row[k.FIRST] = len(self._tap_rows)
+                self._tap_rows += [[delay, 0] for delay in s["delays"]]
+                row[k.END] = len(self._tap_rows)
+                row[k.CODE] = s["reduce"] == "max"
+                row[k.WEIGHTS] = self._weight([1 / len(s["delays"])])
+            case "power":
+                turns = np.arange(s["points"] // 2) * (2 * np.pi / s["points"])
+                row[k.POINTS], row[k.SCRATCH] = s["points"], self._room(2 * s["points"])
+                row[k.WEIGHTS] = self._weight(np.concatenate([op.arrays["window"], np.cos(turns), np.sin(turns)]))
+            case "pointwise":
+                row[k.CODE], row[k.WEIGHTS] = k.FUNCTION_CODES[s["function"]], self._weight([s["a"], s["b"]])
+            case "concat" | "reshape" | "add" | "subtract" | "multiply" | "divide":
+                row[k.CODE] = _PAIRS.index(op.kind) if op.kind in _PAIRS else 0
+                operands = op.inputs[1:] if op.kind in _PAIRS else op.inputs
+                row[k.FIRST], place = len(self._operand_rows), 0
+                for operand in operands:
+                    self._operand_rows.append(self._operand(operand, place))
+                    place += operand.channels
+                row[k.END] = len(self._operand_rows)
+                row[k.STRIDE] = place  # of a reshape: the cells of the input
+            case "norm":
+                row[k.WEIGHTS] = self._weight(np.concatenate([[s["eps"]], op.arrays["weight"], op.arrays["bias"]]))
+            case "lookup":
+                row[k.WEIGHTS] = self._weight(op.arrays["table"])
+        return row
+
+    def _product(self, op: Op, number: int, p: dict[str, Any], row: list[int]) -> None:
+        """The row of a product, with its weights in columns of whole vectors, and the rows of its taps."""
+        k, out = self._k, self.plan.registers[op.output]
+        weight, bias = op.arrays[f"weight{number}"], op.arrays[f"bias{number}"]
+        columns = weight.shape[2]
+        pitch = -(-columns // 16) * 16
+        padding = ((0, 0), (0, 0), (0, pitch - columns))
+        width, ring_row, out_row = row[k.WIDTH], row[k.RING_ROW], out.cells * out.channels
+        line = [0] * 15
+        # The rows of the product are the cells of a frame; where a frame has one, they are the rows of the batch.
+        if p["cells"] == 1:
+            line[k.BLOCKS], line[k.HEIGHT], line[k.ROW_IN], line[k.ROW_OUT] = 1, self.rows, ring_row, out_row
+        else:
+            line[k.BLOCKS], line[k.HEIGHT], line[k.BLOCK_IN], line[k.BLOCK_OUT] = (
+                self.rows,
+                p["cells"],
+                ring_row,
+                out_row,
+            )
+            line[k.ROW_IN], line[k.ROW_OUT] = p["in_step"] * width, p["out_step"] * out.channels
+        line[k.PHASE], line[k.TO] = p["phase"], p["out_cell"] * out.channels + p["out_channel"]
+        line[k.COLUMNS], line[k.PITCH], line[k.DEPTH] = columns, pitch, weight.shape[1]
+        line[k.MATRIX], line[k.BIAS] = (
+            self._weight(np.pad(weight, padding)),
+            self._weight(np.pad(bias, (0, pitch - columns))),
+        )
+        line[k.TAP] = len(self._tap_rows)
+        self._tap_rows += [[delay, cell * width + p["in_channel"]] for delay, cell in p["taps"]]
+        line[k.LAST_TAP] = len(self._tap_rows)
+        self._product_rows.append(line)
+
+
+def _table(rows: list[list[int]], columns: int) -> Array:
+    return np.array(rows, np.int64).reshape(-1, columns) if rows else np.zeros((0, columns), np.int64)
+
+
+def _aligned(numbers: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros that begin with a line of the cache."""
+    room = np.zeros(numbers + 64, dtype)
+    start = -room.ctypes.data % 64 // dtype.itemsize
+    return room[start : start + numbers]

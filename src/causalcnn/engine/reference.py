@@ -1,0 +1,162 @@
+"""A plan run in plain numpy: slow, and the meaning of every operation. What compiled loops compute must equal it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from causalcnn.engine.plan import Op, Operand, Plan
+
+__all__ = ["FUNCTIONS", "ReferenceRunner"]
+
+Array = np.ndarray
+
+FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
+    "affine": lambda x, a, b: a * x + b,
+    "relu": lambda x, a, b: np.maximum(x, 0),
+    "leaky_relu": lambda x, a, b: np.where(x > 0, x, a * x),
+    "clamp": lambda x, a, b: np.clip(x, a, b),
+    "tanh": lambda x, a, b: np.tanh(x),
+    "sigmoid": lambda x, a, b: _sigmoid(x),
+    "silu": lambda x, a, b: x * _sigmoid(x),
+    "exp": lambda x, a, b: np.exp(x),
+    "elu": lambda x, a, b: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
+    "gelu": lambda x, a, b: x * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x / math.sqrt(2))) / 2,
+    "mish": lambda x, a, b: x * np.tanh(np.logaddexp(0, x)),
+    "softplus": lambda x, a, b: np.where(a * x > b, x, np.logaddexp(0, a * x) / a),
+    "log": lambda x, a, b: np.log(x),
+    "sqrt": lambda x, a, b: np.sqrt(x),
+    "square": lambda x, a, b: np.square(x),
+    "abs": lambda x, a, b: np.abs(x),
+    "reciprocal": lambda x, a, b: 1 / x,
+    "divide": lambda x, a, b: x / a,
+}
+"""The pointwise functions of a plan, of the number x and the parameters a and b."""
+
+_PAIRS: dict[str, Callable[[Array, Array], Array]] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+}
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+class ReferenceRunner:
+    """Runs a plan frame by frame, in plain numpy.
+
+    Args:
+        plan: the plan.
+        rows: the batch size.
+
+    Attributes:
+        plan: as given.
+        rings: for each operation with a window the frames that it holds, oldest first, each
+            ``(rows, cells, channels)``.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from causalcnn.engine import ReferenceRunner, lower
+        >>> from causalcnn.nn import CausalConv1d
+        >>> layer, x = CausalConv1d(2, 3, kernel_size=4, stride=2), torch.randn(1, 2, 9)
+        >>> runner = ReferenceRunner(lower(layer, x), rows=1)
+        >>> frames = [y for t in range(9) for y in runner.feed(x[:, :, t].numpy()[:, None])[0]]
+        >>> np.allclose(np.stack(frames, -1)[:, 0], layer(x).detach(), atol=1e-6)
+        True
+    """
+
+    plan: Plan
+    rings: dict[int, list[Array]]
+
+    def __init__(self, plan: Plan, rows: int) -> None:
+        self.plan, self.rings = plan, {}
+        for number, op in enumerate(plan.ops):
+            if op.remembers:
+                (register, _, channels), *_ = op.inputs
+                zeros = np.zeros((rows, plan.registers[register].cells, channels))
+                self.rings[number] = [zeros] * op.settings["held"]
+
+    def feed(self, *frames: Array) -> list[list[Array]]:
+        """Read one frame of each input.
+
+        Args:
+            *frames: a frame of each input, ``(rows, cells, channels)``.
+
+        Returns:
+            For each output of the plan, the frames that this completes, each ``(rows, cells, channels)``.
+        """
+        now: dict[int, list[Array]] = {number: [frame] for number, frame in enumerate(frames)}
+
+        def read(operand: Operand) -> list[Array]:
+            register, first, channels = operand
+            return [frame[:, :, first : first + channels] for frame in now[register]]
+
+        for number, op in enumerate(self.plan.ops):
+            inputs = zip(*map(read, op.inputs), strict=True)
+            out = self.plan.registers[op.output]
+            shape = (len(frames[0]), out.cells, out.channels)
+            now[op.output] = [y.reshape(shape) for xs in inputs for y in self._run(number, op, *xs)]
+        return [read(output) for output in self.plan.outputs]
+
+    def _run(self, number: int, op: Op, *xs: Array) -> list[Array]:
+        """The frames that an operation gives for one frame of each of its inputs."""
+        s, x = op.settings, xs[0]
+        match op.kind:
+            case "linear" | "pool" | "power":
+                ring = self.rings.get(number, [])
+                ring.append(x)
+                if len(ring) < s.get("window", 1):
+                    return []
+                y: list[Array] = globals()[f"_{op.kind}"](op, ring[::-1], self.plan.registers[op.output])
+                del ring[: s.get("stride", 1)]
+                return y
+            case "pointwise":
+                return [FUNCTIONS[s["function"]](x, s["a"], s["b"])]
+            case "add" | "subtract" | "multiply" | "divide":
+                return [_PAIRS[op.kind](*xs)]
+            case "concat":
+                return [np.concatenate(xs, axis=2)]
+            case "reshape":
+                return [x]
+            case "norm":
+                centered = x - x.mean(2, keepdims=True)
+                scale = np.sqrt(np.square(centered).mean(2, keepdims=True) + s["eps"])
+                return [centered / scale * op.arrays["weight"] + op.arrays["bias"]]
+            case "argmax":
+                return [x.argmax(2)[:, :, None]]
+            case "lookup":
+                return [op.arrays["table"][x[:, :, 0].astype(int)]]
+        raise ValueError(f"a plan has no operation {op.kind!r}")
+
+
+def _linear(op: Op, ring: list[Array], out: Any) -> list[Array]:
+    s = op.settings
+    rows, _, width = ring[0].shape
+    padded = [np.pad(x, ((0, 0), (s["below"], s["above"]), (0, 0))).reshape(rows, -1) for x in ring]
+    y = np.zeros((s["phases"], rows, out.cells, out.channels))
+    for i, p in enumerate(s["products"]):
+        weight, bias = op.arrays[f"weight{i}"], op.arrays[f"bias{i}"]
+        for m in range(p["cells"]):
+            total = np.broadcast_to(bias, (rows, len(bias)))
+            for (delay, cell), matrix in zip(p["taps"], weight, strict=True):
+                start = (cell + m * p["in_step"]) * width + p["in_channel"]
+                total = total + padded[delay][:, start : start + len(matrix)] @ matrix
+            channels = slice(p["out_channel"], p["out_channel"] + len(bias))
+            y[p["phase"], :, p["out_cell"] + m * p["out_step"], channels] = total
+    return list(y)
+
+
+def _pool(op: Op, ring: list[Array], out: Any) -> list[Array]:
+    chosen = np.stack([ring[delay] for delay in op.settings["delays"]])
+    return [chosen.max(0) if op.settings["reduce"] == "max" else chosen.mean(0)]
+
+
+def _power(op: Op, ring: list[Array], out: Any) -> list[Array]:
+    window = np.stack(ring[::-1], axis=-1)[:, :, 0]  # (rows, 1, samples)
+    return [np.abs(np.fft.rfft(window * op.arrays["window"], op.settings["points"])) ** 2]

@@ -1,0 +1,161 @@
+"""The stream that runs a compiled plan; its reference is the stream of torch, which it stands in for."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from typing_extensions import override
+
+from causalcnn._extras import require
+from causalcnn.engine.lowering import lower
+from causalcnn.engine.machine import Machine
+from causalcnn.nn.base import CausalModule, State, Stream
+
+__all__ = ["CompiledStream", "open_stream"]
+
+Path = tuple[str, ...]
+
+
+class CompiledStream(Stream[Any]):
+    """A stream that runs a plan of its module in one compiled loop; ``module.stream(engine="compiled")`` makes one.
+
+    It keeps all promises of :class:`Stream`. The first piece says how large everything is: then the module is lowered,
+    with its weights of that moment. Its state is that of the module, so that a stream can be begun by one engine and
+    continued by the other.
+
+    Args:
+        module: the module to run, in eval mode if it has layers that act differently in training.
+        state: the state to go on from; by default the initial state.
+
+    Raises:
+        ImportError: numba is missing. Where a part of the module has no place in a plan, the first piece raises
+            :class:`CannotCompile`.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.nn import CausalConv1d
+        >>> layer, x = CausalConv1d(4, 8, kernel_size=3), torch.randn(1, 4, 10)
+        >>> stream = layer.stream(engine="compiled")
+        >>> y = torch.cat([stream(x[:, :, :7]), stream(x[:, :, 7:])], dim=2)
+        >>> torch.allclose(y, layer(x), atol=1e-5)
+        True
+    """
+
+    def __init__(self, module: CausalModule, state: State | None = None) -> None:
+        require("numba", extra="speech")
+        self._machines: dict[str, Machine] = {}
+        self._newest: dict[Path, tuple[Machine, int]] = {}  # who has moved a part on last, and its ring's number
+        self._last: Machine | None = None
+        super().__init__(module, state)
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
+        self._check_piece(x)
+        return self._use("step", None, x)(x)[0]
+
+    @override
+    def _check_piece(self, x: Tensor) -> None:
+        super()._check_piece(x)
+        like = self._like
+        assert like is not None
+        if (
+            x.dim() != like.dim()
+            or (x.shape[1], *x.shape[3:]) != (like.shape[1], *like.shape[3:])
+            or x.dtype != like.dtype
+        ):
+            raise ValueError(
+                f"this stream takes {like.dtype} of shape {(*like.shape[:2], 'time', *like.shape[3:])}; the input is "
+                f"{x.dtype} of shape {tuple(x.shape)}"
+            )
+
+    def _use(self, name: str, wiring: Callable[..., Any] | None, *examples: Tensor) -> Machine:
+        """The machine of a wiring, with the state of now; it is made when it is first used."""
+        machine = self._machines.get(name)
+        if machine is None:
+            try:
+                plan = lower(self.module, *examples, wiring=wiring)
+                machine = Machine(plan, examples[0].shape[0])
+            except Exception:
+                self._like = self._like if self._machines else None  # the next piece may be the right one
+                raise
+            self._machines[name] = machine
+        if machine is not self._last:  # parts that another machine has moved on are taken over
+            for path, ring in machine.plan.rings():
+                owner, number = self._newest.get(path) or (None, 0)
+                if owner is None:
+                    machine.load_ring(ring, _part(self._state, path))
+                elif owner is not machine:
+                    machine.load_ring(ring, owner.ring(number))
+                self._newest[path] = (machine, ring)
+            self._last = machine
+        return machine
+
+    @override
+    def _load(self, state: State) -> None:
+        self._state = pytree.tree_map(lambda leaf: leaf.detach().clone(), state)
+        self._newest, self._last = {}, None
+
+    @override
+    def _save(self) -> State:
+        return self._saved(self._state, ())
+
+    def _saved(self, state: State, path: Path) -> State:
+        """The state, in which every part has the frames that its machine holds."""
+        if path in self._newest:
+            machine, number = self._newest[path]
+            return machine.ring(number)
+        if isinstance(state, dict):
+            return {name: self._saved(part, (*path, name)) for name, part in state.items()}
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: they make machines of their own."""
+        return self.__dict__ | {"_state": self.state, "_newest": {}, "_last": None, "_machines": {}}
+
+
+def _part(state: State, path: Path) -> Tensor:
+    """The state of one part."""
+    for name in path:
+        if not isinstance(state, dict) or name not in state:
+            raise ValueError(
+                f"the state does not hold the part {'.'.join(path)}; take one of initial_state(x), step or a stream"
+            )
+        state = state[name]
+    if not isinstance(state, Tensor):
+        raise ValueError(f"the state of {'.'.join(path) or 'the module'} is a {type(state).__name__}, not a tensor")
+    return state
+
+
+def open_stream(module: CausalModule, state: State | None, kind: Callable[..., Stream[Any]] = CompiledStream) -> Any:
+    """Begin a compiled stream, or where numba is missing one of torch, with a warning that says so once.
+
+    Args:
+        module: the module to run.
+        state: the state to go on from, or None.
+        kind: the class of the stream.
+
+    Returns:
+        The stream.
+
+    Raises:
+        ImportError: numba is there, but something that it needs is not.
+    """
+    try:
+        return kind(module, state)
+    except ImportError as error:
+        if error.name != "numba":
+            raise
+        _warn(str(error))
+        return module.stream(state)
+
+
+@functools.cache
+def _warn(missing: str) -> None:
+    warnings.warn(f"streams are not compiled but run by torch: {missing}", stacklevel=4)

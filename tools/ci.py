@@ -107,7 +107,7 @@ def commit() -> str:
 
 # --------------------------------------------------------------------------------------------------------- stages
 def environment(result: Result) -> None:
-    """A Chromium, node, the npm packages, and .venv."""
+    """A Chromium, node, the npm packages, .venv, and in it the compiled loop of streams."""
     missing = [] if any(map(shutil.which, CHROMIUM)) else ["chromium"]
     missing += [] if shutil.which("node") and shutil.which("npm") else ["nodejs", "npm"]
     if missing and shutil.which("apt-get"):
@@ -118,6 +118,7 @@ def environment(result: Result) -> None:
     if not javascript.installed():
         print("Could not install the npm packages: the tests that need them say that they skip.", flush=True)
     run(result, [sys.executable, "tools/bootstrap.py"])
+    run(result, [bootstrap.venv_python(), "-m", "causalcnn.engine"])  # once, before many workers need it
 
 
 def lint(result: Result) -> None:

@@ -6,9 +6,17 @@ import pickle
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from causalcnn import CausalConv1d, CausalConv2d
-from causalcnn.nn import CausalAvgPool1d, CausalConvTranspose1d, CausalConvTranspose2d, CausalMaxPool1d
+from causalcnn.nn import (
+    CausalAvgPool1d,
+    CausalConvTranspose1d,
+    CausalConvTranspose2d,
+    CausalMaxPool1d,
+    CausalSequential,
+    Residual,
+)
 from causalcnn.nn.streams import ConvStream, PoolStream, RingStream
 from tests.fuzz import examples
 
@@ -89,6 +97,58 @@ def test_a_row_that_is_reset_begins_anew_in_a_stream_as_in_step(layer, before, a
     got = torch.cat([stream(frame) for frame in tail.split(1, dim=2)], dim=2)
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(got[1:2], alone, rtol=1e-12, atol=1e-12)
+
+
+@st.composite
+def chains(draw, depth=2):
+    """Layers in series at one number of channels, ReLUs and skips among them."""
+    parts = []
+    for kind in draw(st.lists(st.sampled_from("crisup" + "b" * (depth > 0)), min_size=1, max_size=5)):
+        kernel, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+        if kind == "b":  # a body of a skip keeps the rate
+            body = draw(chains(depth=0).filter(lambda chain: chain.field.advance[0] == chain.field.stride == 1))
+            parts.append(Residual(body))
+        else:
+            parts.append({
+                "c": lambda k=kernel, d=dilation: CausalConv1d(CHANNELS, CHANNELS, k, dilation=d),
+                "s": lambda k=kernel: CausalConv1d(CHANNELS, CHANNELS, k + 1, stride=2),
+                "u": lambda k=kernel: CausalConvTranspose1d(CHANNELS, CHANNELS, k, stride=2),
+                "p": lambda k=kernel: CausalMaxPool1d(k, stride=1),
+                "r": nn.ReLU,
+                "i": nn.Identity,
+            }[kind]())  # fmt: skip
+    return CausalSequential(*parts)
+
+
+@given(chain=chains(), rows=st.integers(1, 2), pieces=st.lists(st.sampled_from([0, 1, 1, 1, 2, 3, 6]), max_size=12))
+@settings(max_examples=examples(100))
+def test_a_chain_is_step_whatever_its_layers_share(chain, rows, pieces):
+    # A ReLU is done inside the layer after it, and a layer may write over its last output where the next copies it.
+    chain = chain.double()
+    x = torch.randn(rows, CHANNELS, 0, dtype=torch.float64)
+    stream, state, outputs, wanted = chain.stream(), chain.initial_state(x), [], []
+    for number, frames in enumerate(pieces):
+        x = torch.randn(rows, CHANNELS, frames, dtype=torch.float64)
+        with torch.no_grad():
+            y, state = chain.step(x, state)
+        before = x.clone()
+        outputs.append(stream(x))
+        wanted.append(y)
+        assert torch.equal(x, before)
+        torch.testing.assert_close(stream.state, state, rtol=1e-12, atol=1e-12)
+        if number == 4:
+            stream = copy.deepcopy(stream)
+        elif number == 7:
+            stream = pickle.loads(pickle.dumps(stream))
+    torch.testing.assert_close(outputs, wanted, rtol=1e-12, atol=1e-12)  # after all: none was written over
+
+
+def test_a_hook_of_a_relu_is_called_in_a_stream():
+    relu, seen = nn.ReLU(), []
+    relu.register_forward_hook(lambda module, inputs, output: seen.append(output.numel()))
+    stream = CausalSequential(relu, CausalConv1d(2, 2, 3)).stream()
+    stream(torch.randn(1, 2, 1)), stream(torch.randn(1, 2, 3))
+    assert seen == [2, 6]
 
 
 def test_which_stream_a_layer_has():

@@ -282,6 +282,8 @@ class Stream(Generic[ModuleT]):
 
     takes_frames = False
 
+    _copies_input = False  # whether it neither keeps nor returns the memory that it is given, but reads it at once
+
     def __init__(self, module: ModuleT, state: State | None = None) -> None:
         self.module = module
         self._like: Tensor | None = None  # an empty piece: what a row that is reset begins with
@@ -348,6 +350,9 @@ class Stream(Generic[ModuleT]):
                 "this stream was resumed and has not been given a piece yet; reset the rows of its state before: "
                 "module.stream(module.reset_rows(state, rows, x))"
             )
+
+    def _reuse_output(self) -> None:
+        """Allow the stream to write its next output over this one: whoever gets it reads it at once."""
 
     # A faster stream overrides these three, and perhaps _frame.
     def _load(self, state: State) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
@@ -14,6 +15,7 @@ from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, State, Stateless, StatelessStream, Stream, empty_piece
+from causalcnn.nn.streams import RingStream
 
 __all__ = ["CausalSequential", "Composite", "Parallel", "Pointwise", "Residual"]
 
@@ -114,8 +116,8 @@ class PointwiseStream(StatelessStream):
 
     def _load(self, state: State) -> None:
         function = self.module.function
-        hooked = function._forward_hooks or function._forward_pre_hooks
-        self._advance = self._frame = function if hooked else function.forward  # type: ignore[method-assign]
+        call = function if _has_hooks(function) else function.forward  # a module's call costs more than a small ReLU
+        self._advance = self._frame = call  # type: ignore[method-assign]
 
 
 Run = Callable[[CausalModule, Tensor], Tensor]
@@ -290,23 +292,71 @@ class CompositeStream(Stream[Composite]):
 
 
 class SequentialStream(CompositeStream):
-    """Runs through the layers without looking them up each time, as :meth:`CausalSequential.compose` does."""
+    """Runs through the layers without looking them up each time, as :meth:`CausalSequential.compose` does.
+
+    A ReLU before a layer with a ring is done on the way into the ring.
+    """
 
     def _load(self, state: State) -> None:
         super()._load(state)
         for name in self.module._names().values():  # or a layer would be stepped over
             if name not in self._streams:
                 raise _no_state(name)
+        chain: list[Stream] = []
+        for stream in self._streams.values():
+            if isinstance(stream, RingStream) and chain and _is_relu(chain[-1]):
+                stream.rectifies = True
+                chain.pop()
+            chain.append(stream)
+        for before, after in itertools.pairwise(chain):
+            if after._copies_input:
+                before._reuse_output()
+        self._last = chain[-1] if chain else None
+        self._copies_input = bool(chain) and chain[0]._copies_input
+        self._chain = [stream._advance for stream in chain]
+        self._frame_chain = [stream._frame for stream in chain]
+
+    def _reuse_output(self) -> None:
+        if self._last is not None:
+            self._last._reuse_output()
 
     def _advance(self, x: Tensor) -> Tensor:
-        for advance in self._pieces.values():
+        for advance in self._chain:
             x = advance(x)
         return x
 
     def _frame(self, x: Tensor) -> Tensor:
-        for next_frame in self._frames.values():
+        for next_frame in self._frame_chain:
             x = next_frame(x)
         return x
+
+
+class ResidualStream(CompositeStream):
+    """Adds what the body gives, without looking it up each time."""
+
+    def _load(self, state: State) -> None:
+        super()._load(state)
+        if "body" not in self._streams:
+            raise _no_state("body")
+        self._body = self._streams["body"]
+        self._body._reuse_output()
+        self._copies_input = self._body._copies_input
+
+    def _advance(self, x: Tensor) -> Tensor:
+        return x + self._body._advance(x)
+
+    def _frame(self, x: Tensor) -> Tensor:
+        return x + self._body._frame(x)
+
+
+def _is_relu(stream: Stream) -> bool:
+    """Whether this is the stream of a plain ReLU, of which nobody would miss the call."""
+    function = getattr(stream.module, "function", None)
+    return type(function) is nn.ReLU and not _has_hooks(function)
+
+
+def _has_hooks(function: nn.Module) -> bool:
+    return bool(function._forward_hooks or function._forward_pre_hooks)
 
 
 @functools.lru_cache(maxsize=512)
@@ -429,6 +479,11 @@ class Residual(Composite):
     @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
         return x + run(self.body, x)
+
+    @override
+    def _torch_stream(self, state: State | None) -> Stream:
+        plain = type(self).compose is Residual.compose
+        return ResidualStream(self, state) if plain else CompositeStream(self, state)
 
 
 class Parallel(Composite):

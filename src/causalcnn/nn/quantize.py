@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -431,21 +430,25 @@ class QuantizerStream(StatelessStream):
 
     def _load(self, state: State) -> None:
         self._codebook = self.module.codebook.detach()
-        self._half_norms, self._turned = half_norms(self._codebook), self._codebook.T.contiguous()
+        self._half_norms, self._turned = half_norms(self._codebook), -self._codebook.T.contiguous()
 
     def _advance(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x)).to(x.dtype)
+        codewords = self._codebook.index_select(0, self._indices(x)).to(x.dtype)
+        return codewords.view(x.shape[0], *x.shape[2:], x.shape[1]).movedim(-1, 1)
+
+    def _indices(self, x: Tensor) -> Tensor:
+        """The indices of the codewords of all vectors, in one row."""
+        module = self.module
+        module._check(x)
+        plain = x.dtype == self._codebook.dtype and not torch.is_autocast_enabled(x.device.type)
+        if plain and x.numel() <= self.VECTORS * module.dim:
+            vectors = x.movedim(1, -1).reshape(-1, module.dim)
+            return torch.addmm(self._half_norms, vectors, self._turned).argmin(1)
+        return module._look_up(x, None, error=False, statistics=False, codebook=self._codebook)[1].view(-1)
 
     def encode(self, x: Tensor) -> Tensor:
         """Find the indices of the codewords of ``x``; see :meth:`VectorQuantizer.encode`."""
-        module = self.module
-        module._check(x)
-        shape = (x.shape[0], *x.shape[2:])
-        plain = x.dtype == self._codebook.dtype and not torch.is_autocast_enabled(x.device.type)
-        if plain and math.prod(shape) <= self.VECTORS:
-            vectors = x.movedim(1, -1).reshape(-1, module.dim)
-            return torch.addmm(self._half_norms, vectors, self._turned, alpha=-1).argmin(1).view(shape)
-        return module._look_up(x, None, error=False, statistics=False, codebook=self._codebook)[1].view(shape)
+        return self._indices(x).view(x.shape[0], *x.shape[2:])
 
     def decode(self, indices: Tensor) -> Tensor:
         """Look up the codewords with these indices; see :meth:`VectorQuantizer.decode`."""

@@ -62,6 +62,14 @@ class RingStream(Stream[Any]):
     Outputs are channels last, too, in memory; their shape is that of ``step``.
     """
 
+    rectifies = False
+    """Whether a ReLU stands before the layer: negative values become 0 on their way into the ring."""
+
+    reuses = False
+    """Whether a frame's outputs stand where those of the frame before stood: somebody reads them before that."""
+
+    _copies_input = True
+
     FRAMES = 4
     """Up to so many frames are run one by one; more go through ``step``, which is then faster."""
 
@@ -72,7 +80,8 @@ class RingStream(Stream[Any]):
         self._plain = state.dim() == 3
         self._shape, cells = tuple(state.shape[:2]), 1 if self._plain else state.shape[3]
         self._one = (*state.shape[:2], 1, *state.shape[3:])  # a piece of one frame
-        self._columns: Tensor | None = None
+        self._columns: tuple[Tensor, Tensor] | None = None
+        self._output: tuple[Tensor, Tensor] | None = None
         self._prepare(state)
         time = self._time
         self._extent, self._step = time.extent, time.step
@@ -94,10 +103,11 @@ class RingStream(Stream[Any]):
         weight, bias = product.weight.detach(), product.bias
         self._time, self._frequency = product.time, product.frequency
         self._frames_out, phases, channels = weight.shape[3:]
-        self._matrix = weight.flatten(0, 2).flatten(1).clone()
-        self._rows = (-1, self._matrix.shape[0])
+        matrix = torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(weight)
+        self._matrix = matrix.view(weight.shape[:3].numel(), -1)
         each = weight.new_zeros(channels) if bias is None else bias.detach()
-        self._bias = each.repeat(self._frames_out * phases)
+        rows = state.shape[0] * self._frequency.count
+        self._bias = each.expand(rows, self._frames_out * phases, channels).reshape(rows, -1).contiguous()
         # A row of the product holds (frames, cells, channels) of a window, `phases` cells of the output each.
         self._form = (state.shape[0], self._frequency.count, self._frames_out, phases, channels)
         row, axes = self._frequency.count * phases * channels, state.dim()
@@ -105,14 +115,17 @@ class RingStream(Stream[Any]):
         self._strides_out = (row, 1, row, channels)[:axes]
 
     def _restore(self, state: Tensor) -> None:
-        """Write the history into the rings."""
-        count = state.shape[2]
-        times = torch.arange(count, device=state.device)
-        slots, phases = times // self._time.spread, times % self._time.spread
-        frames = (state.unsqueeze(3) if self._plain else state).permute(2, 0, 3, 1)
-        for copy in (slots, slots + self._time.size):
-            self._cells()[phases, :, copy] = frames
-        self._count = count
+        """Write the history into the rings: a slot of all phases takes as many frames as there are phases."""
+        self._count, spread, size = state.shape[2], self._time.spread, self._time.size
+        whole = self._count - self._count % spread
+        cells = self._cells()
+        for frames, slot in ((state[:, :, :whole], 0), (state[:, :, whole:], whole // spread)):
+            if frames.shape[2]:
+                phases = min(spread, frames.shape[2])
+                slots = frames.shape[2] // phases
+                frames = frames.reshape(*frames.shape[:2], slots, phases, cells.shape[3]).permute(3, 0, 2, 4, 1)
+                cells[:phases, :, slot : slot + slots] = frames
+                cells[:phases, :, size + slot : size + slot + slots] = frames
 
     def _save(self) -> Tensor:
         time = self._time
@@ -120,6 +133,7 @@ class RingStream(Stream[Any]):
         times = torch.arange(self._count - held, self._count, device=self._rings.device)
         slots = torch.div(times, time.spread, rounding_mode="floor") % time.size
         frames = self._cells()[times % time.spread, :, slots].permute(1, 3, 0, 2)
+        frames = frames.clamp_min(0) if self.rectifies else frames
         return frames[..., 0] if self._plain else frames
 
     def _view(self, place: int) -> tuple[Tensor, Tensor]:
@@ -127,7 +141,10 @@ class RingStream(Stream[Any]):
         slot = place // self._time.spread
         targets = self._cells()[:, :, slot :: self._time.size].permute(0, 2, 1, 4, 3)
         targets = targets[..., 0] if self._plain else targets.unsqueeze(4)
+        targets = targets[:, 0] if targets.shape[1] == 1 else targets
         windows = self._windows((slot + 1) % self._time.size)
+        if not self._views:
+            self._make_room(windows[0])
         pairs = zip(targets.unbind(), windows.unbind(), strict=True)
         self._views.update(enumerate(pairs, slot * self._time.spread))
         return self._views[place]
@@ -144,24 +161,42 @@ class RingStream(Stream[Any]):
         try:
             return windows.view(len(ring), ring.shape[1] * frequency.count, -1)
         except RuntimeError:  # neighboring windows share cells: they have to be copied
-            if self._columns is None:
-                self._columns = self._rings.new_empty(windows.shape[1:])
             return windows
+
+    def _make_room(self, window: Tensor) -> None:
+        """Memory to compute in, and the form in which it is read: for windows as rows, and for outputs."""
+        if window.dim() > 2:
+            columns = window.new_empty(window.shape)
+            self._columns = columns, columns.view(-1, self._matrix.shape[0])
+        if self.reuses and self._frames_out == 1 and window.dtype == self._matrix.dtype:
+            rows = torch.empty_like(self._bias)
+            self._output = rows, rows.as_strided(self._shape_out, self._strides_out)
 
     def _write(self, x: Tensor) -> Tensor | None:
         """Take one frame, and give the window that it completes, if it does."""
         place = self._count % self._places
         target, window = self._views.get(place) or self._view(place)
-        target.copy_(x)
+        if not self.rectifies or self._columns is not None:
+            target.copy_(x)
+        elif target.dim() == x.dim():
+            torch.clamp_min(x, 0, out=target)
+        else:
+            target.copy_(x).clamp_min_(0)
         self._count += 1
         return window if (self._count - self._extent) % self._step == 0 else None
 
     def _complete(self, window: Tensor) -> Tensor:
         """What a window completes, as rows ``(batch × frequency, …)``."""
-        if self._columns is None:
+        if self._columns is not None:
+            columns, rows = self._columns
+            if self.rectifies:
+                torch.clamp_min(window, 0, out=columns)
+            else:
+                columns.copy_(window)
+            window = rows
+        if self._output is None:
             return torch.addmm(self._bias, window, self._matrix)
-        rows = self._columns.copy_(window).view(self._rows)
-        return torch.addmm(self._bias, rows, self._matrix)
+        return torch.addmm(self._bias, window, self._matrix, out=self._output[0])
 
     def _frame(self, x: Tensor) -> Tensor:
         if x.shape != self._shape:  # else copy_ would broadcast a single channel over all
@@ -175,6 +210,8 @@ class RingStream(Stream[Any]):
         if window is None:
             return self.module._nothing(x)
         rows = self._complete(window)
+        if self._output is not None:
+            return self._output[1]
         if self._frames_out == 1:
             return rows.as_strided(self._shape_out, self._strides_out)
         y = rows.view(self._form).permute(0, 4, 2, 1, 3).flatten(3)
@@ -187,15 +224,18 @@ class RingStream(Stream[Any]):
         if (*x.shape[:2], 1, *x.shape[3:]) != self._one:
             raise ValueError(f"the input has shape {tuple(x.shape)}; this stream takes {self._one}, any frames")
         if frames > self.FRAMES:
-            y, state = layer.step(x, self._save())
+            y, state = layer.step(x.relu() if self.rectifies else x, self._save())
             self._restore(state)
             return y
-        outputs = [self._advance(x[:, :, t : t + 1]) for t in range(frames)]
+        outputs = [self._advance(x[:, :, t : t + 1]).clone() for t in range(frames)]
         return torch.cat(outputs, dim=2) if outputs else layer._nothing(x)
 
+    def _reuse_output(self) -> None:
+        self.reuses = True
+
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which go on by themselves: views into the old rings stay behind."""
-        return self.__dict__ | {"_views": {}}
+        """For copies and pickles, which go on by themselves: views into the old memory stay behind."""
+        return self.__dict__ | {"_views": {}, "_columns": None, "_output": None}
 
 
 class PoolStream(RingStream):
@@ -205,6 +245,9 @@ class PoolStream(RingStream):
         self._time, self._frequency = Taps(self.module.kernel_size, step=self.module.stride), Taps(1)
         self._frames_out, self._window = 1, (state.shape[0], self.module.kernel_size, state.shape[1])
         self._shape_out, self._strides_out = (*state.shape[:2], 1), (state.shape[1], 1, 1)
+
+    def _make_room(self, window: Tensor) -> None:
+        pass
 
     def _complete(self, window: Tensor) -> Tensor:
         return self.module._pool_window(window.view(self._window))

@@ -43,6 +43,8 @@ def is_chapter(page: str) -> bool:
 
 
 CHAPTERS = [page for page in PAGES if is_chapter(page)]
+IN_THE_MAKING = {"wavenet"}
+"""Folders of chapters that are not whole yet, so that their pages are not in the table of contents."""
 
 
 # ------------------------------------------------------------------------------------- the folder of a chapter's code
@@ -80,7 +82,8 @@ def test_every_chapter_has_a_folder_of_its_name_that_says_what_it_teaches() -> N
         )
         print(f"{name:24} {folder.relative_to(ROOT / 'src')}: {', '.join(files)}\n{'':25}teaches {', '.join(taught)}")
     kept = {path.parent.name for path in CODE.glob("*/__init__.py")}
-    assert kept == folders, f"folders of no chapter: {sorted(kept - folders)}"
+    assert kept - IN_THE_MAKING == folders, f"folders of no chapter: {sorted(kept - folders)}"
+    assert not IN_THE_MAKING & folders, "a chapter is whole: take it out of IN_THE_MAKING"
 
 
 def test_an_explorer_is_two_files_of_one_name_in_a_chapters_folder() -> None:
@@ -218,7 +221,7 @@ def test_arrows_go_one_way() -> None:
 
 
 def test_what_chapters_share_knows_no_chapter() -> None:
-    chapters = {page.removeprefix("book/").replace("-", "_") for page in CHAPTERS}
+    chapters = {page.removeprefix("book/").replace("-", "_") for page in CHAPTERS} | IN_THE_MAKING
     wrong = [
         f"{module} imports {target}"
         for module, targets in imports.graph().items()

@@ -12,9 +12,11 @@ from causalcnn.speech import (
     EVALUATION_MAX_HZ,
     EmbeddedSpeech,
     FeatureCorpus,
+    LogMel,
     SpokenDigits,
     bands_below,
     evaluation_sets,
+    evaluation_sounds,
     mel_filterbank,
     speech_mask,
 )
@@ -78,3 +80,27 @@ def test_all_sets_of_real_speech(recordings):
         spoken = torch.cat([features[:, speech_mask(features)] for features in corpus], dim=1)
         assert spoken[:used].mean() > -50
         assert used == 80 or spoken[used + 1 :].mean() < -80
+
+
+def test_the_sounds_are_those_of_the_sets():
+    same_sounds(evaluation_sets(6, speakers=3, level_db=-12.0), evaluation_sounds(6, speakers=3, level_db=-12.0))
+
+
+def test_the_sounds_of_real_speech_are_those_of_the_sets(recordings):
+    same_sounds(
+        evaluation_sets(10, speakers=2, level_db=-15.0, announce=False),
+        evaluation_sounds(10, speakers=2, level_db=-15.0, announce=False),
+    )
+
+
+def same_sounds(sets, sounds):
+    assert sounds.keys() == sets.keys()
+    for name, corpus in sets.items():
+        assert sounds[name].speaker_names == corpus.speaker_names
+        assert len(sounds[name]) == len(corpus)
+        for samples in sounds[name]:
+            features = LogMel()(samples[None])[0]
+            same_length = [other for other in corpus if other.shape == features.shape]
+            # what is quiet differs by the rounding to 16 bits, and what is loud may be clipped
+            gaps = [(features - other)[other > -40].abs().median() for other in same_length]
+            assert min(gaps) < 0.05, name

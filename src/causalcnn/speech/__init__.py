@@ -52,7 +52,7 @@ from causalcnn.speech.downloads import (
     recording_or_embedded,
 )
 from causalcnn.speech.embedded import EmbeddedSpeech
-from causalcnn.speech.evaluation import EVALUATION_MAX_HZ, evaluation_sets
+from causalcnn.speech.evaluation import EVALUATION_MAX_HZ, evaluation_sets, evaluation_sounds
 from causalcnn.speech.feature_corpus import Batch, Clip, FeatureCorpus
 from causalcnn.speech.front_end import (
     FLOOR_DB,
@@ -135,6 +135,7 @@ __all__ = [
     "conversation",
     "download",
     "evaluation_sets",
+    "evaluation_sounds",
     "example_recording",
     "frame_center_seconds",
     "frame_labels",

@@ -1,14 +1,17 @@
 """One frame through the VQ-VAE-2 as an ONNX file in onnxruntime, against the stream of torch, on one thread.
 
-Rounds in turn, process CPU time, the median of the rounds' ratios. The stream of torch is the floor beside it.
+From log-mel to log-mel, from log-mel to codes, and from sound (160 samples) to codes. Rounds in turn, process CPU time,
+the median of the rounds' ratios.
 
-    python benchmarks/export.py [--preset tiny] [--rounds 9] [--frames 100] [--out FILE.json]
+    python benchmarks/export.py [--preset tiny] [--rounds 15] [--frames 100] [--out book/measurements/export-speed.json]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import tempfile
 import time
@@ -22,13 +25,14 @@ import torch
 from causalcnn import export_onnx
 from causalcnn._files import write_json
 from causalcnn.models import CausalVQVAE2, CodeEncoder, VQVAE2Config
-from causalcnn.nn import CausalModule
+from causalcnn.nn import CausalModule, CausalSequential
+from causalcnn.speech import LogMel
 
 
 def ready(
-    module: CausalModule, example: torch.Tensor, folder: Path
+    module: CausalModule, example: torch.Tensor, piece: int, folder: Path
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A frame in onnxruntime, and a frame in torch's stream."""
+    """A piece of so many frames or samples in onnxruntime, and one in torch's stream."""
     about = export_onnx(module, folder / "model.onnx", example=example)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -36,14 +40,14 @@ def ready(
     states = json.loads(about["states"])
     names = ["output", *(one["output"] for one in states)]
     feed = {one["input"]: np.zeros([1, *one["shape"][1:]], one["dtype"]) for one in states}
-    feed["input"] = example[:1, :, :1].numpy()
+    feed["input"] = example[:1, :, :piece].numpy()
     stream = module.eval().stream()
 
     def in_onnx() -> None:
         _, *new = session.run(names, feed)
         feed.update(zip((one["input"] for one in states), new, strict=True))
 
-    return in_onnx, lambda: stream(example[:1, :, :1])
+    return in_onnx, lambda: stream(example[:1, :, :piece])
 
 
 def measure(ways: dict[str, Callable[[], object]], rounds: int, frames: int) -> dict[str, list[float]]:
@@ -61,7 +65,7 @@ def measure(ways: dict[str, Callable[[], object]], rounds: int, frames: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="tiny", choices=("tiny", "base"))
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -70,12 +74,13 @@ def main() -> None:
     model = CausalVQVAE2(getattr(VQVAE2Config, options.preset)())
     frames = torch.randn(1, 80, 4) * 15 - 40
     table = {}
-    for name, module, example in (
-        ("reconstruct", model, frames.transpose(1, 2)[:, None]),
-        ("encode", CodeEncoder(model), frames),
+    for name, module, example, piece in (
+        ("reconstruct", model, frames.transpose(1, 2)[:, None], 1),
+        ("encode", CodeEncoder(model), frames, 1),
+        ("sound to codes", CausalSequential(LogMel(), CodeEncoder(model)), torch.randn(1, 1, 800) / 10, 160),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            in_onnx, in_torch = ready(module, example, Path(folder))
+            in_onnx, in_torch = ready(module, example, piece, Path(folder))
             ways = {"onnxruntime": in_onnx, "torch": in_torch}
             times = measure(ways, options.rounds, options.frames)
         ratios = [ours / theirs for ours, theirs in zip(times["onnxruntime"], times["torch"], strict=True)]
@@ -84,11 +89,18 @@ def main() -> None:
             "ms_a_frame": {way: round(statistics.median(values), 3) for way, values in times.items()},
         }
         print(
-            f"{name:12} onnxruntime / torch stream {table[name]['onnxruntime_over_torch_stream']}",
+            f"{name:15} onnxruntime / torch stream {table[name]['onnxruntime_over_torch_stream']}",
             table[name]["ms_a_frame"],
         )
     if options.out:
-        write_json(options.out, {"preset": options.preset, "threads": 1, "rounds": options.rounds, **table})
+        about = {
+            "device": f"CPU, {os.cpu_count()} cores, {platform.machine()}",
+            "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
+            "seeds": [0],
+            "spread": f"medians of {options.rounds} rounds of {options.frames} frames, in turn; ratios within a round",
+            "command": f"python benchmarks/export.py --preset {options.preset} --out {options.out}",
+        }
+        write_json(options.out, {**about, "threads": 1, "works": table})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from causalcnn.models import (
     MelNet,
     PixelCNN,
     VQVAE2Config,
+    WaveNet,
+    WaveNetConfig,
     load_model,
 )
 from causalcnn.nn import (
@@ -270,6 +272,15 @@ class Bessel(Stateless):
         return torch.special.bessel_j0(x)
 
 
+class Asking(Stateless):
+    """A branch on the values, which a tracer cannot follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.isfinite().all():
+            raise ValueError("not finite")
+        return x
+
+
 class Frozen(Stateless):
     """What it computed of its first piece, for ever: a tracer sees a constant."""
 
@@ -419,6 +430,24 @@ def test_a_recurrent_network_takes_one_frame_after_the_other(tmp_path: Path) -> 
         MelNet(MelNet.Config.tiny().with_(mels=8)), tmp_path / "m.onnx", example=torch.randn(1, 1, 3, 8)
     )
     assert (metadata["frames"], metadata["rows"]) == ("exactly 1", "any")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", [0, 3])
+def test_wavenet(condition: int, tmp_path: Path) -> None:
+    config = WaveNetConfig(
+        output="logistic-mixture-2", one_hot=False, layers=3, cycles=2, skip_channels=8, condition_channels=condition
+    )
+    metadata = check(WaveNet(config), torch.rand(1, 1 + condition, 20) * 2 - 1, tmp_path, rate_hz=16_000)
+    assert (metadata["rows"], metadata["frames"], metadata["past_frames"]) == ("any", "at least 1", "15")
+    assert metadata["lookahead_frames"] == ("0" if condition else "-1")
+    assert "state.delay" in [state["input"] for state in json.loads(metadata["states"])]
+
+
+def test_what_the_exporter_prints_is_kept_from_the_user(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CannotExport, match=r"Asking cannot be exported: .*data-dependent"):
+        export_onnx(Asking(), tmp_path / "m.onnx", example=torch.randn(1, 2, 3))
+    assert capfd.readouterr() == ("", "")
 
 
 class Gated(Composite):

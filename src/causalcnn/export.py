@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import json
 import logging
 import warnings
@@ -55,9 +56,9 @@ def export_onnx(
     metadata say it.
 
     Before the file takes its place it is run in onnxruntime on uneven pieces of random numbers like those of
-    ``example``, and every output and state is compared with torch. Where a quantizer chooses between two codewords
-    that are equally near, rounding decides, and what follows differs; so with quantizers it is enough that one whole
-    run of eight agrees.
+    ``example``, within its range, and every output and state is compared with torch. Where a quantizer chooses between
+    two codewords that are equally near, rounding decides, and what follows differs; so with quantizers it is enough
+    that one whole run of eight agrees.
 
     The metadata are in the file, as strings: ``module``, ``causalcnn_version``, ``field`` in words, ``past_frames``,
     ``lookahead_frames``, ``latency_frames``, ``block_frames`` (input frames after which the pattern of outputs
@@ -259,15 +260,16 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 
 def _noise(example: Tensor, rows: int, frames: int, seed: int) -> Tensor:
-    """Numbers like those of the example: of its mean and spread; integers between its smallest and largest."""
+    """Numbers like those of the example: between its smallest and largest, of its mean and spread."""
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, example.shape[1], frames, *example.shape[3:])
     if not example.is_floating_point():
-        low, high = int(example.min()), int(example.max())
-        return torch.randint(low, high + 1, shape, generator=generator).to(example.dtype)
-    mean = float(example.mean())
-    spread = float((example - mean).square().mean().sqrt()) or max(1.0, abs(mean) / 2)
-    return torch.randn(shape, generator=generator) * spread + mean
+        first, last = int(example.min()), int(example.max())
+        return torch.randint(first, last + 1, shape, generator=generator).to(example.dtype)
+    low, mean, high = float(example.min()), float(example.mean()), float(example.max())
+    if low == high:  # it says nothing about the range
+        return torch.randn(shape, generator=generator) * max(1.0, abs(mean) / 2) + mean
+    return (torch.randn(shape, generator=generator) * float(example.std(correction=0)) + mean).clamp(low, high)
 
 
 class _Step(nn.Module):
@@ -337,13 +339,18 @@ def _first_lines(problem: Exception) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's own messages, about packages and settings that nobody asked for."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    """Without the exporter's own messages, about packages and settings that nobody asked for, and graphs it prints."""
+    names = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -69,17 +69,20 @@ class Machine:
         self._k = kernels
         self._run = kernels.compiled_for(self._dtype)
         self._rings: dict[int, Array] = {}
-        # The inputs that are looked up, and how many rows the table has.
-        lookups = [(self._source(op.inputs[0]), len(op.arrays["table"])) for op in plan.ops if op.kind == "lookup"]
-        self._limits = [(source, rows) for source, rows in lookups if source.register < plan.inputs]
+        # How many rows a table has that is looked up by an input.
+        self._limits = {
+            op.inputs[0].register: len(op.arrays["table"])
+            for op in plan.ops
+            if op.kind == "lookup" and op.inputs[0].register < plan.inputs
+        }
         self._lay_out()
 
     # ------------------------------------------------------------------------------------------------------ use
     def __call__(self, *pieces: Tensor) -> tuple[Tensor, ...]:
         """Feed a piece of each input, ``(rows, channels, time[, frequency])``, and return what comes of them."""
         length, xs = pieces[0].shape[2], [self._flat(piece) for piece in pieces]
-        for (number, first, channels), limit in self._limits:
-            self._check_indices(pieces[number][:, first : first + channels], limit)
+        for number, limit in self._limits.items():
+            self._check_indices(pieces[number], limit)
         places, room = [], 0
         for output in self._given:
             places.append(room)
@@ -97,11 +100,6 @@ class Machine:
             raise RuntimeError(f"the inputs of operation {failed} of the plan do not come at the same time")
         counts = self._outputs[:, self._k.PLACE + 1].tolist()
         return tuple(map(_Output.tensor, self._given, repeat(ys), places, counts))
-
-    def _source(self, operand: Operand) -> Operand:
-        """Where the numbers of an operand come from, before they were reshaped."""
-        op = self.plan.ops[operand.register - self.plan.inputs] if operand.register >= self.plan.inputs else None
-        return self._source(op.inputs[0]) if op is not None and op.kind == "reshape" else operand
 
     @staticmethod
     def _check_indices(indices: Tensor, limit: int) -> None:
@@ -291,7 +289,7 @@ class Machine:
             case "norm":
                 row[k.WEIGHTS] = self._weight(np.concatenate([[s["eps"]], op.arrays["weight"], op.arrays["bias"]]))
             case "lookup":
-                row[k.WEIGHTS], row[k.POINTS] = self._weight(op.arrays["table"]), len(op.arrays["table"])
+                row[k.WEIGHTS] = self._weight(op.arrays["table"])
         return row
 
     def _product(self, op: Op, number: int, p: dict[str, Any], row: list[int]) -> None:

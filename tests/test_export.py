@@ -470,8 +470,9 @@ def test_a_model_of_your_own_has_states_with_the_names_of_its_parts(tmp_path: Pa
 
 @pytest.mark.slow
 @settings(max_examples=examples(6), deadline=None, derandomize=True)
-@given(seed=st.integers(0, 10**6))
-def test_random_networks_in_onnx_are_the_networks_in_torch(seed: int) -> None:
+@given(seed=st.integers(0, 10**6), over_frequency=st.booleans())
+def test_random_networks_in_onnx_are_the_networks_in_torch(seed: int, over_frequency: bool) -> None:
+    network = random_network(seed, over_frequency=over_frequency)
     with tempfile.TemporaryDirectory() as folder:
-        metadata = check(random_network(seed), torch.randn(1, CHANNELS, 3), Path(folder))
+        metadata = check(network, torch.randn(1, CHANNELS, 3, *([5] if over_frequency else [])), Path(folder))
     assert (metadata["rows"], metadata["frames"]) == ("any", "at least 1")

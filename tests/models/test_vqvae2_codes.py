@@ -35,9 +35,10 @@ def sides(model):
     return [(CodeEncoder(model), x, joined), (CodeDecoder(model), joined, decoded)]
 
 
-def test_a_side_gives_what_the_model_gives_whole_in_steps_and_as_a_stream(sides):
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_side_gives_what_the_model_gives_whole_in_steps_and_as_a_stream(sides, engine):
     for side, x, wanted in sides:
-        state, stream, steps, streamed = side.initial_state(x), side.stream(), [], []
+        state, stream, steps, streamed = side.initial_state(x), side.stream(engine=engine), [], []
         for piece in x.split(SIZES, dim=2):
             y, state = side.step(piece, state)
             steps.append(y.detach())
@@ -47,9 +48,10 @@ def test_a_side_gives_what_the_model_gives_whole_in_steps_and_as_a_stream(sides)
             torch.testing.assert_close(y, wanted)
 
 
-def test_a_stream_of_a_side_can_be_saved_resumed_and_reset(sides):
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_a_stream_of_a_side_can_be_saved_resumed_and_reset(sides, engine):
     for side, x, wanted in sides:
-        stream = side.stream()
+        stream = side.stream(engine=engine)
         stream(x[:, :, :5])
         resumed = side.stream(stream.state)
         torch.testing.assert_close(resumed(x[:, :, 5:]), wanted[:, :, 5:])

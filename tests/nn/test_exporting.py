@@ -37,12 +37,15 @@ def in_pieces(module: CausalModule, pieces: tuple[Tensor, ...]) -> list[Any]:
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    over_frequency=st.booleans(),
     quantizer=st.booleans(),
 )
-def test_the_form_that_is_traced_computes_the_same(seed: int, sizes: list[int], quantizer: bool) -> None:
+def test_the_form_that_is_traced_computes_the_same(
+    seed: int, sizes: list[int], over_frequency: bool, quantizer: bool
+) -> None:
     """Without a tracer, in which numbers can be looked at: outputs and states of every piece, also of short ones."""
-    network = random_network(seed, quantizer=quantizer)
-    pieces = torch.randn(2, CHANNELS, sum(sizes)).split(sizes, dim=2)
+    network = random_network(seed, over_frequency=over_frequency, quantizer=quantizer)
+    pieces = torch.randn(2, CHANNELS, sum(sizes), *([5] if over_frequency else [])).split(sizes, dim=2)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         plain = in_pieces(network, pieces)
         patch.setattr(torch.compiler, "is_exporting", lambda: True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import sys
 import tracemalloc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 from torch.utils import _pytree as pytree
 
@@ -21,7 +23,7 @@ from causalcnn import CausalConv1d, CausalConv2d
 from causalcnn.engine import CompiledStream, Plan, ReferenceRunner, lower
 from causalcnn.engine import stream as stream_module
 from causalcnn.engine.machine import Machine
-from causalcnn.nn import CausalSequential, Encoder, Parallel, Stream
+from causalcnn.nn import CausalConvTranspose1d, CausalSequential, Encoder, Parallel, Stream
 from tests.engine.networks import random_network
 from tests.fuzz import examples
 
@@ -288,3 +290,49 @@ def test_a_frame_beside_wide_registers_touches_no_neighbor():
     for out in (1, 3, 15, 16, 17, 31, 33, 49, 63, 64, 65):
         layer, x = CausalConv2d(2, out, 3), torch.randn(2, 2, 4, 9)
         assert_equal(layer.stream(engine="compiled")(x), layer(x).detach())
+
+
+@given(
+    stages=st.lists(st.tuples(st.integers(2, 5), st.sampled_from(["strict", "block", "up"])), min_size=1, max_size=5)
+)
+@example(stages=[(3, "strict"), (2, "up"), (3, "strict"), (5, "up"), (5, "up"), (2, "up"), (3, "block")])
+@settings(max_examples=examples(40))
+def test_there_is_room_for_what_any_piece_gives_whatever_came_before(stages):
+    layers = [
+        CausalConvTranspose1d(1, 1, n, stride=n) if kind == "up" else CausalConv1d(1, 1, n, stride=n, convention=kind)
+        for n, kind in stages
+    ]
+    (given,) = Machine(lower(CausalSequential(*layers), torch.zeros(1, 1, 0)), 1)._given
+    ends = np.arange(2 * math.prod(n for n, kind in stages if kind != "up"))
+    for n, kind in stages:
+        ends = ends * n if kind == "up" else (ends + (n - 1 if kind == "strict" else 0)) // n
+    for length in range(1, min(60, len(ends))):
+        assert given.room(length) >= (ends[length:] - ends[:-length]).max()
+
+
+def test_memory_with_gaps_needs_no_loop_of_its_own():
+    from causalcnn.engine import kernels
+
+    layer, x = CausalConv1d(1, 2, 3), torch.randn(1, 1, 20)
+    stream = layer.stream(engine="compiled")
+    stream(x)
+    before = len(kernels.run.signatures)
+    for piece in (x[:, :, ::2], torch.ones(1, 1, 1).expand(1, 1, 9)):
+        with torch.no_grad():
+            assert_equal(layer.stream(engine="compiled")(piece), layer(piece))
+    assert len(kernels.run.signatures) == before
+
+
+def test_a_stream_that_two_threads_call_stays_within_its_memory():
+    stream = CausalConvTranspose1d(1, 1, 8, stride=8).stream(engine="compiled")
+    pieces = [torch.zeros(1, 1, length) for length in (1, 400, 3, 2000)] * 50
+    with ThreadPoolExecutor(4) as pool:
+        assert [y.shape[2] for y in pool.map(stream, pieces)] == [8 * x.shape[2] for x in pieces]
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 5), (2, 2, 5)])
+def test_a_batch_may_have_no_rows(shape):
+    network, x = CausalSequential(CausalConv1d(2, 3, 3, stride=2), nn.ReLU(), CausalConv1d(3, 3, 1)), torch.zeros(shape)
+    stream = network.stream(engine="compiled")
+    assert_equal(stream(x), network(x).detach())
+    assert_same_state(stream.state, network.step(x, network.initial_state(x))[1])

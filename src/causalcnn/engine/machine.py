@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -20,16 +21,16 @@ _PAIRS = ("add", "subtract", "multiply", "divide")
 
 
 class _Output(NamedTuple):
-    """What one output of a plan gives: frames for each of the input, how many may come at once, and their shape."""
+    """What one output of a plan gives: frames for each of the input, how many more at most, and their shape."""
 
     ratio: float
-    burst: int
+    excess: float
     shape: tuple[int, int, int]
     register: Register
 
     def room(self, length: int) -> int:
-        """Numbers that a piece of so many frames may give."""
-        return (1 + int(self.ratio * length) + self.burst) * math.prod(self.shape)
+        """Numbers that a piece of so many frames may give, whatever came before it."""
+        return (1 + int(self.ratio * length + self.excess)) * math.prod(self.shape)
 
     def tensor(self, ys: Array, place: int, count: int) -> Tensor:
         """So many frames as a tensor, ``(rows, channels, frames[, frequency])``."""
@@ -69,6 +70,7 @@ class Machine:
         self._k = kernels
         self._run = kernels.compiled_for(self._dtype)
         self._rings: dict[int, Array] = {}
+        self._lock = threading.Lock()
         # How many rows a table has that is looked up by an input.
         self._limits = {
             op.inputs[0].register: len(op.arrays["table"])
@@ -87,18 +89,19 @@ class Machine:
         for output in self._given:
             places.append(room)
             room += output.room(length)
-        self._outputs[:, self._k.PLACE] = places
         ys = np.empty(room, self._dtype)
         flat = xs[0]
         if len(xs) > 1 and length:
             flat = np.concatenate([x.reshape(length, -1) for x in xs], axis=1).reshape(-1)
-        failed = self._run(
-            *self._tables, self._cursors, self._counts, self._places, self._arena, self._weights,
-            flat, ys, length, self.plan.inputs, self._tick,
-        )  # fmt: skip
+        with self._lock:  # two threads in one memory would write where there is no room
+            self._outputs[:, self._k.PLACE] = places
+            failed = self._run(
+                *self._tables, self._cursors, self._counts, self._places, self._arena, self._weights,
+                flat, ys, length, self.plan.inputs, self._tick,
+            )  # fmt: skip
+            counts = self._outputs[:, self._k.PLACE + 1].tolist()
         if failed >= 0:
             raise RuntimeError(f"the inputs of operation {failed} of the plan do not come at the same time")
-        counts = self._outputs[:, self._k.PLACE + 1].tolist()
         return tuple(map(_Output.tensor, self._given, repeat(ys), places, counts))
 
     @staticmethod
@@ -115,7 +118,8 @@ class Machine:
         """The numbers of a piece, frame after frame, each ``(rows, cells, channels)``."""
         x = piece.numpy()
         x = x.transpose(2, 0, 1) if x.ndim == 3 else x.transpose(2, 0, 3, 1)
-        return x.reshape(-1) if x.dtype == self._dtype else x.reshape(-1).astype(self._dtype)
+        # Also a slice of every second frame is one for the loop, which is compiled for numbers next to each other.
+        return np.ascontiguousarray(x.reshape(-1), self._dtype)
 
     def ring(self, number: int) -> Tensor:
         """Copy the frames that an operation holds, oldest first, as its layer's state."""
@@ -156,12 +160,13 @@ class Machine:
         self._base: list[int] = []
         self._tick = max([1, *(op.settings.get("stride", 1) for op in plan.ops)])
         self._caps = [self._tick] * plan.inputs
-        self._ratio = [1.0] * plan.inputs
+        self._ratio, excess = [1.0] * plan.inputs, [0.0] * plan.inputs
         for op in plan.ops:
             phases, stride = op.settings.get("phases", 1), op.settings.get("stride", 1)
             source = op.inputs[0].register
             self._caps.append(phases * (-(-self._caps[source] // stride)))
             self._ratio.append(self._ratio[source] * phases / stride)
+            excess.append((excess[source] + stride - 1) / stride * phases)  # n frames fill (n + stride − 1) / stride
         for register, cap in zip(plan.registers, self._caps, strict=True):
             self._base.append(self._room(cap * self.rows * register.cells * register.channels))
         for number in range(plan.inputs):
@@ -181,7 +186,8 @@ class Machine:
         for number, row in laid:
             op = plan.ops[number]
             window, frame = row[k.WINDOW], row[k.RING_FRAME]
-            ring = self._arena[row[k.RING] : row[k.RING] + window * frame].reshape(window, self.rows, -1)
+            ring = self._arena[row[k.RING] : row[k.RING] + window * frame]
+            ring = ring.reshape(window, self.rows, row[k.RING_ROW])
             first, cells, width = row[k.INSET], row[k.CELLS], row[k.WIDTH]
             inside = ring[:, :, first : first + cells * width]
             self._rings[number] = (
@@ -196,7 +202,7 @@ class Machine:
             held = op.settings.get("held", 0)
             self._cursors[number] = (held % window, held)
         self._given = [
-            _Output(self._ratio[n], self._caps[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
+            _Output(self._ratio[n], excess[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
             for n, _, channels in plan.outputs
         ]
         self._outputs = _table([[*self._operand(output), 0] for output in plan.outputs], k.PLACE + 2)

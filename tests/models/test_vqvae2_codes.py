@@ -5,7 +5,7 @@ import torch
 
 from causalcnn.models import CausalVQVAE2, CodeDecoder, CodeEncoder, VQVAE2Config
 from causalcnn.nn import CausalSequential
-from causalcnn.speech import Batch
+from causalcnn.speech import Batch, LogMel
 
 SIZES = [1, 7, 0, 3, 10]
 
@@ -53,7 +53,7 @@ def test_a_stream_of_a_side_can_be_saved_resumed_and_reset(sides, engine):
     for side, x, wanted in sides:
         stream = side.stream(engine=engine)
         stream(x[:, :, :5])
-        resumed = side.stream(stream.state)
+        resumed = side.stream(stream.state, engine=engine)
         torch.testing.assert_close(resumed(x[:, :, 5:]), wanted[:, :, 5:])
         stream.reset_rows([1])
         torch.testing.assert_close(stream(x)[1], side(x)[1].detach())
@@ -67,11 +67,12 @@ def test_a_side_keeps_only_what_it_needs(sides, model):
     assert encoder.field.then(decoder.field) == model.field.axis("time")
 
 
-def test_sides_stand_in_a_chain(sides, model):
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_sides_stand_in_a_chain(sides, model, engine):
     chain = CausalSequential(CodeEncoder(model), CodeDecoder(model))
     (_, x, _), (_, _, decoded) = sides
     torch.testing.assert_close(chain(x).detach(), decoded)
-    stream = chain.stream()
+    stream = chain.stream(engine=engine)
     pieces = [stream(piece) for piece in x.split(SIZES, dim=2)]
     torch.testing.assert_close(torch.cat(pieces, dim=2), decoded)
 
@@ -79,3 +80,23 @@ def test_sides_stand_in_a_chain(sides, model):
 def test_codes_of_another_shape_are_refused(model):
     with pytest.raises(ValueError, match=r"this model takes codes \(batch, 6, time\)"):
         CodeDecoder(model)(torch.zeros(1, 5, 3, dtype=torch.int64))
+
+
+def test_from_sound_to_codes_in_one_compiled_stream(model):
+    whole = CausalSequential(LogMel(), CodeEncoder(CausalVQVAE2(VQVAE2Config.tiny()))).double().eval()
+    x = torch.randn(2, 1, 4000, dtype=torch.float64) / 10
+    stream = whole.stream(engine="compiled")
+    pieces = [stream(piece) for piece in x.split([100, 0, 1700, 160, 2040], dim=2)]
+    assert torch.equal(torch.cat(pieces, dim=2), whole(x))
+
+
+def test_a_compiled_side_refuses_what_does_not_fit(model):
+    encoder, x = CodeEncoder(model), torch.zeros(1, 15, 3, dtype=torch.float64)
+    for state in (None, encoder.initial_state(frames()[:1])):
+        with pytest.raises(ValueError, match="this model takes log-mel"):
+            encoder.stream(state, engine="compiled")(x)
+    decoder = CodeDecoder(model).stream(engine="compiled")
+    with pytest.raises(ValueError, match="this model takes codes"):
+        decoder(torch.zeros(1, 5, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="lie between 0 and 16; this codebook has 0 to 15"):
+        decoder(torch.arange(6).view(1, 6, 1) // 5 * 16)

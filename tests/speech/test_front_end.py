@@ -79,19 +79,35 @@ def test_it_keeps_the_contract_of_the_layers(dtype):
     assert report.field.lookahead == 159
 
 
-@given(st.lists(st.integers(0, 700), min_size=1, max_size=12))
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=12), st.sampled_from(["torch", "compiled"]))
 @settings(max_examples=examples(25))
-def test_any_pieces_give_the_whole(pieces):
+def test_any_pieces_give_the_whole(pieces, engine):
     x = torch.randn(1, sum(pieces), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     front_end = LogMel()
-    stream, state, stepped, streamed = front_end.stream(), front_end.initial_state(x), [], []
+    stream, state, stepped, streamed = front_end.stream(engine=engine), front_end.initial_state(x), [], []
     for piece in torch.split(x, pieces, dim=1):
         y, state = front_end.step(piece, state)
         stepped.append(y)
         streamed.append(stream(piece))
+    torch.testing.assert_close(stream.state, state, rtol=0, atol=0)
     whole = front_end(x)
     torch.testing.assert_close(torch.cat(stepped, 2), whole, rtol=1e-12, atol=1e-10)
     torch.testing.assert_close(torch.cat(streamed, 2), whole, rtol=1e-12, atol=1e-10)
+
+
+def test_compiled_in_single_precision_it_is_as_exact_as_torch(speech):
+    x = torch.from_numpy(speech)[None]
+    front_end = LogMel()
+    exact = front_end(x.double())
+    ours, theirs = front_end.stream(engine="compiled")(x), front_end(x)
+    assert (ours - exact).abs().max() <= 2 * (theirs - exact).abs().max() + 1e-4
+
+
+def test_a_compiled_front_end_refuses_what_the_layer_refuses():
+    with pytest.raises(ValueError, match="stereo"):
+        LogMel().stream(engine="compiled")(torch.zeros(1, 2, 160))
+    with pytest.raises(ValueError, match="cannot be streamed"):
+        LogMel("centered").stream(engine="compiled")(torch.zeros(1, 160))
 
 
 @pytest.mark.parametrize(("alignment", "first", "last"), [("causal", -480, 159), ("centered", -320, 319)])

@@ -491,7 +491,8 @@ def run(ops, operands, products, taps, outputs, cursors, counts, places, arena, 
                     _argmax(arena, o, x, to)
                 else:
                     for cell in range(cells):
-                        row = o[WEIGHTS] + int(arena[x + cell * o[IN_STEP]]) * o[STRIDE]
+                        index = min(max(int(arena[x + cell * o[IN_STEP]]), 0), o[POINTS] - 1)
+                        row = o[WEIGHTS] + index * o[STRIDE]
                         _copy(weights, row, 1, arena, to + cell * o[STRIDE], 1, o[STRIDE], 1)
             counts[o[OUT]] = made
         for i in range(len(outputs)):
@@ -505,13 +506,13 @@ def run(ops, operands, products, taps, outputs, cursors, counts, places, arena, 
 
 
 def compiled_for(dtype: np.dtype[Any]) -> Any:
-    """Compile the loop for a dtype, or take it from the disk, and return it; says so if it takes more than a second."""
+    """Compile the loop for a dtype, or take it from the disk, and return it; says so if it takes seconds."""
     whole, table, place = types.int64, types.int64[:, ::1], types.int64[::1]
     real = (types.float32 if dtype == np.float32 else types.float64)[::1]
     arguments = (*[table] * 6, place, place, *[real] * 4, whole, whole, whole)
     if arguments not in run.signatures:
         message = "causalcnn: compiling the loop of compiled streams, once on this machine (about 15 s) …"
-        notice = threading.Timer(1.0, lambda: print(message, file=sys.stderr, flush=True))
+        notice = threading.Timer(2.5, lambda: print(message, file=sys.stderr, flush=True))
         notice.daemon = True
         notice.start()
         try:

@@ -114,8 +114,8 @@ def _linear(
     width_in, width = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     for number, (product, group, taps) in enumerate(products):
         places, weight = _joined(taps, layer.groups == 1, (width_in, width))
-        arrays[f"weight{number}"] = weight.astype(_numpy(builder))
-        arrays[f"bias{number}"] = bias[group * width : (group + 1) * width].astype(_numpy(builder))
+        arrays[f"weight{number}"] = weight.astype(builder.numpy_dtype)
+        arrays[f"bias{number}"] = bias[group * width : (group + 1) * width].astype(builder.numpy_dtype)
         channels = {"in_channel": group * width_in, "out_channel": group * width}
         described.append(product | channels | {"taps": [list(place) for place in places]})
     return builder.emit("linear", [x], register, settings | {"products": described}, arrays)
@@ -135,10 +135,6 @@ def _joined(taps: Taps, joinable: bool, size: tuple[int, int]) -> tuple[list[tup
     if not runs:  # no input is read: only the bias is left
         return [], np.zeros((0, *size))
     return [run[0] for run in runs], np.stack([np.concatenate([taps[place] for place in run]) for run in runs])
-
-
-def _numpy(builder: Builder) -> type[np.floating[Any]]:
-    return np.float32 if builder.dtype == torch.float32 else np.float64
 
 
 # ------------------------------------------------------------------------------------------------ other layers
@@ -182,16 +178,9 @@ def _quantizer(layer: VectorQuantizer, x: Symbol, builder: Builder) -> Symbol:
 def _encode(layer: VectorQuantizer, x: Symbol) -> Symbol:
     """The index of the codeword e with the largest x·e − ½|e|², which is the nearest."""
     layer._check(x)  # type: ignore[arg-type]
-    codebook, register = _codebook(layer, x.builder), x.register
-    arrays = {
-        "weight0": np.ascontiguousarray(codebook.T)[None],
-        "bias0": (-np.square(codebook).sum(1) / 2).astype(codebook.dtype),
-    }
-    steps = {"phase": 0, "cells": register.cells, "in_step": 1, "out_step": 1, "out_cell": 0}
-    product = steps | {"in_channel": 0, "out_channel": 0, "taps": [[0, 0]]}
-    settings = {"phases": 1, "below": 0, "above": 0, "products": [product]}
-    scores = x.builder.emit("linear", [x], register._replace(channels=layer.num_codes), settings, arrays)
-    return x.builder.emit("argmax", [scores], register._replace(channels=1, integer=True))
+    codebook = _codebook(layer, x.builder)
+    scores = x.builder.matrix(x, codebook.T, -np.square(codebook).sum(1) / 2)
+    return x.builder.emit("argmax", [scores], x.register._replace(channels=1, integer=True))
 
 
 @knows(VectorQuantizer.decode)

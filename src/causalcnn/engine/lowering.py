@@ -359,6 +359,46 @@ class Builder:
             raise CannotCompile("it concatenates values of different shapes")
         return self.emit("concat", parts, like.pop()._replace(channels=sum(x.operand.channels for x in parts)))
 
+    def matrix(self, x: Symbol, weight: np.ndarray, bias: np.ndarray | None = None) -> Symbol:
+        """Multiply the channels of every cell by a matrix.
+
+        Args:
+            x: the input.
+            weight: the matrix, ``(in_channels, out_channels)``.
+            bias: what is added, ``(out_channels,)``; by default nothing.
+
+        Returns:
+            The symbol of its output.
+        """
+        product: dict[str, Any] = {"phase": 0, "cells": x.register.cells, "in_step": 1, "out_step": 1, "out_cell": 0}
+        product |= {"in_channel": 0, "out_channel": 0, "taps": [[0, 0]]}
+        arrays = {"weight0": weight[None], "bias0": np.zeros(weight.shape[1]) if bias is None else bias}
+        arrays = {name: np.ascontiguousarray(array, self.numpy_dtype) for name, array in arrays.items()}
+        settings = {"phases": 1, "below": 0, "above": 0, "products": [product]}
+        return self.emit("linear", [x], x.register._replace(channels=weight.shape[1], integer=False), settings, arrays)
+
+    def reshape(self, x: Symbol, register: Register) -> Symbol:
+        """Let the numbers of a frame stand in other cells and channels.
+
+        Args:
+            x: the input.
+            register: what the frames shall look like.
+
+        Returns:
+            The symbol of its output.
+
+        Raises:
+            CannotCompile: the frames would have more or fewer numbers.
+        """
+        if x.register.cells * x.operand.channels != register.cells * register.channels:
+            raise CannotCompile(f"frames of {x.shape} do not fit into {register}")
+        return self.emit("reshape", [x], register)
+
+    @property
+    def numpy_dtype(self) -> type[np.floating[Any]]:
+        """The dtype of weights, in numpy."""
+        return np.float32 if self.dtype == torch.float32 else np.float64
+
     # ------------------------------------------------------------------------------------------ parts of a module
     def compose(self, module: Composite, wiring: Callable[..., Any], *symbols: Symbol) -> tuple[Any, dict[str, Any]]:
         """Run the wiring of a composite with symbols.
@@ -489,6 +529,11 @@ def lower(
         >>> [op.kind for op in plan.ops], plan.state
         (['linear', 'pointwise'], {'0': 0, '1': []})
     """
+    for x in examples:
+        if x.dim() not in (3, 4):
+            raise ValueError(
+                f"a piece has shape {tuple(x.shape)}; a compiled stream takes (batch, channels, time[, frequency])"
+            )
     real = [x.dtype for x in examples if x.is_floating_point()] or [p.dtype for p in module.parameters()][:1]
     dtype = real[0] if real else torch.float32
     if dtype not in (torch.float32, torch.float64) or any(x.device.type != "cpu" for x in examples):

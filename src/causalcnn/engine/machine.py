@@ -71,20 +71,17 @@ class Machine:
         self._run = kernels.compiled_for(self._dtype)
         self._rings: dict[int, Array] = {}
         self._lock = threading.Lock()
-        # How many rows a table has that is looked up by an input.
-        self._limits = {
-            op.inputs[0].register: len(op.arrays["table"])
-            for op in plan.ops
-            if op.kind == "lookup" and op.inputs[0].register < plan.inputs
-        }
+        # The inputs that are looked up, and how many rows the table has.
+        lookups = [(self._source(op.inputs[0]), len(op.arrays["table"])) for op in plan.ops if op.kind == "lookup"]
+        self._limits = [(source, rows) for source, rows in lookups if source.register < plan.inputs]
         self._lay_out()
 
     # ------------------------------------------------------------------------------------------------------ use
     def __call__(self, *pieces: Tensor) -> tuple[Tensor, ...]:
         """Feed a piece of each input, ``(rows, channels, time[, frequency])``, and return what comes of them."""
         length, xs = pieces[0].shape[2], [self._flat(piece) for piece in pieces]
-        for number, limit in self._limits.items():
-            self._check_indices(pieces[number], limit)
+        for (number, first, channels), limit in self._limits:
+            self._check_indices(pieces[number][:, first : first + channels], limit)
         places, room = [], 0
         for output in self._given:
             places.append(room)
@@ -103,6 +100,11 @@ class Machine:
         if failed >= 0:
             raise RuntimeError(f"the inputs of operation {failed} of the plan do not come at the same time")
         return tuple(map(_Output.tensor, self._given, repeat(ys), places, counts))
+
+    def _source(self, operand: Operand) -> Operand:
+        """Where the numbers of an operand come from, before they were reshaped."""
+        op = self.plan.ops[operand.register - self.plan.inputs] if operand.register >= self.plan.inputs else None
+        return self._source(op.inputs[0]) if op is not None and op.kind == "reshape" else operand
 
     @staticmethod
     def _check_indices(indices: Tensor, limit: int) -> None:
@@ -295,7 +297,7 @@ class Machine:
             case "norm":
                 row[k.WEIGHTS] = self._weight(np.concatenate([[s["eps"]], op.arrays["weight"], op.arrays["bias"]]))
             case "lookup":
-                row[k.WEIGHTS] = self._weight(op.arrays["table"])
+                row[k.WEIGHTS], row[k.POINTS] = self._weight(op.arrays["table"]), len(op.arrays["table"])
         return row
 
     def _product(self, op: Op, number: int, p: dict[str, Any], row: list[int]) -> None:

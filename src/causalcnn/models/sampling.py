@@ -5,12 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from causalcnn.models.distributions import NUM_BINS
 from causalcnn.nn.base import State
 
 __all__ = ["IncrementalSampler", "Sampler"]
+
+
+def check_can_draw(model: nn.Module) -> None:
+    """Refuse a model in training mode (RuntimeError), and one whose weights are not finite (ValueError)."""
+    if model.training:
+        raise RuntimeError("the model is in training mode; call model.eval() before it generates")
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(
+                f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
+            )
+
+
+def draw_uniform(*shape: int, generator: torch.Generator) -> Tensor:
+    """Random numbers strictly between 0 and 1, float64, from a generator of the CPU."""
+    return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
 
 
 class Sampler:
@@ -39,13 +55,7 @@ class Sampler:
     """
 
     def __init__(self, model: Any, rows: int) -> None:
-        if model.training:
-            raise RuntimeError("the model is in training mode; call model.eval() before it generates")
-        for name, weight in model.named_parameters():
-            if not torch.isfinite(weight).all():
-                raise ValueError(
-                    f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
-                )
+        check_can_draw(model)
         self.model, self.rows = model, rows
         self.state: State = model.initial_state(next(model.parameters()).new_zeros(rows, 1, 0, model.config.mels))
 
@@ -58,8 +68,8 @@ class Sampler:
         Returns:
             Numbers strictly between 0 and 1, float64, ``(rows, mels, distribution.num_uniforms)``.
         """
-        shape = (self.rows, self.model.config.mels, self.model.distribution.num_uniforms)
-        return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        model = self.model
+        return draw_uniform(self.rows, model.config.mels, model.distribution.num_uniforms, generator=generator)
 
     @torch.no_grad()
     def read(self, bins: Tensor) -> None:

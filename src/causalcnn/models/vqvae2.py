@@ -634,6 +634,10 @@ class CausalVQVAE2(VQVAE2, Composite):
         """
         return super().stream(state, engine=engine)  # type: ignore[return-value]
 
+    def _decode_symbols(self, top: Any, bottom: Any, run: Run) -> Any:
+        """What a plan does with codes ``(batch, 1, time, cells)``."""
+        return self._decode(self.quantize_top.decode(top), self.quantize_bottom.decode(bottom), run)
+
     def _torch_stream(self, state: State | None) -> VQVAE2Stream:
         return VQVAE2Stream(self, state)
 
@@ -757,8 +761,4 @@ class CompiledVQVAE2Stream(CompiledStream):
         if self._like is None or len(top) != len(self._like):  # as VQVAE2Stream.decode
             like = next(self.module.parameters())
             self._check_piece(like.new_empty(len(top), 1, 0, self.module.config.mels))
-        return self._use("decode", self._wiring_of_decoder, top, bottom)(top, bottom)[0]
-
-    def _wiring_of_decoder(self, top: Tensor, bottom: Tensor, run: Run) -> Tensor:
-        model = self.module
-        return model._decode(model.quantize_top.decode(top), model.quantize_bottom.decode(bottom), run)
+        return self._use("decode", self.module._decode_symbols, top, bottom)(top, bottom)[0]

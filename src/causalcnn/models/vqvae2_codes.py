@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from causalcnn.engine import Builder, Register, Symbol, lowers
 from causalcnn.field import Field
 from causalcnn.models.vqvae2 import CausalVQVAE2, Codes
 from causalcnn.nn.base import CausalModule, Engine, State, Stream
@@ -135,6 +136,29 @@ class CodeDecoder(CausalModule):
                 f"{config.top_cells + config.bottom_cells}, time)"
             )
         return Codes(*x.transpose(1, 2).split([config.top_cells, config.bottom_cells], dim=2))
+
+
+@lowers(CodeEncoder)
+def _lower_encoder(layer: CodeEncoder, x: Symbol, builder: Builder) -> tuple[Symbol, Any]:
+    model = layer.model
+    if x.register != Register(model.config.mels):
+        raise ValueError(f"input has shape {x.shape}; this model takes log-mel (batch, {model.config.mels}, time)")
+    picture = builder.reshape(x, Register(1, model.config.mels))
+    codes, state = builder.compose(model, model._encode, picture)
+    return builder.concat([builder.reshape(one, Register(one.register.cells, integer=True)) for one in codes]), state
+
+
+@lowers(CodeDecoder)
+def _lower_decoder(layer: CodeDecoder, x: Symbol, builder: Builder) -> tuple[Symbol, Any]:
+    config = layer.model.config
+    if x.register != Register(config.top_cells + config.bottom_cells, integer=True):
+        raise ValueError(f"input is {x.dtype} of shape {x.shape}; this model takes codes, as a CodeEncoder gives them")
+    top, bottom = (
+        builder.reshape(one, Register(1, one.shape[1], integer=True))
+        for one in x.split([config.top_cells, config.bottom_cells], dim=1)
+    )
+    y, state = builder.compose(layer.model, layer.model._decode_symbols, top, bottom)
+    return builder.reshape(y, Register(config.mels)), state
 
 
 def _join(codes: Codes) -> Tensor:

@@ -21,6 +21,7 @@ from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, init_head
 from causalcnn.models.distributions import NUM_BINS, Categorical, bits_per_dimension, get_distribution
+from causalcnn.models.sampling import check_can_draw, draw_uniform
 from causalcnn.nn.base import State
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv1d
@@ -511,13 +512,7 @@ class WaveNetSampler:
     """
 
     def __init__(self, model: WaveNet, rows: int) -> None:
-        if model.training:
-            raise RuntimeError("the model is in training mode; call model.eval() before it generates")
-        for name, weight in model.named_parameters():
-            if not torch.isfinite(weight).all():
-                raise ValueError(
-                    f"{name} is not finite: this model can draw nothing; see the last checkpoint of its training"
-                )
+        check_can_draw(model)
         self.model, self.rows = model, rows
         self._state: State = model.initial_state(model.input.weight.new_zeros(rows, model.in_channels, 0))
         self._stream: WaveNetStream | None = None  # runs while samples are drawn; it does not read the last of them
@@ -532,8 +527,7 @@ class WaveNetSampler:
         Returns:
             Numbers strictly between 0 and 1, float64, ``(rows, distribution.num_uniforms)``.
         """
-        shape = (self.rows, self.model.distribution.num_uniforms)
-        return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        return draw_uniform(self.rows, self.model.distribution.num_uniforms, generator=generator)
 
     @torch.no_grad()
     def read(self, bins: Tensor, condition: Tensor | None = None) -> None:

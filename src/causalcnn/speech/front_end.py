@@ -22,9 +22,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
+from causalcnn.engine import Builder, CompiledStream, Register, Symbol, lowers, open_stream
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, Convention
+from causalcnn.nn.base import CausalModule, Convention, Stream
 from causalcnn.nn.exporting import is_exporting, over_windows, untraced
 
 RATE_HZ = 16_000
@@ -319,6 +321,9 @@ class LogMel(CausalModule):
         used = (waiting.shape[1] - _zeros_before("causal")) // HOP_SAMPLES * HOP_SAMPLES
         return self._features(waiting), waiting[:, None, used:]
 
+    def _compiled_stream(self, state: Tensor | None) -> Stream:
+        return open_stream(self, state, _CompiledLogMel)
+
     def _features(self, padded: Tensor) -> Tensor:
         """Compute every full window of ``padded``, ``(batch, n)``, as ``(batch, 80, windows)``."""
         if is_exporting():
@@ -347,6 +352,28 @@ class LogMel(CausalModule):
                 f"the centred front end reads {ahead} samples past its own hop and {consequence}; "
                 "use LogMel('causal'), or give whole recordings to LogMel('centered')"
             )
+
+
+class _CompiledLogMel(CompiledStream):
+    """Takes samples with and without an axis of channels, as the layer does."""
+
+    @override
+    def __call__(self, x: Tensor) -> Tensor:
+        _check_samples(x)
+        return super().__call__(_rows(x).unsqueeze(1))
+
+
+@lowers(LogMel, "forward")
+def _lower(layer: LogMel, x: Symbol, builder: Builder) -> Symbol:
+    """The power spectrum of the window, the sum of each band, and its level in dB."""
+    layer._check_causal("cannot give a frame when its hop ends, so it cannot be streamed")
+    if x.register != Register(channels=1):
+        raise ValueError(f"input has shape {x.shape}; the front end takes (batch, 1, samples)")
+    window, filters = (one.numpy() for one in _constants(layer._window, builder.dtype, torch.device("cpu")))
+    settings = {"window": WINDOW_SAMPLES, "stride": HOP_SAMPLES, "held": _zeros_before("causal"), "points": N_FFT}
+    power = builder.emit("power", [x], Register(N_FFT // 2 + 1), settings, {"window": window})
+    mel = builder.matrix(power, filters.T).clamp(min=10 ** (FLOOR_DB / 10))
+    return mel.log() * (10 / math.log(10))
 
 
 @lru_cache(maxsize=16)

@@ -204,7 +204,7 @@ class LinearPrediction(SamplePredictor):
 
     The error is a mixture of three logistic distributions. Their scales are multiples of what is expected: a product of
     powers of the fit's own error and of the latest errors. The multiples, the powers and the weights of the mixture are
-    learned, 9 numbers in all. The probability of a cell is the mass of the mixture between its edges. What is read of
+    learned, 8 numbers in all. The probability of a cell is the mass of the mixture between its edges. What is read of
     earlier samples are their cells, as in a WaveNet.
 
     Args:

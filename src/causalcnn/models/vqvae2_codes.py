@@ -14,7 +14,7 @@ from typing_extensions import override
 from causalcnn.engine import Builder, Register, Symbol, lowers
 from causalcnn.field import Field
 from causalcnn.models.vqvae2 import CausalVQVAE2, Codes
-from causalcnn.nn.base import CausalModule, Engine, State, Stream
+from causalcnn.nn.base import CausalModule, State, Stream
 from causalcnn.speech import to_1d, to_2d
 
 __all__ = ["CodeDecoder", "CodeEncoder"]
@@ -71,10 +71,6 @@ class CodeEncoder(CausalModule):
     def _torch_stream(self, state: State | None) -> Stream:
         return _EncoderStream(self, state)
 
-    @override
-    def _compiled_stream(self, state: State | None) -> Stream:
-        return _EncoderStream(self, state, engine="compiled")
-
 
 class CodeDecoder(CausalModule):
     """Turn the codes of a :class:`CodeEncoder` into log-mel frames: what a receiver runs.
@@ -123,10 +119,6 @@ class CodeDecoder(CausalModule):
     def _torch_stream(self, state: State | None) -> Stream:
         return _DecoderStream(self, state)
 
-    @override
-    def _compiled_stream(self, state: State | None) -> Stream:
-        return _DecoderStream(self, state, engine="compiled")
-
     def _split(self, x: Tensor) -> Codes:
         """The codes as the model takes them."""
         config = self.model.config
@@ -165,25 +157,27 @@ def _join(codes: Codes) -> Tensor:
     return torch.cat([codes.top, codes.bottom], dim=2).transpose(1, 2)
 
 
-class _SideStream(Stream[Any]):
-    """Half of the model's own stream, of torch or compiled."""
-
-    def __init__(self, module: CodeEncoder | CodeDecoder, state: State | None, engine: Engine = "torch") -> None:
-        self._engine = engine
-        super().__init__(module, state)
+class _EncoderStream(Stream[CodeEncoder]):
+    """The encoding half of the model's own stream."""
 
     def _load(self, state: State) -> None:
-        self._model = self.module.model.stream(state, engine=self._engine)
+        self._model = self.module.model.stream(state)
 
     def _save(self) -> State:
         return self._model._save()
 
-
-class _EncoderStream(_SideStream):
     def _advance(self, x: Tensor) -> Tensor:
         return _join(self._model.encode(to_2d(x)))
 
 
-class _DecoderStream(_SideStream):
+class _DecoderStream(Stream[CodeDecoder]):
+    """The decoding half of the model's own stream."""
+
+    def _load(self, state: State) -> None:
+        self._model = self.module.model.stream(state)
+
+    def _save(self) -> State:
+        return self._model._save()
+
     def _advance(self, x: Tensor) -> Tensor:
         return to_1d(self._model.decode(self.module._split(x)))

@@ -244,6 +244,16 @@ def test_an_untrained_model_knows_nothing():
         assert float(bits) == pytest.approx(8, abs=0.3)
 
 
+def test_one_hot_samples_are_as_loud_as_numbers_at_the_first_block():
+    """Weights drawn for 256 channels that are all on would whisper: half a bit is lost in the first 150 steps."""
+    bins = noise(1, 500)
+    loud = []
+    for one_hot in (True, False):
+        model = WaveNet(WaveNetConfig(layers=1, one_hot=one_hot))
+        loud.append(float(model.input(model.to_input(bins)).detach().std()))
+    assert 0.5 < loud[0] / loud[1] < 3
+
+
 def test_it_learns_a_square_wave():
     model = WaveNet(SMALL.with_(output="categorical-8", one_hot=True))
     bins = torch.tensor([40, 40, 200, 200]).repeat(1, 16)

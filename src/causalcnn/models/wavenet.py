@@ -186,6 +186,8 @@ class WaveNet(Composite):
         self.distribution = get_distribution(c.output)
         self.delay = Delay(1)
         self.input = CausalConv1d(self.sample_channels, c.residual_channels, 1, bias=c.bias)
+        with torch.no_grad():  # of one-hot channels one is on: its weights must be as large as those of a single one
+            self.input.weight.mul_(self.sample_channels**0.5)
         self.residual_blocks = nn.ModuleList(  # type: ignore[assignment]
             GatedResidualBlock(c, dilation, last=i + 1 == len(c.dilations)) for i, dilation in enumerate(c.dilations)
         )

@@ -65,7 +65,7 @@ def test_many_pieces_are_found_alike(monkeypatch):
     other = copy.deepcopy(quantizer)
     whole = quantizer.quantize(x, mask)
     for most in (1, 16, 160, 1600, 4000):
-        monkeypatch.setattr(lookup, "SCORES_PER_THREAD", most)
+        monkeypatch.setattr(lookup, "SCORES", most)
         pieces = copy.deepcopy(other).quantize(x, mask)
         assert torch.equal(whole.indices, pieces.indices)
         assert torch.equal(whole.values, pieces.values)

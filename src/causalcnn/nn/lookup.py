@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from causalcnn.nn.workers import share, threads_to_share
+
 __all__ = ["NearestCode", "half_norms", "nearest", "nearest_plain", "nearest_reference"]
 
-SCORES_PER_THREAD, SCORES_ELSEWHERE = 2**19, 2**25
-"""Scores (vectors × codes) computed at once: on a CPU 2 MB for each thread, so that every one of them has as much work
-as the cache holds (with less they wait for each other); elsewhere enough to fill a GPU."""
+SCORES, SCORES_ELSEWHERE = 2**19, 2**25
+"""Scores (vectors × codes) computed at once: on a CPU 2 MB, which the cache of a core holds; elsewhere enough to fill a
+GPU."""
+
+RUNS, WORTH_A_THREAD = 16, 256
+"""Runs of pieces for each thread, so that one that gets on slowly has fewer; vectors, fewer of which need no thread."""
 
 
 def nearest_reference(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -80,15 +87,11 @@ def _groups(codes: int) -> int:
     return next((groups for groups in (16, 8, 4) if codes % groups == 0 and codes // groups >= 32), 1)
 
 
-def _scores(device: torch.device) -> int:
-    """How many scores to compute at once on this device."""
-    if device.type != "cpu":
-        return SCORES_ELSEWHERE
-    # How many threads there are cannot be traced into a graph.
-    return SCORES_PER_THREAD * (1 if torch.compiler.is_compiling() else torch.get_num_threads())
+Piece = tuple[slice, slice]
+"""Rows of the batch, and vectors of a row."""
 
 
-def _pieces(batch: int, length: int, max_vectors: int) -> Iterator[tuple[slice, slice]]:
+def _pieces(batch: int, length: int, max_vectors: int) -> Iterator[Piece]:
     """Cut ``batch × length`` vectors into pieces of about ``max_vectors``: several rows at once, or parts of a row."""
     if not batch or not length:
         return
@@ -100,12 +103,26 @@ def _pieces(batch: int, length: int, max_vectors: int) -> Iterator[tuple[slice, 
             yield slice(row, row + rows), slice(start, start + size)
 
 
+def _runs(batch: int, length: int, width: int, threads: int, device: torch.device) -> list[list[Piece]]:
+    """The pieces of all vectors, in runs that are each for one thread; ``width`` numbers are computed for a vector.
+
+    For several threads there are more runs than threads, because some may get on more slowly than others.
+    """
+    max_vectors = max(1, (SCORES if device.type == "cpu" else SCORES_ELSEWHERE) // width)
+    if threads > 1:
+        max_vectors = min(max_vectors, max(WORTH_A_THREAD, -(-batch * length // threads)))
+    pieces = list(_pieces(batch, length, max_vectors))
+    size = max(1, len(pieces) if threads == 1 else -(-len(pieces) // (RUNS * threads)))
+    return [pieces[start : start + size] for start in range(0, len(pieces), size)] or [[]]
+
+
 class NearestCode(torch.autograd.Function):
     """The codewords of vectors ``(batch, dim, length)``; the gradient passes straight through to the vectors.
 
     Also returned are the indices, ``(batch, length)``; the squared error, summed over all real vectors, a scalar that
     can be differentiated by the vectors; and, where ``statistics`` is True, how many real vectors each code got,
-    ``(codes,)``, and their sum, ``(codes, dim)``.
+    ``(codes,)``, and their sum, ``(codes, dim)``. On a CPU each thread looks up pieces of its own; what is added up is
+    the same every time, but not quite the same with another number of threads.
     """
 
     @staticmethod
@@ -117,32 +134,47 @@ class NearestCode(torch.autograd.Function):
         codes, dtype = codebook.shape[0], codebook.dtype
         values = x.new_empty(x.shape)
         indices = torch.empty(batch, length, dtype=torch.int64, device=x.device)
-        norms = half_norms(codebook)
-        # One place more than codes: padded vectors are counted there, and it is thrown away.
-        counts, sums = codebook.new_zeros(codes + 1), codebook.new_zeros(codes + 1, dim)
-        errors = [codebook.new_zeros(())]
-        max_vectors = max(1, _scores(x.device) // max(codes, dim))
-        room = min(max_vectors, batch * length)  # taken once: fresh pages for every piece would cost more than the work
-        scores, all_vectors, all_codewords = (codebook.new_empty(room, size) for size in (codes, dim, dim))
-        for rows, columns in _pieces(batch, length, max_vectors):
-            part = x[rows, :, columns]
-            shape = (part.shape[0], part.shape[2])
-            vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
-            vectors.view(*shape, dim).copy_(part.transpose(1, 2))
-            index = nearest(vectors, codebook, norms, scores[: len(vectors)])
-            torch.index_select(codebook, 0, index, out=codewords)
-            indices[rows, columns] = index.view(shape)
-            values[rows, :, columns] = codewords.view(*shape, dim).transpose(1, 2)
-            padded = None if real is None else ~real[rows, columns].reshape(-1)
-            if statistics:
-                place = index if padded is None else index.masked_fill(padded, codes)
-                counts.index_add_(0, place, torch.ones_like(place, dtype=dtype))
-                sums.index_add_(0, place, vectors)
-            if error:
-                residual = codewords.sub_(vectors).view(-1)
-                if padded is not None:
-                    codewords.masked_fill_(padded[:, None], 0)
-                errors.append(residual.dot(residual))
+        threads = threads_to_share(x.device) if batch * length >= 2 * WORTH_A_THREAD else 1
+        (norms,) = share(half_norms, [codebook], threads)
+        runs = _runs(batch, length, max(codes, dim), threads, x.device)
+
+        # Memory is taken once: fresh pages for every piece would cost more than the work.
+        most = max((len(range(batch)[rows]) * len(range(length)[columns]) for rows, columns in runs[0]), default=0)
+        rooms = [[codebook.new_empty(most, size) for size in (codes, dim, dim)] for _ in range(threads)]
+
+        def look_up(run: Sequence[Piece]) -> tuple[Tensor, Tensor, list[Tensor]]:
+            """Fill in the codewords and indices of a run of pieces; its counts, sums and squared errors."""
+            # One place more than codes: padded vectors are counted there, and it is thrown away.
+            places = codes + 1 if statistics else 1
+            counts, sums, errors = codebook.new_zeros(places), codebook.new_zeros(places, dim), []
+            room = rooms.pop()
+            scores, all_vectors, all_codewords = room
+            for rows, columns in run:
+                part = x[rows, :, columns]
+                shape = (part.shape[0], part.shape[2])
+                vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
+                vectors.view(*shape, dim).copy_(part.transpose(1, 2))
+                index = nearest(vectors, codebook, norms, scores[: len(vectors)])
+                torch.index_select(codebook, 0, index, out=codewords)
+                indices[rows, columns] = index.view(shape)
+                values[rows, :, columns] = codewords.view(*shape, dim).transpose(1, 2)
+                padded = None if real is None else ~real[rows, columns].reshape(-1)
+                if statistics:
+                    place = index if padded is None else index.masked_fill(padded, codes)
+                    counts.index_add_(0, place, torch.ones_like(place, dtype=dtype))
+                    sums.index_add_(0, place, vectors)
+                if error:
+                    residual = codewords.sub_(vectors).view(-1)
+                    if padded is not None:
+                        codewords.masked_fill_(padded[:, None], 0)
+                    errors.append(residual.dot(residual))
+            rooms.append(room)
+            return counts, sums, errors
+
+        found = share(look_up, runs, threads)
+        all_counts, all_sums, all_errors = zip(*found, strict=True)
+        counts, sums = share(functools.partial(functools.reduce, torch.add), (all_counts, all_sums), threads)
+        errors = [codebook.new_zeros(()), *itertools.chain.from_iterable(all_errors)]
         ctx.save_for_backward(x, values, *(() if real is None else (real,)))
         ctx.mark_non_differentiable(indices, counts, sums)
         ctx.set_materialize_grads(False)

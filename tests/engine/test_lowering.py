@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import nn
 
 from causalcnn import CausalConv1d, CausalModule, Composite, Field, Stateless, VectorQuantizer
 from causalcnn.engine import Builder, CannotCompile, Register, lower, lowers
-from causalcnn.nn import CausalSequential, FrameNorm, Pointwise, Residual
+from causalcnn.nn import CausalMaxPool1d, CausalSequential, Delay, FrameNorm, Pointwise, Residual
 from tests.nn.test_composite import Loudness, MixesBands, Nested
 
 X = torch.zeros(1, 2, 0)
@@ -45,6 +47,49 @@ def test_functions_of_torch_on_symbols_do_what_they_do_on_tensors():
 class ReadsTheLength(Stateless):
     def forward(self, x):
         return x * x.shape[2]
+
+
+class Doing(Stateless):
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def forward(self, x):
+        return self.what(x)
+
+
+class KeepsIt(Stateless):
+    def forward(self, x):
+        self.kept = x * 2
+        return self.kept
+
+
+def changed_here():
+    layer = CausalConv1d(2, 2, 1)
+    layer.step = lambda x, state: (x, state)
+    return layer
+
+
+class Rates(Composite):
+    """Two branches of different rates."""
+
+    def __init__(self, field):
+        super().__init__()
+        self.own = field
+        self.two, self.four = CausalConv1d(2, 2, 2, stride=2), CausalConv1d(2, 2, 4, stride=4)
+
+    @property
+    def field(self):
+        return self.own
+
+    def compose(self, x, run):
+        return run(self.two, x) + run(self.four, x)
+
+
+class ComparesRates(Rates):
+    def compose(self, x, run):
+        y = run(self.two, x)
+        return y if y.shape == x.shape else y * 2
 
 
 class LooksBack(CausalConv1d):
@@ -89,6 +134,20 @@ def hooked():
         (CausalSequential(hooked()), r"0, a CausalConv1d, .*forward hook"),
         (CausalSequential(nn.Dropout()).train(), r"0, a Pointwise, .*training mode"),
         (ReadsTheLength(), r"number of frames"),
+        (Doing(lambda x: F.leaky_relu(x * 2, inplace=True)), r"computes in place; write x = x \+ 1"),
+        (Doing(lambda x: operator.iadd(x * 2, 1)), r"computes in place"),
+        (Doing(lambda x: operator.setitem(x * 2, 0, 1)), r"computes in place"),
+        (Doing(lambda x: x * (x == x)), r"values of a piece"),
+        (Doing(lambda x: x if x else -x), r"values of a piece"),
+        (Doing(lambda x: x**2), r"an operator which a plan does not have"),
+        (Doing(lambda x: torch.stack([x, x]).mean(0)), r"has no attribute 'mean'"),
+        (Doing(lambda x: x + torch.zeros(x.shape)), r"cannot be compiled: zeros"),
+        (Doing(lambda x: x * torch.ones(1, 1, 1, 1)), r"shapes must be equal"),
+        (Doing(lambda x: x * torch.ones(1).double()), r"shapes must be equal"),
+        (KeepsIt(), r"keeps what it computes in an attribute"),
+        (CausalSequential(changed_here()), r"0, a CausalConv1d, .*overrides step of CausalConv1d"),
+        (Rates(Field.conv(4, stride=4)), r"do not come at the same time"),
+        (ComparesRates(Field.conv(2, stride=2)), r"number of frames"),
         (Unknown(), r"an Unknown, cannot be compiled: it has no lowering; register one"),
         (CausalSequential(CausalConv1d(2, 2, 1), CausalConv1d(2, 2, 1).double()), r"1, a CausalConv1d, .*float64"),
         (CausalConv1d(2, 2, 1, device="meta"), r"on meta"),
@@ -98,6 +157,85 @@ def hooked():
 def test_what_cannot_be_lowered_is_named(module, message):
     with pytest.raises(CannotCompile, match=message):
         lower(module, X)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (CausalConv1d(2, 2, 2), "_convolve"), (CausalConv1d(2, 2, 2), "_conv_forward"), (CausalMaxPool1d(2), "_pool"),
+        (FrameNorm(2), "forward"), (VectorQuantizer(4, 2, init="random"), "forward"),
+        (VectorQuantizer(4, 2, init="random"), "codebook"), (CausalSequential(nn.ReLU()), "step"),
+        (Pointwise(nn.ReLU()), "__call__"),
+    ],
+)  # fmt: skip
+def test_a_subclass_that_may_compute_something_else_is_not_taken_for_its_base(layer, name):
+    layer.__class__ = type("Changed", (type(layer),), {name: lambda *arguments: None})
+    with pytest.raises(CannotCompile, match=f"Changed, cannot be compiled: it overrides {name} of"):
+        lower(layer, X)
+
+
+def test_a_subclass_that_computes_the_same_is():
+    class Described(CausalConv1d):
+        field = Field.conv(2)
+
+        def extra_repr(self):
+            return "described"
+
+        def norm(self):
+            return self.weight.norm()
+
+    assert len(lower(Described(2, 2, 2), X).ops) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.complex64, torch.int32])
+def test_indices_are_int64(dtype):
+    with pytest.raises(CannotCompile, match=str(dtype)):
+        lower(CausalSequential(nn.Identity()), X.to(dtype))
+
+
+@pytest.mark.parametrize(
+    "layer", [CausalConv1d(2, 2, 1), FrameNorm(2), CausalMaxPool1d(2), Pointwise(nn.Sigmoid()), Doing(lambda x: x / 2)]
+)
+def test_nothing_is_computed_with_indices(layer):
+    with pytest.raises(CannotCompile, match=r"int64"):
+        lower(layer, X.long())
+
+
+def test_indices_stay_what_they_are():
+    pytest.importorskip("numba")
+    network, x = CausalSequential(Delay(1), Doing(lambda x: x * 2 + 1)), torch.randint(-9, 9, (1, 2, 5))
+    stream = network.stream(engine="compiled")
+    assert torch.equal(stream(x), network(x))
+    assert torch.equal(stream.state["0"], x[:, :, 4:])
+    with pytest.raises(ValueError, match="would round others"):
+        stream(x + 2**40)
+
+
+def test_values_that_come_at_the_same_time_are_combined_whatever_made_them():
+    class Both(Rates):
+        def compose(self, x, run):
+            return run(self.four, x) + run(self.two, x)
+
+    both = Both(Field.conv(4, stride=4))
+    both.two = CausalSequential(CausalConv1d(2, 2, 2, stride=2), CausalConv1d(2, 2, 2, stride=2))
+    assert [op.kind for op in lower(both, X).ops] == ["linear", "linear", "linear", "add"]
+
+
+def test_a_zero_keeps_its_sign():
+    pytest.importorskip("numba")
+    x = torch.tensor([[[0.0, -0.0]]])
+    for what in (lambda x: 1 / -x, lambda x: 1 / (x * 2), lambda x: 1 / (x / 2)):
+        assert torch.equal(Doing(what).stream(engine="compiled")(x), what(x))
+
+
+def test_a_symbol_passes_for_a_tensor():
+    layer = Doing(lambda x: x * 2 if isinstance(x, torch.Tensor) else x)
+    assert len(lower(layer, X).ops) == 1
+
+
+def test_autocast_is_refused():
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(CannotCompile, match="autocast"):
+        lower(CausalConv1d(2, 2, 1), X)
 
 
 def test_half_precision_is_refused():

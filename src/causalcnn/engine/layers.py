@@ -142,6 +142,8 @@ def _joined(taps: Taps, joinable: bool, size: tuple[int, int]) -> tuple[list[tup
 @lowers(CausalAvgPool1d, "forward")
 def _pool(layer: CausalMaxPool1d | CausalAvgPool1d, x: Symbol, builder: Builder) -> Symbol:
     layer._check(x)  # type: ignore[arg-type]
+    if x.register.integer:
+        raise CannotCompile(f"it pools {x.dtype}, which torch does not")
     settings = {
         "window": layer._window,
         "stride": layer.stride,

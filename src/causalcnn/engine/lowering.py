@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -33,23 +36,46 @@ class CannotCompile(TypeError):
     part: str | None = None
 
 
+Stages = tuple[tuple[int, int, int], ...]
+"""When the frames of a value come: for each layer on the way that is not at once, how many frames more than none it
+begins with, how many it forgets at a time, and how many it gives for them."""
+
+
 class _Frames:
-    """Stands for the number of frames in the shape of a symbol: it can be compared with itself, and nothing else."""
+    """Stands for the number of frames in the shape of a symbol; nothing but whether it is another one can be asked."""
+
+    def __init__(self, stages: Stages) -> None:
+        self.stages = stages
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise CannotCompile("what it computes depends on the number of frames in a piece")
 
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
-    __floordiv__ = __mod__ = __neg__ = __int__ = __index__ = __bool__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = _refuse
+    __neg__ = __abs__ = __int__ = __float__ = __index__ = __bool__ = _refuse
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, _Frames) and _together(self.stages, other.stages)) or self._refuse()
 
     def __hash__(self) -> int:
-        return id(self)
+        return hash(self.stages)
 
     def __repr__(self) -> str:
         return "frames"
 
 
-FRAMES: Any = _Frames()
+def _together(one: Stages, other: Stages) -> bool:
+    """Whether two values have the same number of frames at any time."""
+    if one == other:
+        return True
+    period = math.lcm(*(math.prod(stride for _, stride, _ in stages) for stages in (one, other)))
+    if period > 10**6:
+        return False  # perhaps, but who knows?
+    ends = [np.arange(2 * period)] * 2
+    for i, stages in enumerate((one, other)):
+        for begins, stride, phases in stages:
+            ends[i] = (ends[i] + begins) // stride * phases
+    return np.array_equal(ends[0], ends[1])
 
 
 class Symbol:
@@ -93,7 +119,8 @@ class Symbol:
     def shape(self) -> tuple[Any, ...]:
         """The shape, ``(batch, channels, frames[, frequency])``; the number of frames is a symbol, too."""
         _, frequency, _ = self.register
-        return (self.builder.rows, self.operand.channels, FRAMES, *(() if frequency is None else (frequency,)))
+        frames: Any = _Frames(self.builder.stages[self.operand.register])
+        return (self.builder.rows, self.operand.channels, frames, *(() if frequency is None else (frequency,)))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -128,6 +155,8 @@ class Symbol:
 
     def __getattr__(self, name: str) -> Any:
         """Find a method of tensors, such as ``clamp``."""
+        if name == "_is_param":  # asks a module that is given a tensor to keep
+            raise CannotCompile("it keeps what it computes in an attribute, which a plan cannot")
         function = self._functions.get(getattr(Tensor, name, None))
         if name.startswith("__") or function is None:
             what = "which a plan does not have" if hasattr(Tensor, name) else "which tensors do not have"
@@ -137,7 +166,7 @@ class Symbol:
     def __getitem__(self, key: Any) -> Symbol:
         """Take some of the channels: ``x[:, a:b]``."""
         whole = slice(None)
-        if not (isinstance(key, tuple) and len(key) >= 2 and isinstance(key[1], slice)):
+        if not (isinstance(key, tuple) and 2 <= len(key) <= self.dim() and isinstance(key[1], slice)):
             raise CannotCompile("only x[:, a:b], some of the channels, can be taken out of a frame")
         start, stop, step = key[1].indices(self.operand.channels)
         if step != 1 or any(one != whole for one in (key[0], *key[2:])):
@@ -164,9 +193,34 @@ class Symbol:
         return self.builder.pointwise("reciprocal", self) * other
 
     def __neg__(self) -> Symbol:
-        return self.builder.pointwise("affine", self, -1.0, 0.0)
+        return self.builder.pointwise("affine", self, -1.0, -0.0)
 
     __radd__, __rmul__ = __add__, __mul__
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """``isinstance(x, Tensor)`` holds, as it does when torch runs the module."""
+        return Tensor
+
+    def _in_place(self, *_: Any) -> NoReturn:
+        raise CannotCompile("it computes in place; write x = x + 1 for x += 1, and leave inplace=True out")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __setitem__ = _in_place
+
+    def _no_number(self, *_: Any) -> NoReturn:
+        raise CannotCompile("what it computes depends on the values of a piece, by a comparison or an if")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __float__ = __index__ = _no_number
+    __hash__ = object.__hash__
+
+    def _unknown(self, *_: Any) -> NoReturn:
+        raise CannotCompile("it uses an operator which a plan does not have")
+
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _unknown
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = __len__ = __contains__ = _unknown
+
+    def __abs__(self) -> Symbol:
+        return self.builder.pointwise("abs", self)
 
 
 Lowering = Callable[[Any, Symbol, "Builder"], Any]
@@ -180,8 +234,8 @@ def lowers(layer: type, *also: str) -> Callable[[Lowering], Lowering]:
     """Say how a layer becomes operations of a plan; a decorator.
 
     Layers made of others need none: :meth:`Composite.compose`, and ``forward`` of a :class:`Stateless` layer, are run
-    with symbols. A subclass is lowered as its base, unless it overrides ``step`` or ``initial_state``: then it computes
-    something else, and needs a lowering of its own.
+    with symbols. A subclass is lowered as its base, unless it overrides ``step`` or ``initial_state``, or of a class
+    that is not abstract any method that may compute: then it needs a lowering of its own.
 
     Args:
         layer: the class of the layer.
@@ -206,7 +260,7 @@ def lowers(layer: type, *also: str) -> Callable[[Lowering], Lowering]:
     """
 
     def register(function: Lowering) -> Lowering:
-        _LOWERINGS[layer] = (function, ("step", "initial_state", *also))
+        _LOWERINGS[layer] = (function, ("step", "initial_state", "__call__", *also))
         return function
 
     return register
@@ -224,6 +278,7 @@ class Builder:
         dtype: as given.
         registers: what frames look like.
         ops: the operations so far.
+        stages: when the frames of each register come.
 
     Example:
         >>> from causalcnn.engine import Builder, Register
@@ -237,10 +292,11 @@ class Builder:
     dtype: torch.dtype
     registers: list[Register]
     ops: list[Op]
+    stages: list[Stages]
 
     def __init__(self, rows: int = 1, dtype: torch.dtype = torch.float32) -> None:
         self.rows, self.dtype = rows, dtype
-        self.registers, self.ops = [], []
+        self.registers, self.ops, self.stages = [], [], []
         self._ring: int | None = None
         self._path: list[str] = []
 
@@ -254,6 +310,7 @@ class Builder:
             Its symbol.
         """
         self.registers.append(register)
+        self.stages.append(())
         return self.whole(len(self.registers) - 1)
 
     def whole(self, register: int) -> Symbol:
@@ -288,8 +345,20 @@ class Builder:
             The symbol of its output.
 
         Raises:
-            CannotCompile: the layer has two operations with a window.
+            CannotCompile: the layer has two operations with a window; the inputs do not come at the same time, or
+                are of another plan; or it would compute with indices.
         """
+        if any(x.builder is not self for x in inputs):
+            raise CannotCompile("it uses a value of an earlier call")
+        before, *others = (self.stages[x.operand.register] for x in inputs)
+        if not all(_together(before, other) for other in others):
+            raise CannotCompile("it combines values that do not come at the same time")
+        if kind in ("linear", "norm", "power") and inputs[0].register.integer:
+            raise CannotCompile(f"it computes with {inputs[0].dtype} where it needs {self.dtype}")
+        get = (settings or {}).get
+        window, stride, phases = get("window", 1), get("stride", 1), get("phases", 1)
+        begins = get("held", 0) - (window - stride)
+        self.stages.append(before if (begins, stride, phases) == (0, 1, 1) else (*before, (begins, stride, phases)))
         self.registers.append(output)
         number = len(self.registers) - 1
         self.ops.append(Op(kind, tuple(x.operand for x in inputs), number, settings or {}, arrays or {}))
@@ -311,6 +380,8 @@ class Builder:
         Returns:
             The symbol of its output.
         """
+        if x.register.integer and not (function == "affine" and float(a).is_integer() and float(b).is_integer()):
+            raise CannotCompile(f"it computes {function} of {x.dtype}; in a plan, indices stay whole numbers")
         return self.emit("pointwise", [x], x.register, {"function": function, "a": float(a), "b": float(b)})
 
     def binary(self, kind: str, x: Symbol, y: Any) -> Symbol:
@@ -327,18 +398,19 @@ class Builder:
         Raises:
             CannotCompile: ``y`` is something else.
         """
-        if isinstance(y, Tensor) and y.numel() == 1:
-            y = y.item()
-        if y is FRAMES:
-            FRAMES._refuse()
+        if type(y) is not Symbol and isinstance(y, Tensor) and y.numel() == 1 and (y.dim() == 0 or y.dtype == x.dtype):
+            y = y.item() if y.dim() <= x.dim() else y
+        if isinstance(y, _Frames):
+            y._refuse()
         if isinstance(y, numbers.Real):
             number = float(y)
             if kind == "divide":
                 return self.pointwise("divide", x, number)
-            a, b = (number, 0.0) if kind == "multiply" else (1.0, -number if kind == "subtract" else number)
+            # −0 added leaves the sign of a zero.
+            a, b = (number, -0.0) if kind == "multiply" else (1.0, -number if kind == "subtract" else number)
             return self.pointwise("affine", x, a, b)
-        if not isinstance(y, Symbol) or y.register != x.register:
-            shape = tuple(y.shape) if isinstance(y, Tensor | Symbol) else type(y).__name__
+        if type(y) is not Symbol or y.register != x.register or (kind == "divide" and x.register.integer):
+            shape = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise CannotCompile(f"it combines {x.shape} and {shape}; shapes must be equal, or one is a number")
         return self.emit(kind, [x, y], x.register)
 
@@ -457,6 +529,13 @@ class Builder:
                 told.part = part
                 raise told from None
             raise
+        except ValueError:  # the input does not fit
+            raise
+        except Exception as error:  # of code that takes a symbol for a tensor
+            part = ".".join(filter(None, self._path)) or "the module"
+            told = CannotCompile(f"{part}, {_a(type(module).__name__)}, cannot be compiled: {error}")
+            told.part = part
+            raise told from error
         finally:
             self._ring = around
             self._path.pop()
@@ -468,7 +547,14 @@ class Builder:
         for base in type(module).__mro__:
             if base in _LOWERINGS:
                 function, methods = _LOWERINGS[base]
-                changed = [name for name in methods if getattr(type(module), name) is not getattr(base, name)]
+                if not inspect.isabstract(base):
+                    methods = (*methods, "forward", *_computing(base))
+                changed = [
+                    name
+                    for name in methods
+                    if name in vars(module)
+                    or inspect.getattr_static(type(module), name) is not inspect.getattr_static(base, name)
+                ]
                 if changed:
                     raise CannotCompile(
                         f"it overrides {changed[0]} of {base.__name__}; register a lowering of its own with "
@@ -477,6 +563,18 @@ class Builder:
                 renew_weight(module)
                 return function
         raise CannotCompile("it has no lowering; register one with causalcnn.engine.lowers")
+
+
+@functools.cache
+def _computing(base: type) -> list[str]:
+    """The methods and properties of a layer that may take part in what it computes."""
+    harmless = ("field", "convention", "stream", "_torch_stream", "_compiled_stream", "reset_rows", "reset_parameters")
+    return [
+        name
+        for name, value in inspect.getmembers_static(base)
+        if not hasattr(nn.Module, name) and name not in harmless and not name.startswith("__")
+        if isinstance(value, property | staticmethod | classmethod) or inspect.isroutine(value)
+    ]
 
 
 def _a(word: str) -> str:
@@ -534,6 +632,12 @@ def lower(
             raise ValueError(
                 f"a piece has shape {tuple(x.shape)}; a compiled stream takes (batch, channels, time[, frequency])"
             )
+        if not x.is_floating_point() and x.dtype not in (torch.int64, torch.int32):
+            raise CannotCompile(f"the input is {x.dtype}; a compiled stream takes float32, float64, or int64 indices")
+    if torch.is_autocast_enabled("cpu"):
+        raise CannotCompile(
+            "it runs under autocast, which a plan does not know; a compiled stream computes in one dtype"
+        )
     real = [x.dtype for x in examples if x.is_floating_point()] or [p.dtype for p in module.parameters()][:1]
     dtype = real[0] if real else torch.float32
     if dtype not in (torch.float32, torch.float64) or any(x.device.type != "cpu" for x in examples):
@@ -550,4 +654,7 @@ def lower(
     else:
         outputs, state = builder.compose(module, wiring, *symbols)  # type: ignore[arg-type]
     found = outputs if isinstance(outputs, tuple) else (outputs,)
+    kept = [*(x.operand for x in found), *(op.inputs[0] for op in builder.ops if op.remembers)]
+    if any(x.dtype == torch.int32 for x in examples) and any(builder.registers[x.register].integer for x in kept):
+        raise CannotCompile("the input is torch.int32, and so is what it gives or keeps; a plan knows torch.int64")
     return Plan(builder.registers, len(symbols), builder.ops, [x.operand for x in found], str(dtype)[6:], state)

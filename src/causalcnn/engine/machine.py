@@ -73,7 +73,14 @@ class Machine:
         self._lock = threading.Lock()
         # The inputs that are looked up, and how many rows the table has.
         lookups = [(self._source(op.inputs[0]), len(op.arrays["table"])) for op in plan.ops if op.kind == "lookup"]
+        self._limits: list[tuple[Operand, int | None]]
         self._limits = [(source, rows) for source, rows in lookups if source.register < plan.inputs]
+        looked_up = {source.register for source, _ in self._limits}
+        self._limits += [
+            (Operand(number, 0, register.channels), None)
+            for number, register in enumerate(plan.registers[: plan.inputs])
+            if register.integer and number not in looked_up
+        ]
         self._lay_out()
 
     # ------------------------------------------------------------------------------------------------------ use
@@ -106,12 +113,14 @@ class Machine:
         op = self.plan.ops[operand.register - self.plan.inputs] if operand.register >= self.plan.inputs else None
         return self._source(op.inputs[0]) if op is not None and op.kind == "reshape" else operand
 
-    @staticmethod
-    def _check_indices(indices: Tensor, limit: int) -> None:
-        """Refuse what the loop would look up beyond its table (ValueError)."""
+    def _check_indices(self, indices: Tensor, limit: int | None) -> None:
+        """Refuse what the loop would look up beyond its table, or round (ValueError)."""
         if indices.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"indices are {indices.dtype}; they must be int64 or int32, as encode() returns them")
-        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < limit:
+        whole = 2 ** (np.finfo(self._dtype).nmant + 1)
+        if limit is None and indices.numel() and not -whole <= int(indices.min()) <= int(indices.max()) <= whole:
+            raise ValueError(f"this stream takes whole numbers between −{whole} and {whole}, and would round others")
+        if limit is not None and indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < limit:
             raise ValueError(
                 f"indices lie between {int(indices.min())} and {int(indices.max())}; this codebook has 0 to {limit - 1}"
             )
@@ -129,7 +138,7 @@ class Machine:
         slot, held = self._cursors[number]
         ring = self._rings[number]
         frames = ring[np.arange(slot - held, slot) % len(ring)]  # a copy, (frames, rows, cells, channels)
-        state = torch.from_numpy(frames).permute(1, 3, 0, 2)
+        state = torch.from_numpy(frames.astype(np.int64) if register.integer else frames).permute(1, 3, 0, 2)
         return (state[..., 0] if register.frequency is None else state).contiguous()
 
     def load_ring(self, number: int, state: Tensor) -> None:

@@ -30,7 +30,16 @@ def knows(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def _pointwise(function: str, *functions: Any) -> None:
     """Functions without parameters."""
-    Symbol._functions.update(dict.fromkeys(functions, lambda x, **_: x.builder.pointwise(function, x)))
+
+    def apply(x: Symbol, inplace: bool = False) -> Symbol:
+        return _unless(inplace, x).builder.pointwise(function, x)
+
+    Symbol._functions.update(dict.fromkeys(functions, apply))
+
+
+def _unless(inplace: bool, x: Symbol) -> Symbol:
+    """The symbol, unless what is done to it is done in place."""
+    return x._in_place() if inplace else x
 
 
 _pointwise("relu", torch.relu, F.relu, Tensor.relu)
@@ -48,12 +57,12 @@ _pointwise("reciprocal", torch.reciprocal, Tensor.reciprocal)
 
 @knows(F.leaky_relu)
 def _leaky_relu(x: Symbol, negative_slope: float = 0.01, inplace: bool = False) -> Symbol:
-    return x.builder.pointwise("leaky_relu", x, negative_slope)
+    return _unless(inplace, x).builder.pointwise("leaky_relu", x, negative_slope)
 
 
 @knows(F.elu)
 def _elu(x: Symbol, alpha: float = 1.0, inplace: bool = False) -> Symbol:
-    return x.builder.pointwise("elu", x, alpha)
+    return _unless(inplace, x).builder.pointwise("elu", x, alpha)
 
 
 @knows(F.gelu)
@@ -89,7 +98,7 @@ def _clamp_max(x: Symbol, max: float) -> Symbol:
 
 @knows(F.hardtanh)
 def _hardtanh(x: Symbol, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Symbol:
-    return _clamp(x, min_val, max_val)
+    return _clamp(_unless(inplace, x), min_val, max_val)
 
 
 @knows(F.dropout)
@@ -185,6 +194,8 @@ def _split(x: Symbol, split_size_or_sections: int | Sequence[int], dim: int = 0)
     total, sizes = x.operand.channels, split_size_or_sections
     if isinstance(sizes, int):
         sizes = [min(sizes, total - start) for start in range(0, total, sizes)]
+    if sum(sizes) != total:
+        raise ValueError(f"{total} channels cannot be split into {list(sizes)}")
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     return tuple(x[:, end - size : end] for size, end in zip(sizes, ends, strict=True))
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,9 @@ from torch import nn
 
 from causalcnn import Field, audit, check_contract, receptive_field
 from causalcnn.causality import Verdict, measure_field, trace
+from causalcnn.engine import ReferenceRunner
 from causalcnn.models import WaveNet, WaveNetConfig
+from causalcnn.models.sample_loop import lower_generation, noise_for
 from causalcnn.speech import SampleBatch
 from tests.fuzz import examples
 from tests.models.shared import lively
@@ -36,6 +39,13 @@ CONFIGS = st.builds(
 def _one_thread():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def engine(request):
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    return request.param
 
 
 def made(config, kind=WaveNet):
@@ -136,43 +146,44 @@ def plain_generate(model, samples, *, prompt, condition=None, seed=0, temperatur
 
 @pytest.mark.parametrize("one_hot", [True, False])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_it_draws_what_a_plain_loop_draws(output, one_hot):
+def test_it_draws_what_a_plain_loop_draws(output, one_hot, engine):
     model = made(SMALL.with_(output=output, one_hot=one_hot))
     prompt = noise(2, 20)
-    drawn = model.generate(60, rows=2, prompt=prompt, seed=3, temperature=0.9)
+    drawn = model.generate(60, rows=2, prompt=prompt, seed=3, temperature=0.9, engine=engine)
     assert torch.equal(drawn, plain_generate(model, 60, prompt=prompt, seed=3, temperature=0.9))
     assert drawn.float().std() > 1
 
 
-def test_it_draws_what_a_plain_loop_draws_beyond_its_field_and_without_a_prompt():
+def test_it_draws_what_a_plain_loop_draws_beyond_its_field_and_without_a_prompt(engine):
     model = made(SMALL.with_(kernel_size=3, layers=2))
-    drawn = model.generate(200, seed=1)
+    drawn = model.generate(200, seed=1, engine=engine)
     assert torch.equal(drawn, plain_generate(model, 200, prompt=noise(1, 0), seed=1))
 
 
-def test_it_draws_with_a_condition():
+def test_it_draws_with_a_condition(engine):
     model = made(SMALL.with_(condition_channels=3))
     prompt, condition = noise(2, 5), torch.randn(2, 3, 45, dtype=torch.float64)
-    drawn = model.generate(40, rows=2, prompt=prompt, condition=condition)
+    drawn = model.generate(40, rows=2, prompt=prompt, condition=condition, engine=engine)
     assert torch.equal(drawn, plain_generate(model, 40, prompt=prompt, condition=condition))
-    other = model.generate(40, rows=2, prompt=prompt, condition=-condition)
+    other = model.generate(40, rows=2, prompt=prompt, condition=-condition, engine=engine)
     assert not torch.equal(drawn, other)
 
 
-def test_a_speakers_vector_stands_beside_every_sample():
+def test_a_speakers_vector_stands_beside_every_sample(engine):
     """Global conditioning: one vector for each row, the same at all times."""
     model = made(SMALL.with_(condition_channels=3))
     bins, vector = noise(2, 30), torch.randn(2, 3, 1, dtype=torch.float64)
     everywhere = vector.expand(-1, -1, 30)
     assert torch.equal(model.log_prob(bins, vector), model.log_prob(bins, everywhere))
     assert not torch.equal(model.log_prob(bins, vector), model.log_prob(bins, vector.flip(0)))
-    assert torch.equal(model.generate(30, rows=2, condition=vector), model.generate(30, rows=2, condition=everywhere))
+    drawn = [model.generate(30, rows=2, condition=beside, engine=engine) for beside in (vector, everywhere)]
+    assert torch.equal(*drawn)
 
 
-def test_reading_and_drawing_take_turns():
+def test_reading_and_drawing_take_turns(engine):
     """What was drawn is read like what was given: a sampler may read, draw, read again, and draw on."""
     model = made(SMALL)
-    sampler, generator = model.sampler(2), torch.Generator().manual_seed(0)
+    sampler, generator = model.sampler(2, engine=engine), torch.Generator().manual_seed(0)
     given_first, given_later = noise(2, 7), noise(2, 4, seed=1)
     sampler.read(given_first)
     sampler.read(given_first[:, :0])
@@ -189,17 +200,73 @@ def test_reading_and_drawing_take_turns():
     assert torch.equal(found, other.draw(other.uniform(again)))
 
 
-def test_a_seed_is_a_sample():
+def test_a_seed_is_a_sample(engine):
     model = made(SMALL)
-    assert torch.equal(model.generate(40, seed=3), model.generate(40, seed=3))
+    assert torch.equal(model.generate(40, seed=3, engine=engine), model.generate(40, seed=3))
     assert not torch.equal(model.generate(40, seed=3), model.generate(40, seed=4))
-    assert model.generate(0).shape == (1, 0)
+    assert model.generate(0, engine=engine).shape == (1, 0)
 
 
-def test_temperature_narrows():
+def test_temperature_narrows(engine):
     model = made(SMALL)
-    spread = [model.generate(1, rows=60, temperature=t).float().std() for t in (1e-3, 0.3, 1.0)]
+    spread = [model.generate(1, rows=60, temperature=t, engine=engine).float().std() for t in (1e-3, 0.3, 1.0)]
     assert spread[0] < spread[1] < spread[2]
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_as_a_layer_it_streams_compiled(output):
+    pytest.importorskip("numba")
+    model = made(SMALL.with_(output=output, condition_channels=2))
+    x, stream = read(model, 40), model.stream(engine="compiled")
+    y = torch.cat([stream(piece) for piece in x.split([1, 0, 19, 20], dim=2)], dim=2)
+    torch.testing.assert_close(y, model(x).detach(), rtol=1e-10, atol=1e-10)
+    resumed = model.stream(stream.state)
+    torch.testing.assert_close(resumed(x), stream(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["categorical-8", "logistic-mixture-4"])
+def test_one_second_is_drawn_alike_by_both_engines(output):
+    pytest.importorskip("numba")
+    model = made(SMALL.with_(output=output))
+    assert torch.equal(model.generate(16_000, seed=5), model.generate(16_000, seed=5, engine="compiled"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_single_precision_the_first_sample_that_differs_is_a_tie(seed):
+    """Free running, both engines draw the same until a uniform number falls on the edge of a bin, up to rounding."""
+    pytest.importorskip("numba")
+    model = lively(WaveNet(SMALL.with_(output="categorical-8", one_hot=True, gate_channels=16))).eval()
+    ours, theirs = model.generate(1500, seed=seed, engine="compiled"), model.generate(1500, seed=seed)
+    differ = (ours != theirs)[0].nonzero()
+    if not len(differ):
+        return
+    first = int(differ[0])
+    parameters = model(model.to_input(theirs[:, : first + 1]))[0, :, first].detach().double()
+    uniform = torch.rand(1500, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)[first]
+    assert float((parameters.softmax(0).cumsum(0) - uniform).abs().min()) < 1e-5
+
+
+def test_the_plan_of_generation_is_what_numpy_makes_of_it():
+    for output in OUTPUTS:
+        model = made(SMALL.with_(output=output, condition_channels=2))
+        condition, uniform = torch.randn(2, 2, 25, dtype=torch.float64), torch.rand(2, 25, 2, dtype=torch.float64)
+        uniform = uniform[..., : model.distribution.num_uniforms]
+        drawn = model.sampler(2).draw_all(uniform, condition, 0.8)
+        runner = ReferenceRunner(lower_generation(model), 2)
+        noise = noise_for(model.distribution, uniform, 0.8).numpy()
+        frames = [runner.feed(noise[:, t, None], condition[:, None, :, t].numpy())[0][0] for t in range(25)]
+        assert np.array_equal(np.stack(frames, -1)[:, 0, 0], drawn.numpy())
+
+
+def test_a_sampler_has_one_of_two_engines():
+    with pytest.raises(ValueError, match="'torch' or 'compiled'"):
+        made(SMALL).sampler(engine="numpy")
+    pytest.importorskip("numba")
+    with pytest.raises(ValueError, match="temperature is 0"):
+        made(SMALL).generate(3, temperature=0, engine="compiled")
+    with pytest.raises(ValueError, match="takes 1 for each value"):
+        made(SMALL).sampler(engine="compiled").draw_all(torch.rand(1, 5, 3))
 
 
 # ------------------------------------------------------------------------------------------------- likelihood

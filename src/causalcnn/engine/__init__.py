@@ -15,7 +15,7 @@ from causalcnn.engine import layers, symbols
 from causalcnn.engine.lowering import Builder, CannotCompile, Symbol, lower, lowers
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 from causalcnn.engine.reference import ReferenceRunner
-from causalcnn.engine.stream import CompiledStream, open_stream
+from causalcnn.engine.stream import CompiledStream, compiled_or_none, open_stream
 
 __all__ = [
     "Builder",
@@ -27,6 +27,7 @@ __all__ = [
     "ReferenceRunner",
     "Register",
     "Symbol",
+    "compiled_or_none",
     "layers",
     "lower",
     "lowers",

@@ -22,9 +22,9 @@ from numba.extending import intrinsic
 
 __all__ = ["FUNCTION_CODES", "KIND_CODES", "compiled_for", "run"]
 
-KINDS = ("linear", "pool", "power", "pointwise", "pair", "concat", "norm", "argmax", "lookup")
+KINDS = ("linear", "pool", "power", "pointwise", "pair", "concat", "norm", "argmax", "lookup", "feedback", "choice")
 KIND_CODES = {name: code for code, name in enumerate(KINDS)} | {"reshape": KINDS.index("concat")}
-LINEAR, POOL, POWER, POINTWISE, PAIR, CONCAT, NORM, ARGMAX, LOOKUP = range(len(KINDS))
+LINEAR, POOL, POWER, POINTWISE, PAIR, CONCAT, NORM, ARGMAX, LOOKUP, FEEDBACK, CHOICE = range(len(KINDS))
 
 FUNCTIONS = (
     "affine", "relu", "leaky_relu", "clamp", "tanh", "sigmoid", "silu", "square", "exp", "elu", "gelu", "mish",
@@ -393,6 +393,40 @@ def _argmax(arena, o, x, to):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _choice(arena, weights, o, x, noise, to):  # type: ignore[no-untyped-def]
+    """A bin for every cell, by four numbers of noise; see ``reference.choose``."""
+    components, scratch, settings = o[CODE], o[SCRATCH], o[WEIGHTS]
+    count = components if components else o[WIDTH]
+    for cell in range(o[ROWS] * o[CELLS]):
+        source, four = x + cell * o[IN_STEP], noise + cell * 4
+        best = arena[source]
+        for i in range(count):
+            value = arena[source + i]
+            best = value if value > best else best
+        temperature = arena[four + 2]
+        for i in range(count):
+            arena[scratch + i] = _exp((arena[source + i] - best) / temperature)
+        total = 0.0
+        for i in range(count):
+            total += arena[scratch + i]
+        target, sum_, chosen = arena[four] * total, 0.0, 0
+        while chosen < count - 1:
+            sum_ += arena[scratch + chosen]
+            if sum_ > target:
+                break
+            chosen += 1
+        if components:
+            mean, raw = arena[source + components + chosen], arena[source + 2 * components + chosen]
+            scale = max(raw, 0.0) + math.log1p(math.exp(-abs(raw))) + weights[settings + 1]
+            bins = weights[settings]
+            place = math.floor((mean + scale * arena[four + 3] * arena[four + 1] + 1) / 2 * bins)
+            arena[to + cell] = min(max(place, 0), bins - 1)
+        else:
+            width = weights[settings]
+            arena[to + cell] = chosen * width + min(math.floor(arena[four + 1] * width), width - 1)
+
+
+@_compiled
 def _fire(arena, weights, taps, products, places, o, newest, to, lanes):  # type: ignore[no-untyped-def]
     """What a full window gives."""
     window, ring = o[WINDOW], o[RING]
@@ -489,6 +523,13 @@ def run(ops, operands, products, taps, outputs, cursors, counts, places, arena, 
                     _norm(arena, weights, o, x, to)
                 elif kind == ARGMAX:
                     _argmax(arena, o, x, to)
+                elif kind == FEEDBACK:  # its source still holds the frame before
+                    _copy(arena, operands[o[FIRST], BASE], 1, arena, to, 1, o[OUT_FRAME], 1)
+                elif kind == CHOICE:
+                    other = operands[o[FIRST]]
+                    if counts[other[REGISTER]] != count:
+                        return number
+                    _choice(arena, weights, o, x, other[BASE] + f * other[FRAME], to)
                 else:
                     for cell in range(cells):
                         index = min(max(int(arena[x + cell * o[IN_STEP]]), 0), o[POINTS] - 1)

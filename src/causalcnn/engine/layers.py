@@ -180,7 +180,7 @@ def _quantizer(layer: VectorQuantizer, x: Symbol, builder: Builder) -> Symbol:
 def _encode(layer: VectorQuantizer, x: Symbol) -> Symbol:
     """The index of the codeword e with the largest x·e − ½|e|², which is the nearest."""
     layer._check(x)  # type: ignore[arg-type]
-    codebook = _codebook(layer, x.builder)
+    codebook = as_array(_codebook(layer, x.builder), x.builder)
     scores = x.builder.matrix(x, codebook.T, -np.square(codebook).sum(1) / 2)
     return x.builder.emit("argmax", [scores], x.register._replace(channels=1, integer=True))
 
@@ -190,13 +190,11 @@ def _decode(layer: VectorQuantizer, codes: Symbol) -> Symbol:
     """The codewords with these indices."""
     if not codes.register.integer:
         raise ValueError(f"indices are {codes.dtype}; they must be int64 or int32, as encode() returns them")
-    table = {"table": _codebook(layer, codes.builder)}
-    register = codes.register._replace(channels=layer.dim, integer=False)
-    return codes.builder.emit("lookup", [codes], register, {}, table)
+    return codes.builder.lookup(codes, _codebook(layer, codes.builder))
 
 
-def _codebook(layer: VectorQuantizer, builder: Builder) -> np.ndarray:
+def _codebook(layer: VectorQuantizer, builder: Builder) -> Tensor:
     codebook: Tensor = layer.codebook.detach()
     if torch.promote_types(codebook.dtype, builder.dtype) != builder.dtype:
         raise CannotCompile(f"its codebook is {codebook.dtype}, the input {builder.dtype}")
-    return as_array(codebook.to(builder.dtype), builder)
+    return codebook.to(builder.dtype)

@@ -449,6 +449,19 @@ class Builder:
         settings = {"phases": 1, "below": 0, "above": 0, "products": [product]}
         return self.emit("linear", [x], x.register._replace(channels=weight.shape[1], integer=False), settings, arrays)
 
+    def lookup(self, x: Symbol, table: Tensor) -> Symbol:
+        """Look up a row of a table for every index.
+
+        Args:
+            x: the indices, one channel.
+            table: the rows, ``(rows, channels)``.
+
+        Returns:
+            The symbol of the rows.
+        """
+        register = x.register._replace(channels=table.shape[1], integer=False)
+        return self.emit("lookup", [x], register, {}, {"table": as_array(table, self)})
+
     def reshape(self, x: Symbol, register: Register) -> Symbol:
         """Let the numbers of a frame stand in other cells and channels.
 
@@ -465,6 +478,21 @@ class Builder:
         if x.register.cells * x.operand.channels != register.cells * register.channels:
             raise CannotCompile(f"frames of {x.shape} do not fit into {register}")
         return self.emit("reshape", [x], register)
+
+    def feedback(self, clock: Symbol, register: Register, start: float) -> tuple[Symbol, Callable[[Symbol], None]]:
+        """Read what an operation that comes later gave for the frame before.
+
+        Args:
+            clock: an input; there is a frame for each of its frames.
+            register: what the frames look like.
+            start: every number of the first one.
+
+        Returns:
+            The symbol, and a function to be called with the symbol that is fed back, when it is there.
+        """
+        settings = {"register": -1, "start": float(start)}
+        y = self.emit("feedback", [clock], register, settings)
+        return y, lambda source: settings.update(register=source.operand.register)
 
     @property
     def numpy_dtype(self) -> type[np.floating[Any]]:

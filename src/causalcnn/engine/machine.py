@@ -132,6 +132,11 @@ class Machine:
         # Also a slice of every second frame is one for the loop, which is compiled for numbers next to each other.
         return np.ascontiguousarray(x.reshape(-1), self._dtype)
 
+    def register(self, number: int) -> Array:
+        """Show what a register holds after the last frame, ``(rows, cells, channels)``; it can be written, too."""
+        shape = (self.rows, self.plan.registers[number].cells, self.plan.registers[number].channels)
+        return self._arena[self._base[number] :][: math.prod(shape)].reshape(shape)
+
     def ring(self, number: int) -> Tensor:
         """Copy the frames that an operation holds, oldest first, as its layer's state."""
         register = self.plan.registers[self.plan.ops[number].inputs[0].register]
@@ -169,7 +174,8 @@ class Machine:
         self._product_rows: list[list[int]] = []
         self._tap_rows: list[list[int]] = []
         self._base: list[int] = []
-        self._tick = max([1, *(op.settings.get("stride", 1) for op in plan.ops)])
+        feeds_back = any(op.kind == "feedback" for op in plan.ops)
+        self._tick = 1 if feeds_back else max([1, *(op.settings.get("stride", 1) for op in plan.ops)])
         self._caps = [self._tick] * plan.inputs
         self._ratio, excess = [1.0] * plan.inputs, [0.0] * plan.inputs
         for op in plan.ops:
@@ -216,6 +222,9 @@ class Machine:
             _Output(self._ratio[n], excess[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
             for n, _, channels in plan.outputs
         ]
+        for op in plan.ops:
+            if op.kind == "feedback":
+                self.register(op.settings["register"])[:] = op.settings["start"]
         self._outputs = _table([[*self._operand(output), 0] for output in plan.outputs], k.PLACE + 2)
         self._counts = np.zeros(len(plan.registers), np.int64)
         self._places = np.zeros(
@@ -303,6 +312,15 @@ class Machine:
                     place += operand.channels
                 row[k.END] = len(self._operand_rows)
                 row[k.STRIDE] = place  # of a reshape: the cells of the input
+            case "feedback":
+                register = s["register"]
+                row[k.FIRST] = len(self._operand_rows)
+                self._operand_rows.append(self._operand(Operand(register, 0, self.plan.registers[register].channels)))
+            case "choice":
+                row[k.FIRST] = len(self._operand_rows)
+                self._operand_rows.append(self._operand(op.inputs[1]))
+                row[k.CODE], row[k.SCRATCH] = s["components"], self._room(width)
+                row[k.WEIGHTS] = self._weight([s["bins"], s["min_scale"]] if s["components"] else [s["width"]])
             case "norm":
                 row[k.WEIGHTS] = self._weight(np.concatenate([[s["eps"]], op.arrays["weight"], op.arrays["bias"]]))
             case "lookup":

@@ -128,6 +128,10 @@ class Plan:
     norm         Each cell to mean 0 and variance 1, with ``eps``, then times ``weight``, plus ``bias``.
     argmax       The channel of the largest number of each cell, the first of equal ones.
     lookup       The row of ``table`` with this index.
+    feedback     What ``register`` held after the frame before, at first ``start``: the only operation that reads what
+                 is written after it. Its input says when. A plan that has one is fed one frame at a time.
+    choice       A bin, drawn from the distribution that the first input describes; see
+                 :func:`causalcnn.engine.reference.choose`.
     ============ =======================================================================================================
 
     Attributes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from causalcnn.engine.plan import Op, Operand, Plan
 
-__all__ = ["FUNCTIONS", "ReferenceRunner"]
+__all__ = ["FUNCTIONS", "ReferenceRunner", "choose"]
 
 Array = np.ndarray
 
@@ -48,6 +48,35 @@ def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
+def choose(op: Op, x: Array, noise: Array) -> Array:
+    """Draw a bin for each cell; the same noise gives the same bins.
+
+    The noise of a cell is four numbers: ``u``, which chooses by the inverse CDF; ``z``; the ``temperature``, by which
+    logits are divided; and the factor of a ``spread``. With ``components`` = 0 the input is a logit for each coarse
+    bin, and ``z`` chooses one of the ``width`` bins in it. With K components, it is K logits, K means and K numbers
+    whose softplus, plus ``min_scale``, is a scale; and the value ``mean + scale · spread · z`` lies in one of the
+    ``bins`` between −1 and 1.
+
+    Args:
+        op: the operation.
+        x: what describes the distribution, ``(rows, cells, size)``.
+        noise: ``(rows, cells, 4)``.
+
+    Returns:
+        The bins, ``(rows, cells, 1)``.
+    """
+    s = op.settings
+    u, z, temperature, spread = np.split(noise, 4, axis=2)
+    count = s["components"] or x.shape[2]
+    weight = np.exp((x[:, :, :count] - x[:, :, :count].max(2, keepdims=True)) / temperature)
+    chosen = (np.cumsum(weight, 2)[:, :, :-1] <= u * weight.sum(2, keepdims=True)).sum(2, keepdims=True)
+    if not s["components"]:
+        return chosen * s["width"] + np.minimum(np.floor(z * s["width"]), s["width"] - 1)
+    mean, raw = (np.take_along_axis(part, chosen, 2) for part in np.split(x[:, :, count:], 2, axis=2))
+    value = mean + (np.logaddexp(0, raw) + s["min_scale"]) * spread * z
+    return np.clip(np.floor((value + 1) / 2 * s["bins"]), 0, s["bins"] - 1)
+
+
 class ReferenceRunner:
     """Runs a plan frame by frame, in plain numpy.
 
@@ -57,6 +86,7 @@ class ReferenceRunner:
 
     Attributes:
         plan: as given.
+        rows: as given.
         rings: for each operation with a window the frames that it holds, oldest first, each
             ``(rows, cells, channels)``.
 
@@ -72,15 +102,19 @@ class ReferenceRunner:
     """
 
     plan: Plan
+    rows: int
     rings: dict[int, list[Array]]
 
     def __init__(self, plan: Plan, rows: int) -> None:
-        self.plan, self.rings = plan, {}
+        self.plan, self.rows, self.rings = plan, rows, {}
         for number, op in enumerate(plan.ops):
             if op.remembers:
                 (register, _, channels), *_ = op.inputs
                 zeros = np.zeros((rows, plan.registers[register].cells, channels))
                 self.rings[number] = [zeros] * op.settings["held"]
+            if op.kind == "feedback":
+                out = plan.registers[op.output]
+                self.rings[number] = [np.full((rows, out.cells, out.channels), op.settings["start"])]
 
     def feed(self, *frames: Array) -> list[list[Array]]:
         """Read one frame of each input.
@@ -100,8 +134,11 @@ class ReferenceRunner:
         for number, op in enumerate(self.plan.ops):
             inputs = zip(*map(read, op.inputs), strict=True)
             out = self.plan.registers[op.output]
-            shape = (len(frames[0]), out.cells, out.channels)
+            shape = (self.rows, out.cells, out.channels)
             now[op.output] = [y.reshape(shape) for xs in inputs for y in self._run(number, op, *xs)]
+        for number, op in enumerate(self.plan.ops):
+            if op.kind == "feedback":
+                self.rings[number] = now[op.settings["register"]]
         return [read(output) for output in self.plan.outputs]
 
     def _run(self, number: int, op: Op, *xs: Array) -> list[Array]:
@@ -130,6 +167,10 @@ class ReferenceRunner:
                 return [centered / scale * op.arrays["weight"] + op.arrays["bias"]]
             case "argmax":
                 return [x.argmax(2)[:, :, None]]
+            case "feedback":
+                return self.rings[number]
+            case "choice":
+                return [choose(op, *xs)]
             case "lookup":
                 return [op.arrays["table"][x[:, :, 0].astype(int)]]
         raise ValueError(f"a plan has no operation {op.kind!r}")

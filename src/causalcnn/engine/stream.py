@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -14,9 +14,9 @@ from typing_extensions import override
 from causalcnn._extras import require
 from causalcnn.engine.lowering import lower
 from causalcnn.engine.machine import Machine
-from causalcnn.nn.base import CausalModule, State, Stream
+from causalcnn.nn.base import CausalModule, Engine, State, Stream
 
-__all__ = ["CompiledStream", "open_stream"]
+__all__ = ["CompiledStream", "compiled_or_none", "open_stream"]
 
 Path = tuple[str, ...]
 
@@ -133,6 +133,37 @@ def _part(state: State, path: Path) -> Tensor:
     return state
 
 
+Made = TypeVar("Made")
+
+
+def compiled_or_none(engine: Engine, make: Callable[[], Made]) -> Made | None:
+    """Make what a compiled engine needs, or nothing for torch and, with a warning that says so once, without numba.
+
+    Args:
+        engine: ``"torch"`` or ``"compiled"``.
+        make: makes it.
+
+    Returns:
+        What ``make`` returned, or None, where torch is to be used.
+
+    Raises:
+        ImportError: numba is there, but something that it needs is not.
+        ValueError: there is no such engine.
+    """
+    if engine == "torch":
+        return None
+    if engine != "compiled":
+        raise ValueError(f"engine is {engine!r}; it must be 'torch' or 'compiled'")
+    try:
+        require("numba", extra="speech")
+        return make()
+    except ImportError as error:
+        if error.name != "numba":
+            raise
+        _warn(str(error))
+        return None
+
+
 def open_stream(module: CausalModule, state: State | None, kind: Callable[..., Stream[Any]] = CompiledStream) -> Any:
     """Begin a compiled stream, or where numba is missing one of torch, with a warning that says so once.
 
@@ -143,19 +174,10 @@ def open_stream(module: CausalModule, state: State | None, kind: Callable[..., S
 
     Returns:
         The stream.
-
-    Raises:
-        ImportError: numba is there, but something that it needs is not.
     """
-    try:
-        return kind(module, state)
-    except ImportError as error:
-        if error.name != "numba":
-            raise
-        _warn(str(error))
-        return module.stream(state)
+    return compiled_or_none("compiled", functools.partial(kind, module, state)) or module.stream(state)
 
 
 @functools.cache
 def _warn(missing: str) -> None:
-    warnings.warn(f"streams are not compiled but run by torch: {missing}", stacklevel=4)
+    warnings.warn(f"what should be compiled is run by torch: {missing}", stacklevel=4)

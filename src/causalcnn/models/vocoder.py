@@ -14,7 +14,7 @@ from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.models.distributions import bits_per_dimension
 from causalcnn.models.wavenet import WaveNet, WaveNetConfig
-from causalcnn.nn.base import CausalModule, State
+from causalcnn.nn.base import CausalModule, Engine, State
 
 if TYPE_CHECKING:
     from causalcnn.speech import LogMel, SampleBatch
@@ -244,13 +244,14 @@ class Vocoder(CausalModule):
         return bits, {"bits": bits.detach()}
 
     @torch.no_grad()
-    def generate(self, frames: Tensor, *, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def generate(self, frames: Tensor, *, seed: int = 0, temperature: float = 1.0, engine: Engine = "torch") -> Tensor:
         """Draw the sound that frames describe.
 
         Args:
             frames: log-mel in dB, ``(batch, 80, frames)``.
             seed: the seed of the draws. The same seed gives the same samples on the same machine.
             temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier samples.
+            engine: what draws, as for :meth:`WaveNet.sampler`.
 
         Returns:
             Samples in −1 … 1, float32, ``(batch, 160 · (frames − lookahead_frames))``. Of the last frames, which only
@@ -258,13 +259,14 @@ class Vocoder(CausalModule):
 
         Raises:
             RuntimeError: the model is in training mode.
-            ValueError: frames of another shape, a temperature that is not above 0, or a weight that is not finite.
+            ValueError: frames of another shape, a temperature that is not above 0, a weight that is not finite, or an
+                engine that there is not.
         """
         if frames.dim() != 3 or frames.shape[1] != MELS:
             raise ValueError(f"the frames have shape {tuple(frames.shape)}; they must be (batch, {MELS}, frames)")
         beside = self.condition.upsample(frames[:, :, self.config.lookahead_frames :])
         bins = self.wavenet.generate(
-            beside.shape[2], rows=len(frames), condition=beside, seed=seed, temperature=temperature
+            beside.shape[2], rows=len(frames), condition=beside, seed=seed, temperature=temperature, engine=engine
         )
         return self.wavenet.to_samples(bins)
 

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from causalcnn._checks import at_least
+from causalcnn.engine import compiled_or_none
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, init_head
 from causalcnn.models.distributions import NUM_BINS, Categorical, bits_per_dimension, get_distribution
+from causalcnn.models.sample_loop import SampleLoop
 from causalcnn.models.sampling import check_can_draw, draw_uniform
-from causalcnn.nn.base import State
+from causalcnn.nn.base import Engine, State
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv1d
 from causalcnn.nn.delay import Delay
@@ -399,20 +401,22 @@ class WaveNet(Composite):
         return bits, {"bits": bits.detach()}
 
     # ------------------------------------------------------------------------------------------------ generation
-    def sampler(self, rows: int = 1) -> WaveNetSampler:
+    def sampler(self, rows: int = 1, *, engine: Engine = "torch") -> WaveNetSampler:
         """Start a running generation, in which samples are read and drawn one after the other.
 
         Args:
             rows: how many sounds are drawn side by side.
+            engine: what draws, ``"torch"`` or ``"compiled"``; see :meth:`CausalModule.stream`. Both draw the same, up
+                to rounding.
 
         Returns:
             The sampler.
 
         Raises:
             RuntimeError: the model is in training mode.
-            ValueError: a weight is not finite.
+            ValueError: a weight is not finite, or there is no such engine.
         """
-        return WaveNetSampler(self, rows)
+        return WaveNetSampler(self, rows, engine)
 
     @torch.no_grad()
     def generate(
@@ -424,6 +428,7 @@ class WaveNet(Composite):
         condition: Tensor | None = None,
         seed: int = 0,
         temperature: float = 1.0,
+        engine: Engine = "torch",
     ) -> Tensor:
         """Draw a sound: each sample is drawn given all that was drawn before it.
 
@@ -435,6 +440,7 @@ class WaveNet(Composite):
                 with a time of 1, for one that does not change.
             seed: the seed of the draws. The same seed gives the same bins on the same machine.
             temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier bins.
+            engine: what draws, as for :meth:`sampler`.
 
         Returns:
             The bins, int64 from 0 to 255, ``(rows, samples)``, without the prompt. ``to_samples`` makes sound of them.
@@ -442,20 +448,19 @@ class WaveNet(Composite):
         Raises:
             RuntimeError: the model is in training mode.
             ValueError: fewer than 0 samples or 1 row, a prompt or a condition that :meth:`to_input` refuses, a
-                temperature that is not above 0, or a weight that is not finite.
+                temperature that is not above 0, a weight that is not finite, or an engine that there is not.
         """
         if samples < 0 or rows < 1:
             raise ValueError(f"{samples} samples of {rows} rows; at least 0 samples of 1 row can be drawn")
-        sampler = self.sampler(rows)
+        sampler = self.sampler(rows, engine=engine)
         start = 0 if prompt is None else prompt.shape[-1]
         whole = self._expanded(condition, rows, start + samples)
         if prompt is not None:
             sampler.read(prompt, whole[:, :, :start])
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.zeros(rows, samples, dtype=torch.int64, device=whole.device)
-        for t in range(samples):
-            drawn[:, t] = sampler.draw(sampler.uniform(generator), whole[:, :, start + t], temperature)
-        return drawn
+        # Many numbers at once are those that would come one after the other.
+        numbers = draw_uniform(samples, rows, self.distribution.num_uniforms, generator=generator).transpose(0, 1)
+        return sampler.draw_all(numbers, whole[:, :, start:], temperature)
 
     def extra_repr(self) -> str:
         """Show the settings when the model is printed."""
@@ -496,10 +501,11 @@ class WaveNetSampler:
     Args:
         model: a :class:`WaveNet` in eval mode. Its weights must not change while it generates.
         rows: how many sounds are drawn side by side.
+        engine: what draws, as for :meth:`WaveNet.sampler`.
 
     Raises:
         RuntimeError: the model is in training mode.
-        ValueError: a weight is not finite.
+        ValueError: a weight is not finite, or there is no such engine.
 
     Source:
         Le Paine et al., Fast Wavenet Generation Algorithm, arXiv 1611.09482.
@@ -513,12 +519,15 @@ class WaveNetSampler:
         (1,)
     """
 
-    def __init__(self, model: WaveNet, rows: int) -> None:
+    def __init__(self, model: WaveNet, rows: int, engine: Engine = "torch") -> None:
         check_can_draw(model)
         self.model, self.rows = model, rows
         self._state: State = model.initial_state(model.input.weight.new_zeros(rows, model.in_channels, 0))
         self._stream: WaveNetStream | None = None  # runs while samples are drawn; it does not read the last of them
         self._last: Tensor = self._state["delay"][:, :, 0]
+        self._last_bins = torch.full((rows,), NUM_BINS)  # no bin: before the first sample there was silence
+        self._loop = compiled_or_none(engine, functools.partial(SampleLoop, model, rows))
+        self._loop_runs = False
 
     def uniform(self, generator: torch.Generator) -> Tensor:
         """Make the random numbers that one sample takes.
@@ -548,8 +557,40 @@ class WaveNetSampler:
         x = self.model.to_input(bins, condition)
         if self._stream is not None:
             self._state, self._stream = {**self._stream._save(), "delay": self._last[:, :, None]}, None
+        elif self._loop is not None and self._loop_runs:
+            self._state, self._loop_runs = {**self._loop.save(self._state), "delay": self._last[:, :, None]}, False
         _, self._state = self.model.step(x, self._state)
         self._last = self._state["delay"][:, :, 0]
+        self._last_bins = bins[:, -1].cpu() if bins.shape[1] else self._last_bins
+
+    @torch.no_grad()
+    def draw_all(self, uniform: Tensor, condition: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """Draw the next samples; a further call goes on after them.
+
+        Args:
+            uniform: the random numbers, as :meth:`uniform` makes them, ``(rows, samples, distribution.num_uniforms)``.
+            condition: beside the samples to draw, ``(rows, condition_channels, samples)``; or with a time of 1, for one
+                that does not change.
+            temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier bins.
+
+        Returns:
+            The bins, int64 from 0 to 255, ``(rows, samples)``.
+
+        Raises:
+            ValueError: random numbers or a condition of another shape, or a temperature that is not above 0.
+        """
+        samples = uniform.shape[1]
+        beside = self.model._expanded(condition, self.rows, samples)
+        if self._loop is None:
+            drawn = [self.draw(uniform[:, t], beside[:, :, t], temperature) for t in range(samples)]
+            return torch.stack(drawn, dim=1) if drawn else torch.zeros(self.rows, 0, dtype=torch.int64)
+        if not self._loop_runs:
+            self._loop.load(self._state, self._last_bins)
+            self._loop_runs = True
+        bins = self._loop.draw(uniform, beside, temperature)
+        if samples:
+            self._last_bins, self._last = bins[:, -1], self.model.samples_to_input(bins[:, -1:])[:, :, 0]
+        return bins
 
     @torch.no_grad()
     def draw(self, uniform: Tensor, condition: Tensor | None = None, temperature: float = 1.0) -> Tensor:
@@ -570,6 +611,8 @@ class WaveNetSampler:
         """
         model = self.model
         beside = model._expanded(None if condition is None else condition.unsqueeze(-1), self.rows, 1)[:, :, 0]
+        if self._loop is not None:
+            return self.draw_all(uniform.unsqueeze(1), beside.unsqueeze(2), temperature)[:, 0]
         if self._stream is None:
             self._stream = model._torch_stream(self._state)
         parameters = self._stream.predict(self._last, beside)

@@ -17,7 +17,7 @@ class OutputDistribution(nn.Module):
     """A distribution over the bin of one value, 0 … 255, given by ``size`` parameters that a network puts out.
 
     However a distribution is built, its 256 probabilities sum to one, so the bits per value of any two distributions
-    can be compared. Parameters are read in float32, whatever their dtype.
+    can be compared. Parameters are read in float32, whatever their dtype; to draw, in float64 where they come in it.
 
     Means and scales are in the unit in which a network reads bins (:meth:`to_input`): the grid reaches from −1 to 1
     and a bin is 1/128 wide.
@@ -151,6 +151,11 @@ class OutputDistribution(nn.Module):
                 f"the uniform numbers have shape {tuple(uniform.shape)}; "
                 f"{type(self).__name__} takes {self.num_uniforms} for each value, in the last axis"
             )
+
+
+def at_least_single(parameters: Tensor) -> Tensor:
+    """The parameters in float32, or in float64 if they are: then two machines that round otherwise draw the same."""
+    return parameters if parameters.dtype == torch.float64 else parameters.float()
 
 
 def inverse_cdf_index(probabilities: Tensor, uniform: Tensor) -> Tensor:

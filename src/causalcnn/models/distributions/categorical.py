@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
+from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, at_least_single, inverse_cdf_index
 
 __all__ = ["Categorical"]
 
@@ -78,7 +78,8 @@ class Categorical(OutputDistribution):
         self._check(parameters)
         self._check_uniform(uniform)
         self._check_temperature(temperature)
-        coarse = inverse_cdf_index(torch.softmax(parameters.float() / temperature, dim=-1), uniform[..., 0])
+        shares = torch.softmax(at_least_single(parameters) / temperature, dim=-1)
+        coarse = inverse_cdf_index(shares, uniform[..., 0])
         if not self.shift:
             return coarse
         within = (uniform[..., 1] * 2**self.shift).long().clamp(0, 2**self.shift - 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, inverse_cdf_index
+from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, at_least_single, inverse_cdf_index
 from causalcnn.models.distributions.normal import log_normal_mass
 
 __all__ = ["Gaussian", "GaussianMixture", "LogisticMixture"]
@@ -97,7 +97,11 @@ class _Mixture(OutputDistribution):
         """
         self._check(parameters)
         self._check_temperature(temperature)
-        logits, mean, raw = parameters.float().chunk(3, dim=-1)
+        return self._components(parameters.float(), temperature)
+
+    def _components(self, parameters: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, in the dtype of the parameters."""
+        logits, mean, raw = parameters.chunk(3, dim=-1)
         scale = functional.softplus(raw) + MIN_SCALE
         return torch.log_softmax(logits / temperature, dim=-1), mean, self._tempered(scale, temperature)
 
@@ -120,8 +124,10 @@ class _Mixture(OutputDistribution):
 
     @override
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        self._check(parameters)
         self._check_uniform(uniform)
-        log_weight, mean, scale = self.components(parameters, temperature)
+        self._check_temperature(temperature)
+        log_weight, mean, scale = self._components(at_least_single(parameters), temperature)
         # The first number chooses a component, the second a value of it.
         which = inverse_cdf_index(log_weight.exp(), uniform[..., 0])[..., None]
         value = (mean.gather(-1, which) + scale.gather(-1, which) * self.icdf(uniform[..., 1:]))[..., 0]
@@ -276,17 +282,16 @@ class Gaussian(GaussianMixture):
         return "a mean for each value, one spread"
 
     @override
-    def components(self, parameters: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        self._check(parameters)
-        self._check_temperature(temperature)
-        mean = parameters.float()
-        scale = functional.softplus(self.spread.float() * _FASTER) + MIN_SCALE
-        return torch.zeros_like(mean), mean, self._tempered(scale, temperature).expand_as(mean)
+    def _components(self, parameters: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+        scale = functional.softplus(self.spread.to(parameters.dtype) * _FASTER) + MIN_SCALE
+        return torch.zeros_like(parameters), parameters, self._tempered(scale, temperature).expand_as(parameters)
 
     @override
     def sample(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        self._check(parameters)
         self._check_uniform(uniform)
-        _, mean, scale = self.components(parameters, temperature)
+        self._check_temperature(temperature)
+        _, mean, scale = self._components(at_least_single(parameters), temperature)
         return _bin((mean + scale * self.icdf(uniform))[..., 0])
 
     @override

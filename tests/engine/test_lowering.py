@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -300,3 +301,14 @@ def test_a_stream_never_moves_the_codebook():
     y = quantizer.stream(engine="compiled")(x)
     assert torch.equal(quantizer.codebook, before)
     assert torch.equal(y, quantizer.decode(quantizer.encode(x)))
+
+
+def test_a_plan_keeps_the_weights_of_now():
+    network = CausalSequential(CausalConv1d(2, 2, 2), FrameNorm(2), VectorQuantizer(4, 2, init="random"))
+    plan = lower(network, X)
+    before = [array.copy() for op in plan.ops for array in op.arrays.values()]
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.fill_(7)
+    after = [array for op in plan.ops for array in op.arrays.values()]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

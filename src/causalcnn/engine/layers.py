@@ -167,7 +167,7 @@ def _norm(layer: FrameNorm, x: Symbol, builder: Builder) -> Symbol:
     arrays = {name: as_array(getattr(layer, name), builder) for name in ("weight", "bias")}
     if len(arrays["weight"]) not in (1, x.operand.channels):
         raise ValueError(f"input has shape {x.shape}; this layer takes {len(arrays['weight'])} channels")
-    arrays = {name: np.ascontiguousarray(np.broadcast_to(a, (x.operand.channels,))) for name, a in arrays.items()}
+    arrays = {name: np.repeat(a, x.operand.channels // len(a)) for name, a in arrays.items()}
     return builder.emit("norm", [x], x.register, {"eps": layer.eps}, arrays)
 
 

@@ -617,13 +617,13 @@ def refuse_hooks(module: nn.Module) -> None:
 
 
 def as_array(tensor: Tensor, builder: Builder) -> np.ndarray:
-    """Take the numbers of a weight, and check that it is where and what the stream is."""
+    """Copy the numbers of a weight, and check that it is where and what the stream is."""
     if tensor.device.type != "cpu" or tensor.dtype != builder.dtype:
         raise CannotCompile(
             f"a weight is {tensor.dtype} on {tensor.device}, the input {builder.dtype} on the CPU; a compiled stream "
             "runs on the CPU, and weights and input must be of one dtype"
         )
-    return np.ascontiguousarray(tensor.detach().numpy())
+    return np.array(tensor.detach().numpy(), order="C")
 
 
 def lower(

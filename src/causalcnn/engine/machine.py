@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causalcnn.engine.check import check_plan
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 
 __all__ = ["Machine"]
@@ -57,6 +58,7 @@ class Machine:
 
     Raises:
         ImportError: numba is missing.
+        ValueError: the plan does not hold together.
     """
 
     plan: Plan
@@ -65,6 +67,7 @@ class Machine:
     def __init__(self, plan: Plan, rows: int) -> None:
         from causalcnn.engine import kernels  # here, because numba is optional and takes a second to import
 
+        check_plan(plan)
         self.plan, self.rows = plan, rows
         self._dtype: np.dtype[Any] = np.dtype(plan.dtype)
         self._k = kernels

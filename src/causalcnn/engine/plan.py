@@ -200,14 +200,22 @@ class Plan:
         Raises:
             FileNotFoundError: there is no such file.
             ImportError: safetensors is missing; it comes with the extra ``train``.
-            ValueError: the file holds no plan, or one of another version.
+            ValueError: the file holds no plan, one of another version, or one that is damaged; what runs a plan checks
+                further whether it holds together.
         """
         tensors, metadata = read_tensors(path)
         if "plan" not in metadata:
             raise ValueError(f"{str(path)!r} holds no plan; Plan.save writes one")
-        structure = json.loads(metadata["plan"])
+        try:
+            return cls._from(json.loads(metadata["plan"]), tensors, str(path))
+        except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"the plan in {str(path)!r} is damaged: {type(error).__name__} {error}") from error
+
+    @classmethod
+    def _from(cls, structure: dict[str, Any], tensors: dict[str, torch.Tensor], path: str) -> Plan:
+        """Put the structure and the arrays of a file together."""
         if structure["version"] != VERSION:
-            raise ValueError(f"{str(path)!r} is a plan of version {structure['version']}; this is version {VERSION}")
+            raise ValueError(f"{path!r} is a plan of version {structure['version']}; this is version {VERSION}")
         arrays: list[dict[str, np.ndarray]] = [{} for _ in structure["ops"]]
         for name, tensor in tensors.items():
             number, _, key = name.partition(".")

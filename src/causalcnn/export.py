@@ -277,11 +277,26 @@ class _Step(nn.Module):
 
     def __init__(self, plan: _Plan) -> None:
         super().__init__()
-        self.module, self._plan = plan.module, plan
+        self.module, self._plan = _unshared(plan.module), plan
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         y, new = self.module.step(x, self._plan.fill(x, state))
         return y, *self._plan.keep(new)
+
+
+def _unshared(module: CausalModule) -> CausalModule:
+    """The module, with no part at two places, as one activation behind all layers is: it would confuse the tracer."""
+    parts = [part for _, part in module.named_modules(remove_duplicate=False)]
+    return _twin(module) if len(set(parts)) < len(parts) else module
+
+
+def _twin(module: Any) -> Any:
+    """A module of its own, and so are its parts, with the same tensors."""
+    twin = object.__new__(type(module))
+    twin.__dict__ = module.__dict__ | {
+        "_modules": {name: part if part is None else _twin(part) for name, part in module._modules.items()}
+    }
+    return twin
 
 
 # -------------------------------------------------------------------------------------------------------- torch → ONNX

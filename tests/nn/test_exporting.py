@@ -21,8 +21,8 @@ from causalcnn.nn import (
 )
 from causalcnn.nn.exporting import short_pieces
 from causalcnn.speech import LogMel, front_end
+from tests.engine.networks import random_network
 from tests.fuzz import examples
-from tests.nn.networks import CHANNELS, random_network
 
 
 def in_pieces(module: CausalModule, pieces: tuple[Tensor, ...]) -> list[Any]:
@@ -37,22 +37,20 @@ def in_pieces(module: CausalModule, pieces: tuple[Tensor, ...]) -> list[Any]:
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
-    over_frequency=st.booleans(),
-    quantizer=st.booleans(),
+    quantized=st.booleans(),
 )
-def test_the_form_that_is_traced_computes_the_same(
-    seed: int, sizes: list[int], over_frequency: bool, quantizer: bool
-) -> None:
+def test_the_form_that_is_traced_computes_the_same(seed: int, sizes: list[int], quantized: bool) -> None:
     """Without a tracer, in which numbers can be looked at: outputs and states of every piece, also of short ones."""
-    network = random_network(seed, over_frequency=over_frequency, quantizer=quantizer)
-    pieces = torch.randn(2, CHANNELS, sum(sizes), *([5] if over_frequency else [])).split(sizes, dim=2)
+    network, empty = random_network(seed, quantized=quantized)
+    x = torch.randn(2, empty.shape[1], sum(sizes), *empty.shape[3:], dtype=torch.float64)
+    network, pieces = network.double(), x.split(sizes, dim=2)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         plain = in_pieces(network, pieces)
         patch.setattr(torch.compiler, "is_exporting", lambda: True)
         with short_pieces():
             traced = in_pieces(network, pieces)
     for ours, theirs in zip(traced, plain, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_so_does_the_front_end() -> None:

@@ -8,7 +8,7 @@ two in the same round; reported are the median and the quartiles of the ratios.
 Written by hand are the VQ-VAE-2, ``tiny`` and ``base`` (memory for everything is there, frames lie channels last in
 rings, a convolution is one product for each tap along frequency), and the stack of ten dilated convolutions of
 ``benchmarks/convolution.py`` (a ring and one product a layer). Beside them: the first 100 frames of a stream that has
-just been made, making included, against 100 frames of one that has been running.
+just been made, without and with the time to make it, against 100 frames of one that has been running.
 """
 
 from __future__ import annotations
@@ -198,13 +198,14 @@ def model(preset: str) -> CausalVQVAE2:
     return made.eval()
 
 
-def in_turn(run: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU milliseconds of each, round by round, in turns of a random order."""
+def in_turn(run: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, list[float]]:
+    """CPU milliseconds a frame of each, when it is prepared, round by round, in turns of a random order."""
     times: dict[str, list[float]] = {name: [] for name in run}
-    for call in [*run.values()] * 2:
-        call()
+    for prepare in [*run.values()] * 2:
+        prepare()()
     for _ in range(rounds):
-        for name, call in random.sample(list(run.items()), len(run)):
+        for name, prepare in random.sample(list(run.items()), len(run)):
+            call = prepare()
             start = time.process_time()
             call()
             times[name].append((time.process_time() - start) * 1000 / FRAMES)
@@ -214,14 +215,19 @@ def in_turn(run: dict[str, Callable[[], object]], rounds: int) -> dict[str, list
 def compared(name: str, network: CausalSequential | CausalVQVAE2, by_hand: Frame, x: Tensor, rounds: int) -> Any:
     """Milliseconds a frame of each, and the ratios that this file is about."""
     frames = x.split(1, dim=2)
-    warm, fresh = network.stream(), network.stream
+    warm = network.stream()
     want, got = (torch.cat([run(frame) for frame in frames], 2) for run in (by_hand, warm))
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3)
+
+    def all_frames(run: Frame) -> Callable[[], object]:
+        return lambda: [run(frame) for frame in frames]
+
     times = in_turn(
         {
-            "stream": lambda: [warm(frame) for frame in frames],
-            "by hand": lambda: [by_hand(frame) for frame in frames],
-            "fresh stream": lambda: list(map(fresh(), frames)),
+            "stream": lambda: all_frames(warm),
+            "by hand": lambda: all_frames(by_hand),
+            "fresh stream": lambda: all_frames(network.stream(network.initial_state(frames[0]))),
+            "fresh stream, made": lambda: lambda: all_frames(network.stream())(),
         },
         rounds,
     )
@@ -235,11 +241,11 @@ def compared(name: str, network: CausalSequential | CausalVQVAE2, by_hand: Frame
         "milliseconds": {each: round(statistics.median(spent), 4) for each, spent in times.items()},
         "stream / by hand": ratio("stream", "by hand"),
         "fresh / warm": ratio("fresh stream", "stream"),
+        "fresh, made / warm": ratio("fresh stream, made", "stream"),
     }
     print(f"{name:24} {row['milliseconds']}")
-    for each in ("stream / by hand", "fresh / warm"):
-        low, high = row[each]["low"], row[each]["high"]
-        print(f"    {each:18} {row[each]['median']:6.2f}   ({low:.2f} to {high:.2f})", flush=True)
+    for title, each in list(row.items())[1:]:
+        print(f"    {title:18} {each['median']:6.2f}   ({each['low']:.2f} to {each['high']:.2f})", flush=True)
     return row
 
 

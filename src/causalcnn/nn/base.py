@@ -173,6 +173,11 @@ class CausalModule(nn.Module, abc.ABC):
             ValueError: ``x`` is no input of this module, or ``state`` does not fit it.
         """
 
+    def _begin(self, x: Tensor) -> tuple[State, Tensor]:
+        """The initial state, and the output for ``x``, a piece without frames: it shows what an output looks like."""
+        state = self.initial_state(x)
+        return state, self.step(x, state)[0]
+
     def forward(self, x: Tensor) -> Tensor:
         """Run the module on a whole sequence.
 

@@ -105,6 +105,13 @@ class Pointwise(Stateless):
         return self.function(x)
 
     @override
+    def _begin(self, x: Tensor) -> tuple[State, Tensor]:
+        return (
+            (),
+            x,
+        )  # no function is called on no values: it may not be able to, and its hooks would count one call more
+
+    @override
     def _torch_stream(self, state: State | None) -> Stream:
         return PointwiseStream(self, state)
 
@@ -191,6 +198,14 @@ class Composite(CausalModule):
             ValueError: ``x`` is no input of this model; or :meth:`compose` runs a module that is no part of it, or
                 one part twice.
         """
+        return self._begin_parts(empty_piece(x))[0]
+
+    @torch.no_grad()
+    def _begin(self, x: Tensor) -> tuple[State, Tensor]:
+        plain = type(self).initial_state is Composite.initial_state
+        return self._begin_parts(x) if plain else super()._begin(x)
+
+    def _begin_parts(self, x: Tensor) -> tuple[dict[str, State], Tensor]:
         state: dict[str, State] = {}
         names = self._names()
 
@@ -200,12 +215,10 @@ class Composite(CausalModule):
                 raise ValueError(f"{type(part).__name__} is no part of {own}; assign it to an attribute in __init__")
             if name in state:
                 raise ValueError(f"{name} of {own} is run twice, and has one state; run CausalSequential(self.{name})")
-            state[name] = part.initial_state(piece)
-            # No function is called on no values: it may not be able to, and its hooks would count one call more.
-            return piece if isinstance(part, Pointwise) else part.step(piece, state[name])[0]
+            state[name], y = part._begin(piece)
+            return y
 
-        self.compose(empty_piece(x), run)
-        return state
+        return state, self.compose(x, run)
 
     @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:

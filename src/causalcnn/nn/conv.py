@@ -101,6 +101,10 @@ class _CausalConv(CausalModule, _ConvNd):
         self._check(x)
         return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
+    @override
+    def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.initial_state(x), self._nothing(x)
+
     def _time_field(self) -> Field:
         return Field.conv(
             self.kernel_size[0], dilation=self.dilation[0], stride=self.stride[0], padding=self.left_padding

@@ -37,6 +37,10 @@ class _CausalPool(CausalModule):
         return x.new_zeros(*x.shape[:2], self.left_padding + self._window - self.kernel_size)
 
     @override
+    def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.initial_state(x), self._nothing(x)
+
+    @override
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         return self._outputs(F.pad(x, (self.left_padding + self._window - self.kernel_size, 0)))

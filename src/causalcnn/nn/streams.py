@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +92,7 @@ class RingStream(Stream[Any]):
         self._rings = state.new_zeros(time.spread, state.shape[0], 2 * time.size - 1, padded, state.shape[1])
         self._places = time.spread * time.size
         self._views: dict[int, tuple[Tensor, Tensor]] = {}
+        self._window = self._windows()
         self._restore(state)
 
     def _cells(self) -> Tensor:
@@ -105,9 +108,10 @@ class RingStream(Stream[Any]):
         self._frames_out, phases, channels = weight.shape[3:]
         matrix = torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(weight)
         self._matrix = matrix.view(weight.shape[:3].numel(), -1)
-        each = weight.new_zeros(channels) if bias is None else bias.detach()
         rows = state.shape[0] * self._frequency.count
-        self._bias = each.expand(rows, self._frames_out * phases, channels).reshape(rows, -1).contiguous()
+        self._bias = weight.new_zeros(rows, self._matrix.shape[1])
+        if bias is not None:
+            self._bias.view(-1, channels).copy_(bias)
         # A row of the product holds (frames, cells, channels) of a window, `phases` cells of the output each.
         self._form = (state.shape[0], self._frequency.count, self._frames_out, phases, channels)
         row, axes = self._frequency.count * phases * channels, state.dim()
@@ -119,6 +123,8 @@ class RingStream(Stream[Any]):
         self._count, spread, size = state.shape[2], self._time.spread, self._time.size
         whole = self._count - self._count % spread
         cells = self._cells()
+        if not self._count:
+            return
         for frames, slot in ((state[:, :, :whole], 0), (state[:, :, whole:], whole // spread)):
             if frames.shape[2]:
                 phases = min(spread, frames.shape[2])
@@ -138,30 +144,30 @@ class RingStream(Stream[Any]):
 
     def _view(self, place: int) -> tuple[Tensor, Tensor]:
         """Where the frame at this place is written, and the window that it completes; for all places of its slot."""
-        slot = place // self._time.spread
-        targets = self._cells()[:, :, slot :: self._time.size].permute(0, 2, 1, 4, 3)
-        targets = targets[..., 0] if self._plain else targets.unsqueeze(4)
-        targets = targets[:, 0] if targets.shape[1] == 1 else targets
-        windows = self._windows((slot + 1) % self._time.size)
+        slot, size, rings = place // self._time.spread, self._time.size, self._rings
+        phase, batch, step, cell, channel = rings.stride()
+        # The last slot stands there once, the others twice.
+        shape = (*rings.shape[:1], *self._shape) if self._plain else (*rings.shape[:1], *self._one)
+        strides = (phase, batch, channel, phase, cell)[: len(shape)]
+        if slot < size - 1:
+            shape, strides = (shape[0], 2, *shape[1:]), (phase, size * step, *strides[1:])
+        targets = rings.as_strided(shape, strides, slot * step + self._frequency.below * cell)
+        windows = rings.as_strided(*self._window, (slot + 1) % size * step)
         if not self._views:
             self._make_room(windows[0])
         pairs = zip(targets.unbind(), windows.unbind(), strict=True)
         self._views.update(enumerate(pairs, slot * self._time.spread))
         return self._views[place]
 
-    def _windows(self, first: int) -> Tensor:
-        """The windows of all phases that begin at a slot, as rows of the product if they lie so in memory."""
-        ring, frequency = self._rings[:, :, first : first + self._time.size], self._frequency
-        phase, batch, slot, cell, channel = ring.stride()
-        windows = ring.as_strided(
-            (*ring.shape[:2], frequency.count, ring.shape[2], frequency.size, ring.shape[4]),
-            (phase, batch, frequency.step * cell, slot, frequency.spread * cell, channel),
-            ring.storage_offset(),
-        )
-        try:
-            return windows.view(len(ring), ring.shape[1] * frequency.count, -1)
-        except RuntimeError:  # neighboring windows share cells: they have to be copied
-            return windows
+    def _windows(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape and strides of the windows of all phases that begin at a slot."""
+        rings, time, frequency = self._rings, self._time, self._frequency
+        phase, batch, slot, cell, channel = rings.stride()
+        rows = (rings.shape[1], batch), (frequency.count, frequency.step * cell)
+        width = (time.size, slot), (frequency.size, frequency.spread * cell), (rings.shape[4], channel)
+        if _side_by_side(rows) and _side_by_side(width):  # then they are the rows of the product as they lie there
+            rows, width = (_as_one(rows),), (_as_one(width),)  # type: ignore[assignment]
+        return tuple(zip((rings.shape[0], phase), *rows, *width, strict=True))  # type: ignore[return-value]
 
     def _make_room(self, window: Tensor) -> None:
         """Memory to compute in, and the form in which it is read: for windows as rows, and for outputs."""
@@ -238,19 +244,34 @@ class RingStream(Stream[Any]):
         return self.__dict__ | {"_views": {}, "_columns": None, "_output": None}
 
 
+Axis = tuple[int, int]
+"""Its size, and its stride in memory."""
+
+
+def _side_by_side(axes: tuple[Axis, ...]) -> bool:
+    """Whether neighboring axes lie in memory as one."""
+    longer = [axis for axis in axes if axis[0] > 1]
+    return all(outer == size * inner for (_, outer), (size, inner) in itertools.pairwise(longer))
+
+
+def _as_one(axes: tuple[Axis, ...]) -> Axis:
+    longer = [axis for axis in axes if axis[0] > 1]
+    return math.prod(size for size, _ in axes), longer[-1][1] if longer else 1
+
+
 class PoolStream(RingStream):
     """A frame of a pooling is one copy into a ring and the largest value, or the mean, over its slots."""
 
     def _prepare(self, state: Tensor) -> None:
         self._time, self._frequency = Taps(self.module.kernel_size, step=self.module.stride), Taps(1)
-        self._frames_out, self._window = 1, (state.shape[0], self.module.kernel_size, state.shape[1])
+        self._frames_out, self._slots = 1, (state.shape[0], self.module.kernel_size, state.shape[1])
         self._shape_out, self._strides_out = (*state.shape[:2], 1), (state.shape[1], 1, 1)
 
     def _make_room(self, window: Tensor) -> None:
         pass
 
     def _complete(self, window: Tensor) -> Tensor:
-        return self.module._pool_window(window.view(self._window))
+        return self.module._pool_window(window.view(self._slots))
 
 
 class ConvStream(Stream[Any]):

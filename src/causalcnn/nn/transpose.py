@@ -42,6 +42,10 @@ class _CausalTranspose(CausalModule, _ConvNd):
         self._check(x)
         return x.new_zeros(*x.shape[:2], self._history, *x.shape[3:])
 
+    @override
+    def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.initial_state(x), self._nothing(x)
+
     def _time_field(self) -> Field:
         return Field.transposed(self.kernel_size[0], stride=self.stride[0], dilation=self.dilation[0])
 

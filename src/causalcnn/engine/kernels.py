@@ -180,6 +180,10 @@ def _exp(context, x):  # type: ignore[no-untyped-def]
 
 
 # ------------------------------------------------------------------------------------------- parts of the loop
+UNSIGNED = np.uint64
+"""A whole number of which numba need not ask whether it counts from the end: then loops become vector instructions."""
+
+
 def _compiled(function: Callable[..., Any]) -> Any:
     """Compile a function; kept on disk if there is a place for it."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -215,60 +219,62 @@ def _scalar(code, x, a, b):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _pointwise(arena, weights, code, w, source, target, n):  # type: ignore[no-untyped-def]
-    """One function of ``n`` numbers; those that networks use most are loops that become vector instructions."""
+def _pointwise(arena, weights, code, w, source, target, numbers):  # type: ignore[no-untyped-def]
+    """One function of some numbers; those that networks use most are loops that become vector instructions."""
     kind = arena.dtype.type
+    s, t, n = UNSIGNED(source), UNSIGNED(target), UNSIGNED(numbers)
     a, b, zero, one = weights[w], weights[w + 1], kind(0), kind(1)
     if code == AFFINE:
         for i in range(n):
-            arena[target + i] = a * arena[source + i] + b
+            arena[t + i] = a * arena[s + i] + b
     elif code == RELU:
         for i in range(n):
-            x = arena[source + i]
-            arena[target + i] = zero if x < zero else x  # NaN stays NaN
+            x = arena[s + i]
+            arena[t + i] = zero if x < zero else x  # NaN stays NaN
     elif code == LEAKY_RELU:
         for i in range(n):
-            x = arena[source + i]
-            arena[target + i] = x if x > zero else a * x
+            x = arena[s + i]
+            arena[t + i] = x if x > zero else a * x
     elif code == CLAMP:
         for i in range(n):
-            x = arena[source + i]
+            x = arena[s + i]
             x = a if x < a else x
-            arena[target + i] = b if x > b else x
+            arena[t + i] = b if x > b else x
     elif code == TANH:
         two = kind(2)
         for i in range(n):
-            arena[target + i] = two / (one + _exp(-two * arena[source + i])) - one
+            arena[t + i] = two / (one + _exp(-two * arena[s + i])) - one
     elif code == SIGMOID:
         for i in range(n):
-            arena[target + i] = one / (one + _exp(-arena[source + i]))
+            arena[t + i] = one / (one + _exp(-arena[s + i]))
     elif code == SILU:
         for i in range(n):
-            x = arena[source + i]
-            arena[target + i] = x / (one + _exp(-x))
+            x = arena[s + i]
+            arena[t + i] = x / (one + _exp(-x))
     elif code == SQUARE:
         for i in range(n):
-            arena[target + i] = arena[source + i] * arena[source + i]
+            arena[t + i] = arena[s + i] * arena[s + i]
     else:
         for i in range(n):
-            arena[target + i] = _scalar(code, arena[source + i], a, b)
+            arena[t + i] = _scalar(code, arena[s + i], a, b)
 
 
 @_compiled
-def _pair(arena, code, x, y, target, n):  # type: ignore[no-untyped-def]
+def _pair(arena, code, first, second, target, numbers):  # type: ignore[no-untyped-def]
     """Two inputs, number by number."""
+    x, y, t, n = UNSIGNED(first), UNSIGNED(second), UNSIGNED(target), UNSIGNED(numbers)
     if code == 0:
         for i in range(n):
-            arena[target + i] = arena[x + i] + arena[y + i]
+            arena[t + i] = arena[x + i] + arena[y + i]
     elif code == 1:
         for i in range(n):
-            arena[target + i] = arena[x + i] - arena[y + i]
+            arena[t + i] = arena[x + i] - arena[y + i]
     elif code == 2:
         for i in range(n):
-            arena[target + i] = arena[x + i] * arena[y + i]
+            arena[t + i] = arena[x + i] * arena[y + i]
     else:
         for i in range(n):
-            arena[target + i] = arena[x + i] / arena[y + i]
+            arena[t + i] = arena[x + i] / arena[y + i]
 
 
 @_compiled
@@ -276,9 +282,11 @@ def _copy(source, start, step, target, to, pitch, cells, width):  # type: ignore
     """Copy ``width`` numbers of each of some cells."""
     if step == width and pitch == width:
         cells, width = 1, cells * width
+    n = UNSIGNED(width)
     for cell in range(cells):
-        for i in range(width):
-            target[to + cell * pitch + i] = source[start + cell * step + i]
+        s, t = UNSIGNED(start + cell * step), UNSIGNED(to + cell * pitch)
+        for i in range(n):
+            target[t + i] = source[s + i]
 
 
 @_compiled
@@ -381,13 +389,13 @@ def _norm(arena, weights, o, x, to):  # type: ignore[no-untyped-def]
 def _argmax(arena, o, x, to):  # type: ignore[no-untyped-def]
     """The place of the largest number of every cell: first how large it is, then where it stands."""
     for cell in range(o[ROWS] * o[CELLS]):
-        source = x + cell * o[IN_STEP]
+        source = UNSIGNED(x + cell * o[IN_STEP])
         best = arena[source]
-        for i in range(o[WIDTH]):
+        for i in range(UNSIGNED(o[WIDTH])):
             value = arena[source + i]
             best = value if value > best else best
         place = 0
-        while place < o[WIDTH] and arena[source + place] != best:
+        while place < o[WIDTH] and arena[source + UNSIGNED(place)] != best:
             place += 1
         arena[to + cell] = place % o[WIDTH]  # NaN is equal to nothing
 
@@ -397,18 +405,20 @@ def _choice(arena, weights, o, x, noise, to):  # type: ignore[no-untyped-def]
     """A bin for every cell, by four numbers of noise; see ``reference.choose``."""
     components, scratch, settings = o[CODE], o[SCRATCH], o[WEIGHTS]
     count = components if components else o[WIDTH]
+    n, room = UNSIGNED(count), UNSIGNED(scratch)
     for cell in range(o[ROWS] * o[CELLS]):
         source, four = x + cell * o[IN_STEP], noise + cell * 4
-        best = arena[source]
-        for i in range(count):
-            value = arena[source + i]
+        s = UNSIGNED(source)
+        best = arena[s]
+        for i in range(n):
+            value = arena[s + i]
             best = value if value > best else best
         temperature = arena[four + 2]
-        for i in range(count):
-            arena[scratch + i] = _exp((arena[source + i] - best) / temperature)
+        for i in range(n):
+            arena[room + i] = _exp((arena[s + i] - best) / temperature)
         total = 0.0
-        for i in range(count):
-            total += arena[scratch + i]
+        for i in range(n):
+            total += arena[room + i]
         target, sum_, chosen = arena[four] * total, 0.0, 0
         while chosen < count - 1:
             sum_ += arena[scratch + chosen]

@@ -114,8 +114,8 @@ def _linear(
     width_in, width = layer.in_channels // layer.groups, layer.out_channels // layer.groups
     for number, (product, group, taps) in enumerate(products):
         places, weight = _joined(taps, layer.groups == 1, (width_in, width))
-        arrays[f"weight{number}"] = weight.astype(builder.numpy_dtype)
-        arrays[f"bias{number}"] = bias[group * width : (group + 1) * width].astype(builder.numpy_dtype)
+        arrays[f"weight{number}"] = weight.astype(builder.numpy_dtype, copy=False)
+        arrays[f"bias{number}"] = bias[group * width : (group + 1) * width].astype(builder.numpy_dtype, copy=False)
         channels = {"in_channel": group * width_in, "out_channel": group * width}
         described.append(product | channels | {"taps": [list(place) for place in places]})
     return builder.emit("linear", [x], register, settings | {"products": described}, arrays)

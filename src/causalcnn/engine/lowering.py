@@ -575,14 +575,8 @@ class Builder:
         for base in type(module).__mro__:
             if base in _LOWERINGS:
                 function, methods = _LOWERINGS[base]
-                if not inspect.isabstract(base):
-                    methods = (*methods, "forward", *_computing(base))
-                changed = [
-                    name
-                    for name in methods
-                    if name in vars(module)
-                    or inspect.getattr_static(type(module), name) is not inspect.getattr_static(base, name)
-                ]
+                changed = [name for name in _own(base, methods) if name in vars(module)]
+                changed += _changed(type(module), base, methods)  # type: ignore[arg-type]
                 if changed:
                     raise CannotCompile(
                         f"it overrides {changed[0]} of {base.__name__}; register a lowering of its own with "
@@ -594,6 +588,18 @@ class Builder:
 
 
 @functools.cache
+def _own(base: type, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """What a subclass of a class with a lowering must leave as it is."""
+    return methods if inspect.isabstract(base) else (*methods, "forward", *_computing(base))
+
+
+@functools.cache
+def _changed(kind: type, base: type, methods: tuple[str, ...]) -> list[str]:
+    """What a subclass does not leave as it is."""
+    mine, theirs = (functools.partial(inspect.getattr_static, one) for one in (kind, base))
+    return [name for name in _own(base, methods) if mine(name) is not theirs(name)]
+
+
 def _computing(base: type) -> list[str]:
     """The methods and properties of a layer that may take part in what it computes."""
     harmless = ("field", "convention", "stream", "_torch_stream", "_compiled_stream", "reset_rows", "reset_parameters")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +73,7 @@ class Machine:
         self._run = kernels.compiled_for(self._dtype)
         self._rings: dict[int, Array] = {}
         self._lock = threading.Lock()
+        self._length = self._room_for_outputs = -1
         # The inputs that are looked up, and how many rows the table has.
         lookups = [(self._source(op.inputs[0]), len(op.arrays["table"])) for op in plan.ops if op.kind == "lookup"]
         self._limits: list[tuple[Operand, int | None]]
@@ -92,24 +92,24 @@ class Machine:
         length, xs = pieces[0].shape[2], [self._flat(piece) for piece in pieces]
         for (number, first, channels), limit in self._limits:
             self._check_indices(pieces[number][:, first : first + channels], limit)
-        places, room = [], 0
-        for output in self._given:
-            places.append(room)
-            room += output.room(length)
-        ys = np.empty(room, self._dtype)
         flat = xs[0]
         if len(xs) > 1 and length:
             flat = np.concatenate([x.reshape(length, -1) for x in xs], axis=1).reshape(-1)
         with self._lock:  # two threads in one memory would write where there is no room
-            self._outputs[:, self._k.PLACE] = places
-            failed = self._run(
-                *self._tables, self._cursors, self._counts, self._places, self._arena, self._weights,
-                flat, ys, length, self.plan.inputs, self._tick,
-            )  # fmt: skip
-            counts = self._outputs[:, self._k.PLACE + 1].tolist()
+            if length != self._length:  # pieces are mostly as long as the one before
+                self._length, self._room_for_outputs = length, self._place_outputs(length)
+            ys = np.empty(self._room_for_outputs, self._dtype)
+            failed = self._run(*self._memory, flat, ys, length, self.plan.inputs, self._tick)
+            ends = self._outputs[:, self._k.PLACE :].tolist()
         if failed >= 0:
             raise RuntimeError(f"the inputs of operation {failed} of the plan do not come at the same time")
-        return tuple(map(_Output.tensor, self._given, repeat(ys), places, counts))
+        return tuple([output.tensor(ys, *end) for output, end in zip(self._given, ends, strict=True)])
+
+    def _place_outputs(self, length: int) -> int:
+        """Say where the outputs of a piece go, one after the other, and return how many numbers there may be."""
+        rooms = [output.room(length) for output in self._given]
+        self._outputs[:, self._k.PLACE] = np.cumsum([0, *rooms[:-1]])
+        return sum(rooms)
 
     def _source(self, operand: Operand) -> Operand:
         """Where the numbers of an operand come from, before they were reshaped."""
@@ -172,7 +172,7 @@ class Machine:
         """Give every number its place, and fill the tables."""
         k, plan, rows = self._k, self.plan, self.rows
         self._taken_numbers = self._weights_end = 0
-        self._weight_parts: list[tuple[int, Array]] = []
+        self._weight_parts: list[tuple[int, int, Array]] = []
         self._operand_rows: list[list[int]] = []
         self._product_rows: list[list[int]] = []
         self._tap_rows: list[list[int]] = []
@@ -200,8 +200,9 @@ class Machine:
         self._arena = _aligned(self._taken_numbers, self._dtype)
         self._weights = _aligned(self._weights_end + 64, self._dtype)
         with np.errstate(over="ignore"):  # the largest number stands for no bound
-            for start, numbers in self._weight_parts:
-                self._weights[start : start + numbers.size] = numbers.reshape(-1)
+            for start, pitch, rows_of in self._weight_parts:
+                place = self._weights[start : start + len(rows_of) * pitch].reshape(len(rows_of), pitch)
+                place[:, : rows_of.shape[1]] = rows_of
         self._cursors = np.zeros((max(1, len(table)), 2), np.int64)
         for number, row in laid:
             op = plan.ops[number]
@@ -240,6 +241,7 @@ class Machine:
             _table(self._tap_rows, 2),
             self._outputs,
         )
+        self._memory = (*self._tables, self._cursors, self._counts, self._places, self._arena, self._weights)
         del self._operand_rows, self._product_rows, self._tap_rows, self._weight_parts
 
     def _room(self, numbers: int) -> int:
@@ -248,11 +250,13 @@ class Machine:
         self._taken_numbers += -(-numbers // 16) * 16
         return start
 
-    def _weight(self, numbers: Any) -> int:
-        """Take room for weights, and remember them."""
+    def _weight(self, numbers: Any, pitch: int = 0) -> int:
+        """Take room for weights, and remember them; with a pitch, their last axis is filled up to it with zeros."""
         start, numbers = self._weights_end, np.asarray(numbers)
-        self._weight_parts.append((start, numbers))
-        self._weights_end += -(-max(1, numbers.size) // 16) * 16
+        rows = numbers.reshape(-1, numbers.shape[-1]) if pitch and numbers.size else numbers.reshape(1, -1)
+        pitch = pitch or rows.shape[1]
+        self._weight_parts.append((start, pitch, rows))
+        self._weights_end += -(-max(1, len(rows) * pitch) // 16) * 16
         return start
 
     def _operand(self, operand: Operand, place: int = 0) -> list[int]:
@@ -336,7 +340,6 @@ class Machine:
         weight, bias = op.arrays[f"weight{number}"], op.arrays[f"bias{number}"]
         columns = weight.shape[2]
         pitch = -(-columns // 16) * 16
-        padding = ((0, 0), (0, 0), (0, pitch - columns))
         width, ring_row, out_row = row[k.WIDTH], row[k.RING_ROW], out.cells * out.channels
         line = [0] * 15
         # The rows of the product are the cells of a frame; where a frame has one, they are the rows of the batch.
@@ -353,8 +356,8 @@ class Machine:
         line[k.PHASE], line[k.TO] = p["phase"], p["out_cell"] * out.channels + p["out_channel"]
         line[k.COLUMNS], line[k.PITCH], line[k.DEPTH] = columns, pitch, weight.shape[1]
         line[k.MATRIX], line[k.BIAS] = (
-            self._weight(np.pad(weight, padding)),
-            self._weight(np.pad(bias, (0, pitch - columns))),
+            self._weight(weight, pitch),
+            self._weight(bias, pitch),
         )
         line[k.TAP] = len(self._tap_rows)
         self._tap_rows += [[delay, cell * width + p["in_channel"]] for delay, cell in p["taps"]]

@@ -51,6 +51,7 @@ class CompiledStream(Stream[Any]):
         self._machines: dict[str, Machine] = {}
         self._newest: dict[Path, tuple[Machine, int]] = {}  # who has moved a part on last, and its ring's number
         self._last: Machine | None = None
+        self._kind: tuple[Any, ...] = ()  # what a frame must look like
         super().__init__(module, state)
 
     @override
@@ -62,17 +63,18 @@ class CompiledStream(Stream[Any]):
 
     @override
     def _check_piece(self, x: Tensor) -> None:
+        shape = x.shape
+        kind = (len(shape), shape[:2], shape[3:], x.dtype)
+        if kind == self._kind and self._like is not None:
+            return
         super()._check_piece(x)
         like = self._like
         assert like is not None
-        if (
-            x.dim() != like.dim()
-            or (x.shape[1], *x.shape[3:]) != (like.shape[1], *like.shape[3:])
-            or x.dtype != like.dtype
-        ):
+        self._kind = (like.dim(), like.shape[:2], like.shape[3:], like.dtype)
+        if kind != self._kind:
             raise ValueError(
                 f"this stream takes {like.dtype} of shape {(*like.shape[:2], 'time', *like.shape[3:])}; the input is "
-                f"{x.dtype} of shape {tuple(x.shape)}"
+                f"{x.dtype} of shape {tuple(shape)}"
             )
 
     def _use(self, name: str, wiring: Callable[..., Any] | None, *examples: Tensor) -> Machine:

@@ -475,7 +475,7 @@ def test_a_model_of_your_own_has_states_with_the_names_of_its_parts(tmp_path: Pa
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(6), deadline=None, derandomize=True)
+@settings(max_examples=examples(3), deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_random_networks_in_onnx_are_the_networks_in_torch(seed: int) -> None:
     network, empty = random_network(seed, quantized=False)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 from torch.utils import _pytree as pytree
 
-from causalcnn import CausalConv1d, CausalConv2d
+from causalcnn import CausalConv1d, CausalConv2d, Stateless, VectorQuantizer
 from causalcnn.engine import CompiledStream, Plan, ReferenceRunner, lower
 from causalcnn.engine import stream as stream_module
 from causalcnn.engine.machine import Machine
@@ -185,6 +185,15 @@ def test_what_does_not_fit_is_refused_and_loses_nothing(network):
     assert_equal(torch.cat([first, stream(x[:, :, 4:])], dim=2), expected)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [[1], {"0": None}, {"0": "frames"}, {"0": torch.zeros(1, 2, 2), "1": (), "2": torch.zeros(1, 4, 3), "9": ()}],
+)
+def test_what_is_no_state_is_refused_at_once(network, state):
+    with pytest.raises(ValueError, match="state"):
+        network.stream(state, engine="compiled")
+
+
 @pytest.mark.parametrize("state", [{}, {"0": torch.zeros(1, 2, 7), "1": (), "2": torch.zeros(1, 4, 3)}, {"0": ()}])
 def test_a_state_of_another_module_is_refused(network, state):
     with pytest.raises(ValueError, match="state"):
@@ -197,6 +206,27 @@ def test_after_a_refused_first_piece_the_right_one_is_taken(network):
     with pytest.raises(ValueError, match="2 channels"):
         stream(torch.zeros(1, 3, 1))
     assert stream(torch.zeros(1, 2, 1)).shape == (1, 3, 0)
+
+
+WRONG = [torch.zeros(1, 2, 4).half(), torch.zeros(1, 5, 4), torch.zeros(2, 4), torch.zeros(1, 2, 4).long()]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda x: f"{x.dtype} {tuple(x.shape)}")
+def test_a_wrong_first_piece_leaves_nothing_behind(network, wrong):
+    stream, x = network.stream(engine="compiled"), torch.randn(3, 2, 8)
+    with pytest.raises((ValueError, TypeError)):
+        stream(wrong)
+    assert stream.state is None
+    assert_equal(stream(x), network(x).detach())
+
+
+def test_a_first_piece_of_other_rows_than_the_state_leaves_nothing_behind(network):
+    x = torch.randn(1, 2, 8)
+    first, state = network.step(x[:, :, :4], network.initial_state(x))
+    stream = network.stream(state, engine="compiled")
+    with pytest.raises(ValueError, match="state has shape"):
+        stream(torch.zeros(2, 2, 1))
+    assert_equal(torch.cat([first.detach(), stream(x[:, :, 4:])], dim=2), network(x).detach())
 
 
 def test_there_are_two_engines(network):
@@ -264,6 +294,35 @@ def test_fast_functions_are_exact_to_rounding(dtype, function):
     exact = function(x.double())
     error = (y.double() - exact).abs() / exact.abs().clamp_min(1)
     assert error.max() < (2e-7 if dtype == torch.float32 else 1e-15)
+
+
+EXTREME = [0.0, 1.0, 1e-30, 1e-45, 20.0, 50.0, 86.0, 104.0, 1e4, 1e30, 3e38, float("inf"), float("nan")]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sigmoid, torch.tanh, nn.SiLU(), nn.Mish(), nn.Softplus(), nn.ELU(), nn.Hardtanh(), nn.LeakyReLU(0.1),
+        lambda x: x.clamp(min=0), lambda x: x.clamp(max=0), lambda x: torch.log(torch.sigmoid(x)),
+        lambda x: 1 / torch.sigmoid(x), lambda x: x * float("inf"), lambda x: x + float("nan"),
+    ],
+)  # fmt: skip
+def test_extreme_numbers_become_what_torch_makes_of_them(dtype, function):
+    class Layer(Stateless):
+        def forward(self, x):
+            return function(x)
+
+    x = torch.tensor(EXTREME + [-number for number in EXTREME], dtype=dtype)[None, None]
+    y = Layer().stream(engine="compiled")(x)
+    torch.testing.assert_close(y, function(x), rtol=1e-5, atol=1e-7, equal_nan=True)
+
+
+def test_a_nan_is_the_largest_as_in_torch():
+    quantizer, x = VectorQuantizer(6, 2, init="random").eval(), torch.randn(1, 2, 50)
+    quantizer.sum[3, 0] = float("nan")
+    y = quantizer.stream(engine="compiled")(x)
+    torch.testing.assert_close(y, quantizer(x), equal_nan=True)
 
 
 def test_nan_stays_nan():

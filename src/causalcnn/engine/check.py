@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -172,4 +171,4 @@ def _same(one: Register, *others: Register) -> None:
 
 
 def _numbers(*values: Any) -> None:
-    _need(all(isinstance(value, int | float) and not math.isnan(value) for value in values), "a setting is no number")
+    _need(all(isinstance(value, int | float) for value in values), "a setting is no number")

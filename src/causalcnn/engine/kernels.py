@@ -148,7 +148,7 @@ _one_row = _tile(1, 1, 4)
 
 @intrinsic
 def _exp(context, x):  # type: ignore[no-untyped-def]
-    """e^x, up to rounding, for |x| below 87 (float32) or 708 (float64), and its value there beyond.
+    """e^x, up to rounding, for |x| below 87 (float32) or 708 (float64); above it ∞, and below it the value there.
 
     math.exp is a call for every number; this is arithmetic, which a loop does for a whole vector at once: x = n·ln 2 +
     r, and e^x = 2^n · e^r with the Taylor series of e^r, |r| ≤ ½ ln 2.
@@ -166,15 +166,16 @@ def _exp(context, x):  # type: ignore[no-untyped-def]
             return ir.Constant(kind, value)
 
         floor = b.module.declare_intrinsic("llvm.floor", [kind])
+        large = b.fcmp_ordered(">", x, c(bound))
         x = b.select(b.fcmp_ordered("<", x, c(-bound)), c(-bound), x)
-        x = b.select(b.fcmp_ordered(">", x, c(bound)), c(bound), x)
+        x = b.select(large, c(bound), x)
         n = b.call(floor, [b.fadd(b.fmul(x, c(1 / math.log(2))), c(0.5))])
         r = b.fsub(b.fsub(x, b.fmul(n, c(high))), b.fmul(n, c(low)))
         y = c(1 / math.factorial(terms - 1))
         for term in range(terms - 2, -1, -1):
             y = b.fadd(b.fmul(y, r, flags=("contract",)), c(1 / math.factorial(term)), flags=("contract",))
         power = b.shl(b.add(b.fptosi(n, whole), ir.Constant(whole, bias)), ir.Constant(whole, digits))
-        return b.fmul(y, b.bitcast(power, kind))
+        return b.select(large, c(math.inf), b.fmul(y, b.bitcast(power, kind)))
 
     return x(x), generate
 
@@ -201,7 +202,7 @@ def _scalar(code, x, a, b):  # type: ignore[no-untyped-def]
     if code == ELU:
         return x if x > 0 else a * math.expm1(x)
     if code == GELU:
-        return x * (1 + math.erf(x * math.sqrt(0.5))) / 2
+        return x * ((1 + math.erf(x * math.sqrt(0.5))) / 2)
     if code == MISH:
         return x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x))))
     if code == SOFTPLUS:
@@ -393,11 +394,11 @@ def _argmax(arena, o, x, to):  # type: ignore[no-untyped-def]
         best = arena[source]
         for i in range(UNSIGNED(o[WIDTH])):
             value = arena[source + i]
-            best = value if value > best else best
-        place = 0
-        while place < o[WIDTH] and arena[source + UNSIGNED(place)] != best:
-            place += 1
-        arena[to + cell] = place % o[WIDTH]  # NaN is equal to nothing
+            best = value if value > best or value != value else best
+        place = UNSIGNED(0)
+        while arena[source + place] != best and (best == best or arena[source + place] == arena[source + place]):
+            place += UNSIGNED(1)  # to the best, or to the first NaN
+        arena[to + cell] = place
 
 
 @_compiled

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from causalcnn.engine.check import check_plan
 from causalcnn.engine.plan import Op, Operand, Plan, Register
+from causalcnn.engine.reference import bound
 
 __all__ = ["Machine"]
 
@@ -199,7 +200,7 @@ class Machine:
             table.append(row)
         self._arena = _aligned(self._taken_numbers, self._dtype)
         self._weights = _aligned(self._weights_end + 64, self._dtype)
-        with np.errstate(over="ignore"):  # the largest number stands for no bound
+        with np.errstate(over="ignore"):  # a number of the user's may be infinite in float32
             for start, pitch, rows_of in self._weight_parts:
                 place = self._weights[start : start + len(rows_of) * pitch].reshape(len(rows_of), pitch)
                 place[:, : rows_of.shape[1]] = rows_of
@@ -309,7 +310,8 @@ class Machine:
                 row[k.POINTS], row[k.SCRATCH] = s["points"], self._room(2 * s["points"])
                 row[k.WEIGHTS] = self._weight(np.concatenate([op.arrays["window"], np.cos(turns), np.sin(turns)]))
             case "pointwise":
-                row[k.CODE], row[k.WEIGHTS] = k.FUNCTION_CODES[s["function"]], self._weight([s["a"], s["b"]])
+                bounds = map(bound, (s["a"], s["b"])) if s["function"] == "clamp" else (s["a"], s["b"])
+                row[k.CODE], row[k.WEIGHTS] = k.FUNCTION_CODES[s["function"]], self._weight([*bounds])
             case "concat" | "reshape" | "add" | "subtract" | "multiply" | "divide":
                 row[k.CODE] = _PAIRS.index(op.kind) if op.kind in _PAIRS else 0
                 operands = op.inputs[1:] if op.kind in _PAIRS else op.inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
     "affine": lambda x, a, b: a * x + b,
     "relu": lambda x, a, b: np.maximum(x, 0),
     "leaky_relu": lambda x, a, b: np.where(x > 0, x, a * x),
-    "clamp": lambda x, a, b: np.clip(x, a, b),
+    "clamp": lambda x, a, b: np.clip(x, bound(a), bound(b)),
     "tanh": lambda x, a, b: np.tanh(x),
     "sigmoid": lambda x, a, b: _sigmoid(x),
     "silu": lambda x, a, b: x * _sigmoid(x),
@@ -42,6 +43,11 @@ _PAIRS: dict[str, Callable[[Array, Array], Array]] = {
     "multiply": np.multiply,
     "divide": np.divide,
 }
+
+
+def bound(number: float) -> float:
+    """Read a bound of ``clamp``, of which the largest number stands for none, because JSON has no infinity."""
+    return math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number
 
 
 def _sigmoid(x: Array) -> Array:

@@ -15,6 +15,7 @@ from causalcnn._extras import require
 from causalcnn.engine.lowering import lower
 from causalcnn.engine.machine import Machine
 from causalcnn.nn.base import CausalModule, Engine, State, Stream
+from causalcnn.nn.compose import Composite
 
 __all__ = ["CompiledStream", "compiled_or_none", "open_stream"]
 
@@ -52,6 +53,7 @@ class CompiledStream(Stream[Any]):
         self._newest: dict[Path, tuple[Machine, int]] = {}  # who has moved a part on last, and its ring's number
         self._last: Machine | None = None
         self._kind: tuple[Any, ...] = ()  # what a frame must look like
+        self._resumed = state is not None
         super().__init__(module, state)
 
     @override
@@ -67,6 +69,10 @@ class CompiledStream(Stream[Any]):
         kind = (len(shape), shape[:2], shape[3:], x.dtype)
         if kind == self._kind and self._like is not None:
             return
+        if self._like is None and x.dim() not in (3, 4):
+            raise ValueError(
+                f"a piece has shape {tuple(x.shape)}; a compiled stream takes (batch, channels, time[, frequency])"
+            )
         super()._check_piece(x)
         like = self._like
         assert like is not None
@@ -84,23 +90,36 @@ class CompiledStream(Stream[Any]):
             try:
                 plan = lower(self.module, *examples, wiring=wiring)
                 machine = Machine(plan, examples[0].shape[0])
+                self._hand_over(machine)
             except Exception:
-                self._like = self._like if self._machines else None  # the next piece may be the right one
+                if not self._machines:  # the next piece may be the right one
+                    self._like, self._started = None, self._resumed
                 raise
             self._machines[name] = machine
-        if machine is not self._last:  # parts that another machine has moved on are taken over
-            for path, ring in machine.plan.rings():
-                owner, number = self._newest.get(path) or (None, 0)
-                if owner is None:
-                    machine.load_ring(ring, _part(self._state, path))
-                elif owner is not machine:
-                    machine.load_ring(ring, owner.ring(number))
-                self._newest[path] = (machine, ring)
-            self._last = machine
+        elif machine is not self._last:
+            self._hand_over(machine)
         return machine
+
+    def _hand_over(self, machine: Machine) -> None:
+        """Let a machine take over the parts that another one has moved on."""
+        newest = {}
+        for path, ring in machine.plan.rings():
+            owner, number = self._newest.get(path) or (None, 0)
+            if owner is None:
+                machine.load_ring(ring, _part(self._state, path))
+            elif owner is not machine:
+                machine.load_ring(ring, owner.ring(number))
+            newest[path] = (machine, ring)
+        self._newest |= newest
+        self._last = machine
 
     @override
     def _load(self, state: State) -> None:
+        if isinstance(self.module, Composite):
+            self.module._check_state(state)
+        for leaf in pytree.tree_leaves(state):
+            if not isinstance(leaf, Tensor):
+                raise ValueError(f"the state holds a {type(leaf).__name__}; it must hold tensors only")
         self._state = pytree.tree_map(lambda leaf: leaf.detach().clone(), state)
         self._newest, self._last = {}, None
 
@@ -119,7 +138,13 @@ class CompiledStream(Stream[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they make machines of their own."""
-        return self.__dict__ | {"_state": self.state, "_newest": {}, "_last": None, "_machines": {}}
+        return self.__dict__ | {
+            "_state": self.state,
+            "_newest": {},
+            "_last": None,
+            "_machines": {},
+            "_resumed": self._started,
+        }
 
 
 def _part(state: State, path: Path) -> Tensor:

@@ -83,6 +83,8 @@ def _clamp(x: Symbol, min: float | None = None, max: float | None = None) -> Sym
     low, high = (-LARGEST if min is None else min), (LARGEST if max is None else max)
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         raise CannotCompile("it clamps by a tensor")
+    if low != low or high != high:
+        raise CannotCompile("it clamps by NaN")
     return x.builder.pointwise("clamp", x, low, high)
 
 

@@ -5,6 +5,7 @@
 - The first hundred frames of a fresh stream, against a hundred of a warm one.
 - WaveNet: drawing, against the queue method (arXiv 1611.09482) with one module of torch a layer, as published PyTorch
   versions do; ``small`` has 10 layers, ``default`` 40. And the memory of a million samples.
+- PixelCNN and MelNet: a drawn frame, its bands in one compiled call, and by torch.
 
 Everything in one process, in process CPU time, in rounds in turn; a ratio is the median of the rounds' ratios. With
 ``--floor FOLDER`` hand-written C++ is measured in the same rounds: ``stack.cpp`` with a function ``step``, and
@@ -34,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn._files import check_writable, write_json
-from causalcnn.models import CausalVQVAE2, CodeEncoder, VQVAE2Config, WaveNet, WaveNetConfig
+from causalcnn.models import CausalVQVAE2, CodeEncoder, MelNet, PixelCNN, VQVAE2Config, WaveNet, WaveNetConfig
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.nn import CausalConv1d, CausalModule, CausalSequential
 from causalcnn.speech import LogMel
@@ -264,6 +265,14 @@ def wavenet_in_cpp(function: Any, model: WaveNet, uniform: Tensor) -> Callable[[
     return draw
 
 
+def bands(model: Any) -> Ways:
+    """A frame of a model that draws value by value: its bands in one compiled call, and by torch."""
+    compiled = model.eval().sampler()
+    plain = type(compiled)(model, 1, compiled=False)
+    uniform = compiled.uniform(torch.Generator().manual_seed(0))
+    return {"compiled": (lambda: compiled.draw(uniform), 1), "torch": (lambda: plain.draw(uniform), 1)}
+
+
 def memory(samples: int) -> dict[str, float]:
     """How much a process grows while it draws, in MB, after its first 50,000 samples."""
     sampler = WaveNet(SMALL).eval().sampler(engine="compiled")
@@ -299,6 +308,8 @@ def main() -> None:
         "VQ-VAE-2 tiny, the first 100 frames": lambda: fresh(tiny, frame),
         "WaveNet small, a sample": lambda: wavenet(SMALL, asked.floor),
         "WaveNet default, a sample": lambda: wavenet(DEFAULT, asked.floor),
+        "PixelCNN tiny, a frame": lambda: bands(PixelCNN()),
+        "MelNet tiny, a frame": lambda: bands(MelNet()),
     }
     result: dict[str, Any] = {
         "device": f"CPU, {os.cpu_count()} cores, {platform.machine()}",

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from causalcnn import CausalConv1d, CausalModule, Composite, Field, Stateless, VectorQuantizer
-from causalcnn.engine import Builder, CannotCompile, Register, lower, lowers
+from causalcnn.engine import Builder, CannotCompile, Plan, ReferenceRunner, Register, lower, lowers
 from causalcnn.nn import CausalMaxPool1d, CausalSequential, Delay, FrameNorm, Pointwise, Residual
 from tests.nn.test_composite import Loudness, MixesBands, Nested
 
@@ -312,3 +312,12 @@ def test_a_plan_keeps_the_weights_of_now():
             tensor.fill_(7)
     after = [array for op in plan.ops for array in op.arrays.values()]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_cell_of_a_gru_is_that_of_torch():
+    rnn, x = nn.GRU(3, 5, batch_first=True).double(), torch.randn(2, 7, 3, dtype=torch.float64)
+    builder = Builder(2, torch.float64)
+    state = builder.gru_cell(builder.input(Register(3)), rnn.all_weights[0])
+    runner = ReferenceRunner(Plan(builder.registers, 1, builder.ops, [state.operand], "float64", {}), 2)
+    found = [runner.feed(x[:, t, None].numpy())[0][0][:, 0] for t in range(7)]
+    torch.testing.assert_close(torch.from_numpy(np.stack(found, 1)), rnn(x)[0].detach(), rtol=1e-12, atol=1e-12)

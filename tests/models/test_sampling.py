@@ -1,5 +1,7 @@
 """What PixelCNN and MelNet must both do: draw fast what they draw slowly, row by row, piece by piece; and learn."""
 
+import importlib.util
+
 import pytest
 import torch
 
@@ -41,7 +43,35 @@ def test_the_fast_draws_are_those_of_the_slow_way(made, output):
         fast = model.generate(5, rows=2, prompt=known, seed=3)
         slow = model.generate(5, rows=2, prompt=known, seed=3, reference=True)
         assert torch.equal(fast, slow)
+        in_torch, generator = type(model.sampler())(model, 2, compiled=False), torch.Generator().manual_seed(3)
+        if known is not None:
+            in_torch.read(known)
+        assert torch.equal(torch.stack([in_torch.draw(in_torch.uniform(generator)) for _ in range(5)], 1), slow)
     assert not torch.equal(fast, model.generate(5, rows=2, prompt=prompt(), seed=4))
+
+
+def test_a_frame_is_drawn_in_one_compiled_call_where_that_can_be(made, monkeypatch):
+    pytest.importorskip("numba")
+    model = made().eval()
+    assert model.sampler()._loop is not None
+    assert made().bfloat16().eval().sampler()._loop is None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert model.sampler()._loop is None
+    assert model.generate(1).shape == (1, 1, BANDS)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_in_single_precision_hardly_a_draw_differs(made, temperature):
+    pytest.importorskip("numba")
+    model = lively(made()).eval()
+    ours, theirs = model.sampler(3), type(model.sampler())(model, 3, compiled=False)
+    generator, differ = torch.Generator().manual_seed(0), 0
+    for _ in range(40):
+        uniform = ours.uniform(generator)
+        bins = theirs.draw(uniform, temperature)
+        differ += int((ours.draw(uniform, temperature) != bins).sum())
+        ours.state = theirs.state  # both go on from the same past
+    assert differ <= 3
 
 
 def test_a_row_drawn_alone_is_the_row_drawn_beside_another(made):

@@ -379,6 +379,9 @@ class Builder:
 
         Returns:
             The symbol of its output.
+
+        Raises:
+            CannotCompile: the input holds indices, of which the function would make other numbers.
         """
         if x.register.integer and not (function == "affine" and float(a).is_integer() and float(b).is_integer()):
             raise CannotCompile(f"it computes {function} of {x.dtype}; in a plan, indices stay whole numbers")
@@ -493,6 +496,28 @@ class Builder:
         settings = {"register": -1, "start": float(start)}
         y = self.emit("feedback", [clock], register, settings)
         return y, lambda source: settings.update(register=source.operand.register)
+
+    def gru_cell(self, x: Symbol, weights: Sequence[Tensor]) -> Symbol:
+        """Run the cell of a GRU over the frames, from a state of zeros.
+
+        Args:
+            x: the input.
+            weights: as torch has them, ``(3 · size, in_channels)``, ``(3 · size, size)``, and both biases,
+                ``(3 · size,)``.
+
+        Returns:
+            The state after each frame.
+        """
+        of_input, of_state, bias_input, bias_state = (as_array(weight, self) for weight in weights)
+        size = of_state.shape[1]
+        earlier, feed_back = self.feedback(x, x.register._replace(channels=size), 0.0)
+        read, kept = self.matrix(x, of_input.T, bias_input), self.matrix(earlier, of_state.T, bias_state)
+        gates = self.pointwise("sigmoid", read[:, : 2 * size] + kept[:, : 2 * size])
+        reset, update = gates.chunk(2, dim=1)
+        new = self.pointwise("tanh", read[:, 2 * size :] + reset * kept[:, 2 * size :])
+        state = new + update * (earlier - new)
+        feed_back(state)
+        return state
 
     @property
     def numpy_dtype(self) -> type[np.floating[Any]]:

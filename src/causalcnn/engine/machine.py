@@ -136,6 +136,14 @@ class Machine:
         # Also a slice of every second frame is one for the loop, which is compiled for numbers next to each other.
         return np.ascontiguousarray(x.reshape(-1), self._dtype)
 
+    def reset(self) -> None:
+        """Begin anew."""
+        self._arena[:] = 0
+        self._cursors[:] = self._first_cursors
+        for op in self.plan.ops:
+            if op.kind == "feedback":
+                self.register(op.settings["register"])[:] = op.settings["start"]
+
     def register(self, number: int) -> Array:
         """Show what a register holds after the last frame, ``(rows, cells, channels)``; it can be written, too."""
         shape = (self.rows, self.plan.registers[number].cells, self.plan.registers[number].channels)
@@ -227,9 +235,8 @@ class Machine:
             _Output(self._ratio[n], excess[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
             for n, _, channels in plan.outputs
         ]
-        for op in plan.ops:
-            if op.kind == "feedback":
-                self.register(op.settings["register"])[:] = op.settings["start"]
+        self._first_cursors = self._cursors.copy()
+        self.reset()
         self._outputs = _table([[*self._operand(output), 0] for output in plan.outputs], k.PLACE + 2)
         self._counts = np.zeros(len(plan.registers), np.int64)
         self._places = np.zeros(

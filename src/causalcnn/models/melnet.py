@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from causalcnn.engine import Symbol
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import (
     HEAD_SCALE,
@@ -26,6 +27,7 @@ from causalcnn.models.autoregressive import (
     init_head,
     ordered_field,
 )
+from causalcnn.models.sample_loop import BandLoop
 from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.nn.base import State
 
@@ -246,6 +248,27 @@ class MelNetSampler(IncrementalSampler):
     """Runs the frequency stack value by value: each GRU keeps its state from band to band."""
 
     model: MelNet
+
+    @override
+    def _make_loop(self) -> BandLoop:
+        model, channels = self.model, self.model.config.channels
+
+        def linear(layer: nn.Linear, x: Symbol) -> Symbol:
+            return x.builder.matrix(x, layer.weight.numpy().T, layer.bias.numpy())
+
+        def parameters(below: Symbol, beside: Symbol) -> Symbol:
+            embedding, *conditions = beside.split(channels, dim=1)
+            h = linear(model.frequency_input, below) + embedding
+            for layer, condition in zip(model.frequency_layers, conditions, strict=True):
+                h = h + linear(layer.mix, below.builder.gru_cell(h + condition, layer.rnn.all_weights[0]))
+            return linear(model.head, h) * HEAD_SCALE
+
+        return BandLoop(model, self.rows, parameters, (1 + len(model.frequency_layers)) * channels)
+
+    @override
+    def _beside(self, condition: list[Tensor]) -> Tensor:
+        embedding = self.model.band_embedding[1].T.expand(self.rows, -1, -1)
+        return torch.cat([embedding, *(c[:, 0].transpose(1, 2) for c in condition)], dim=1)
 
     @override
     def begin_frame(self, condition: list[Tensor]) -> None:

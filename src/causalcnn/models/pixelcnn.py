@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from causalcnn.engine import Symbol
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, init_head
+from causalcnn.models.sample_loop import BandLoop
 from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
@@ -237,13 +239,36 @@ class PixelCNNSampler(IncrementalSampler):
 
     model: PixelCNN
 
-    def __init__(self, model: PixelCNN, rows: int) -> None:
-        super().__init__(model, rows)
+    def __init__(self, model: PixelCNN, rows: int, *, compiled: bool = True) -> None:
+        super().__init__(model, rows, compiled=compiled)
         mels = model.config.mels
         self._input = _ValueByValue(model.frequency_input, rows, mels)
         self._blocks = [(_ValueByValue(b.conv, rows, mels), _matrix(b.mix)) for b in model.frequency_blocks]
         self._head = [_matrix(layer) for layer in model.head if isinstance(layer, nn.Conv1d)]
         self._embedding = model.band_embedding[1, :, 0].detach().T.contiguous()  # (mels, channels)
+
+    @override
+    def _make_loop(self) -> BandLoop:
+        model, channels = self.model, self.model.config.channels
+
+        def parameters(below: Symbol, beside: Symbol) -> Symbol:
+            builder = below.builder
+            embedding, *conditions = beside.split(channels, dim=1)
+            h = builder.lower(model.frequency_input, below)[0] + embedding
+            for block, condition in zip(model.frequency_blocks, conditions, strict=True):
+                read = builder.lower(block.conv, builder.pointwise("relu", h))[0] + condition
+                h = h + builder.lower(block.mix, builder.pointwise("relu", read))[0]
+            for matrix, bias in self._head:
+                h = builder.matrix(builder.pointwise("relu", h), matrix.numpy(), bias.numpy())
+            return h * HEAD_SCALE
+
+        self._head = [_matrix(layer) for layer in model.head if isinstance(layer, nn.Conv1d)]
+        return BandLoop(model, self.rows, parameters, (1 + len(model.frequency_blocks)) * channels)
+
+    @override
+    def _beside(self, condition: list[Tensor]) -> Tensor:
+        embedding = self.model.band_embedding[1, :, 0].expand(self.rows, -1, -1)
+        return torch.cat([embedding, *(c[:, :, 0] for c in condition)], dim=1)
 
     @override
     def begin_frame(self, condition: list[Tensor]) -> None:

@@ -1,8 +1,9 @@
-"""A WaveNet that reads what it draws, as a plan: thousands of samples in one call of the compiled loop."""
+"""Models that read what they draw, as plans: thousands of samples, or all bands of a frame, in one compiled call."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from causalcnn.models.distributions import (
 from causalcnn.models.distributions.mixtures import MIN_SCALE
 from causalcnn.nn.base import CausalModule, State
 
-__all__ = ["SampleLoop", "lower_generation", "noise_for"]
+__all__ = ["BandLoop", "SampleLoop", "lower_generation", "noise_for"]
 
 AT_ONCE = 16_000
 """Samples in one call of the loop, so that an interrupt need not wait for all of them."""
@@ -59,7 +60,7 @@ def lower_generation(model: Any, rows: int = 1) -> Plan:
             return looked_up if part is model.input else run(part, x)
 
         parameters = model.predict(last, condition[0] if condition else None, run_known)
-        drawn = _choice(model.distribution, parameters, noise, builder)
+        drawn = choice(model.distribution, parameters, noise, builder)
         feed_back(drawn)
         return drawn
 
@@ -92,7 +93,7 @@ def noise_for(distribution: OutputDistribution, uniform: Tensor, temperature: fl
     return noise
 
 
-def _choice(distribution: OutputDistribution, parameters: Symbol, noise: Symbol, builder: Builder) -> Symbol:
+def choice(distribution: OutputDistribution, parameters: Symbol, noise: Symbol, builder: Builder) -> Symbol:
     """The operation that draws."""
     if isinstance(distribution, Categorical):
         settings: dict[str, Any] = {"components": 0, "width": 2**distribution.shift}
@@ -148,3 +149,44 @@ class SampleLoop:
         conditioned = self._machine.plan.inputs == 2
         drawn = [self._machine(*((own, beside) if conditioned else (own,)))[0] for own, beside in pieces]
         return torch.cat(drawn, dim=2)[:, 0]
+
+
+class BandLoop:
+    """The bands of a frame, drawn from low to high in one call.
+
+    Args:
+        model: an autoregressive model.
+        rows: how many frames are drawn side by side.
+        parameters: gets the symbol of the value below, as the network reads it, and that of what stands beside the
+            band, and returns the symbol of the parameters of the band's distribution.
+        channels: how many numbers stand beside a band.
+    """
+
+    def __init__(self, model: Any, rows: int, parameters: Callable[[Symbol, Symbol], Symbol], channels: int) -> None:
+        weight = next(model.parameters())
+        self._distribution = model.distribution
+        builder = Builder(rows, weight.dtype)
+        noise, beside = builder.input(Register(4)), builder.input(Register(channels))
+        last, feed_back = builder.feedback(noise, Register(1, integer=True), NUM_BINS)
+        values = self._distribution.to_input(torch.arange(NUM_BINS)).to(weight)
+        # Below the lowest band there is nothing: that is the last row.
+        below = builder.lookup(last, torch.cat([values, values.new_zeros(1)])[:, None])
+        drawn = choice(self._distribution, parameters(below, beside), noise, builder)
+        feed_back(drawn)
+        plan = Plan(builder.registers, 2, builder.ops, [drawn.operand], str(weight.dtype).removeprefix("torch."), {})
+        self._machine = Machine(plan, rows)
+
+    def draw(self, beside: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+        """Draw a frame.
+
+        Args:
+            beside: what stands beside each band, ``(rows, channels, mels)``.
+            uniform: the random numbers, ``(rows, mels, num_uniforms)``.
+            temperature: above 0.
+
+        Returns:
+            The bins, int64, ``(rows, mels)``.
+        """
+        self._machine.reset()
+        noise = noise_for(self._distribution, uniform, temperature).transpose(1, 2)
+        return self._machine(noise, beside)[0][:, 0]

@@ -338,6 +338,18 @@ def test_a_module_that_needs_whole_blocks_gets_them_and_the_file_says_so(tmp_pat
         Running(tmp_path / "module.onnx")(torch.randn(1, 2, 1))
 
 
+class LonelyRows(Stateless):
+    """Does something else for a single row."""
+
+    def forward(self, x):
+        return x * (2 if x.shape[0] > 1 else 1)
+
+
+def test_a_single_row_is_verified_too(tmp_path: Path) -> None:
+    metadata = export_onnx(LonelyRows(), tmp_path / "model.onnx", example=torch.zeros(1, 2, 4))
+    assert metadata["rows"] == "1"
+
+
 def test_a_path_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError, match=r"cannot write .*; choose a folder that can be written"):

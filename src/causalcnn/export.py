@@ -444,7 +444,8 @@ def _verify(plan: _Plan, file: Path, tolerance: float) -> float:
     problems = []
     for seed in range(RUNS if rounding_decides else 1):
         try:
-            return _run(plan, session, tolerance, seed)
+            # A single row besides: one that is squeezed or asked for would look alike in three.
+            return max(_run(plan, session, tolerance, seed, rows) for rows in ((plan.rows,) if plan.rows else (3, 1)))
         except CannotExport as problem:
             problems.append(problem)
     raise problems[0]
@@ -460,9 +461,9 @@ def _sizes(plan: _Plan) -> list[int]:
     return [max(1, size // unit) * unit for size in sizes if size > 0]
 
 
-def _run(plan: _Plan, session: Any, tolerance: float, seed: int) -> float:
+def _run(plan: _Plan, session: Any, tolerance: float, seed: int, rows: int) -> float:
     sizes = _sizes(plan)
-    x = _noise(plan.example, plan.rows or 3, sum(sizes), seed)
+    x = _noise(plan.example, rows, sum(sizes), seed)
     state = plan.module.initial_state(x)
     names = ["output", *(leaf.output for leaf in plan.kept)]
     feed = [tensor.numpy() for tensor in plan.keep(state)]

@@ -213,6 +213,16 @@ def test_temperature_narrows(engine):
     assert spread[0] < spread[1] < spread[2]
 
 
+@pytest.mark.parametrize("output", ["categorical-8", "logistic-mixture-4"])
+def test_the_lowest_temperature_draws_the_likeliest_and_lower_ones_are_refused(output, engine):
+    model = lively(WaveNet(SMALL.with_(output=output, one_hot=True))).eval()
+    drawn = [model.generate(40, temperature=t, engine=engine) for t in (1e-30, 1e-9)]
+    assert torch.equal(*drawn)
+    for wrong in (1e-40, 1e-320, 0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="temperature is"):
+            model.generate(3, temperature=wrong, engine=engine)
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_as_a_layer_it_streams_compiled(output):
     pytest.importorskip("numba")

@@ -142,8 +142,11 @@ class OutputDistribution(nn.Module):
 
     @staticmethod
     def _check_temperature(temperature: float) -> None:
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"temperature is {temperature}; it must be a finite number above 0 (1: as learned)")
+        # Below, logits divided by it are infinite in float32.
+        if not (math.isfinite(temperature) and temperature >= 1e-30):
+            raise ValueError(
+                f"temperature is {temperature}; it must be a finite number above 0, at least 1e-30 (1: as learned)"
+            )
 
     def _check_uniform(self, uniform: Tensor) -> None:
         if uniform.shape[-1:] != (self.num_uniforms,):

@@ -9,9 +9,12 @@ Competitors: the PyPI package vector-quantize-pytorch with the same settings (mo
 through, commitment of weight 1, no restart, which is on in ours), and the floor: in pieces of the best size one matrix
 product with the norms folded in, the argmin and, in training, the addition of vectors to their words, nothing else.
 
-Vectors come in two layouts: as rows (1, 64000, 64), the package's own and the only one that the floor has; and as
-cells of a spectrogram (32, 64, 100, 20), channels first, as a network hands them over. Memory is the peak of a process
-of its own, above what it holds before the call.
+Vectors come in two layouts: as rows (1, 64000, 64), the package's own; and as cells of a spectrogram (32, 64, 100, 20),
+channels first, as a network hands them over, which the floor turns into rows first. Memory is the peak of a process of
+its own, above what it holds before the call.
+
+Then the same for few vectors, ours beside the floor, and ours as a stream, whose codebook stands. At last, with a busy
+process on every core, ours with 2 threads beside ours with 1.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ import gc
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +42,7 @@ from causalcnn._files import check_writable, write_json
 DIM, CODES, VECTORS = 64, 512, 64_000
 CELLS = (32, DIM, 100, 20)
 PIECES = (256, 512, 1024, 2048, 4096)
+FEW = (20, 200, 500, 2000)
 LAYOUTS = ("rows", "cells")
 
 
@@ -103,24 +109,85 @@ def call(name: str, layout: str, training: bool) -> Callable[[], tuple[Tensor, T
 
 
 @torch.no_grad()
-def floor(piece: int, training: bool) -> Callable[[], object]:
-    """What no lookup of this form can leave out, on rows, into memory that is there."""
-    x, words = source("rows")[0], torch.randn(CODES, DIM)
+def floor(x: Tensor, piece: int, training: bool) -> Callable[[], object]:
+    """What no lookup of this form can leave out, into memory that is there, of ``x`` as ``(batch, vectors, dim)``."""
+    words = torch.randn(CODES, DIM)
     half_norms, turned = words.square().sum(1) / 2, words.T.contiguous()
-    scores = torch.empty(piece, CODES)
+    scores, room = torch.empty(piece, CODES), torch.empty(piece, DIM)
     count, total, ones = torch.zeros(CODES), torch.zeros(CODES, DIM), torch.ones(piece)
 
     @torch.no_grad()
     def run() -> None:
-        for start in range(0, VECTORS, piece):
-            part = x[start : start + piece]
-            out = torch.addmm(half_norms, part, turned, alpha=-1, out=scores[: len(part)])
-            codes = out.argmin(1)
-            if training:
-                total.index_add_(0, codes, part)
-                count.index_add_(0, codes, ones[: len(part)])
+        for row in x:
+            for part in row.split(piece):
+                if not part.is_contiguous():
+                    part = room[: len(part)].copy_(part)
+                codes = torch.addmm(half_norms, part, turned, alpha=-1, out=scores[: len(part)]).argmin(1)
+                if training:
+                    total.index_add_(0, codes, part)
+                    count.index_add_(0, codes, ones[: len(part)])
 
     return run
+
+
+def best_floor(x: Tensor, training: bool) -> Callable[[], object]:
+    """The floor in pieces of the best size."""
+    x = x.flatten(2).transpose(1, 2) if x.shape[1] == DIM else x
+    floors = {str(piece): floor(x, piece, training) for piece in PIECES}
+    times = in_turn(floors, 5)
+    return floors[min(times, key=lambda piece: times[piece])]
+
+
+def few(rounds: int) -> dict[str, dict[str, float]]:
+    """Ours over the floor for few vectors, channels first; in inference also as a stream."""
+    table = {}
+    for vectors in FEW:
+        x = torch.randn(1, DIM, vectors)
+        for mode in ("inference", "training"):
+            quantizer = ours("cells", torch.randn(CODES, DIM)).train(mode == "training")
+            run = {"ours": step(quantizer, x, mode == "training"), "floor": best_floor(x, mode == "training")}
+            if mode == "inference":
+                stream = quantizer.stream()
+                run["stream"] = lambda stream=stream, x=x: stream(x)
+            times = in_turn(run, rounds, inner=5)
+            table[f"{vectors}, {mode}"] = {
+                name: round(seconds / times["floor"], 2) for name, seconds in times.items() if name != "floor"
+            }
+    return table
+
+
+def step(quantizer: VectorQuantizer, x: Tensor, training: bool) -> Callable[[], object]:
+    """A training step, or an inference, of ours."""
+
+    def train() -> None:
+        found = quantizer.quantize(x.detach().requires_grad_())
+        (found.values.sum() + found.commitment).backward()
+
+    return train if training else torch.no_grad()(lambda: quantizer(x))
+
+
+def beside_others(rounds: int) -> dict[str, dict[str, float]]:
+    """The time of ours with 2 threads over that with 1, in turn, with a busy process on every core."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    table = {}
+    try:
+        for layout in LAYOUTS:
+            for training in (True, False):
+                run = call("causalcnn", layout, training)
+                seconds: dict[int, list[float]] = {1: [], 2: []}
+                for threads in (1, 2) * (rounds + 1):
+                    torch.set_num_threads(threads)
+                    start = time.perf_counter()
+                    run()
+                    seconds[threads].append(time.perf_counter() - start)
+                ratios = [two / one for one, two in zip(seconds[1][1:], seconds[2][1:], strict=True)]
+                low, median, high = statistics.quantiles(ratios, n=4)
+                name = f"{layout}, {'training' if training else 'inference'}"
+                table[name] = {"median": round(median, 2), "low": round(low, 2), "high": round(high, 2)}
+    finally:
+        for process in busy:
+            process.kill()
+    return table
 
 
 def check() -> None:
@@ -164,6 +231,7 @@ def main() -> None:
         return
     check()
     tables: dict[str, dict[str, float]] = {}
+    small: dict[str, dict[str, dict[str, float]]] = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
@@ -175,10 +243,10 @@ def main() -> None:
                 for layout in LAYOUTS
                 for name in ("causalcnn", "package")
             }
-            floors = in_turn({f"{piece}": floor(piece, training) for piece in PIECES}, 3)
-            best = min(floors, key=lambda piece: floors[piece])
-            run["floor, rows"] = floor(int(best), training)
+            run |= {f"floor, {layout}": best_floor(source(layout), training) for layout in LAYOUTS}
             tables[f"{mode}, {threads} threads"] = in_turn(run, arguments.rounds)
+        small[f"{threads} threads"] = few(arguments.rounds)
+    loaded = beside_others(9)
     memory = {}
     for name in ("causalcnn", "package"):
         for mode in ("training", "inference"):
@@ -193,13 +261,20 @@ def main() -> None:
             "package / ours, rows": round(table["package, rows"] / table["causalcnn, rows"], 2),
             "package / ours, cells": round(table["package, cells"] / table["causalcnn, cells"], 2),
             "ours, rows / floor": round(table["causalcnn, rows"] / table["floor, rows"], 3),
-            "ours, cells / floor": round(table["causalcnn, cells"] / table["floor, rows"], 3),
+            "ours, cells / floor": round(table["causalcnn, cells"] / table["floor, cells"], 3),
         }
         for name, ratio in ratios[title].items():
             print(f"  {name:24} {ratio:6.2f}")
     print("\npeak memory of one call, cells, above what was held before")
     for name, size in memory.items():
         print(f"  {name:22} {size:8.1f} MB")
+    for threads, table in small.items():
+        print(f"\nfew vectors, over the floor, {threads}")
+        for name, row in table.items():
+            print(f"  {name:18} {row}")
+    print("\n2 threads over 1, with a busy process on every core")
+    for name, row in loaded.items():
+        print(f"  {name:18} {row['median']:6.2f}   ({row['low']:.2f} to {row['high']:.2f})")
     if arguments.out:
         result = {
             "device": f"CPU, {os.cpu_count()} cores, {platform.machine()}",
@@ -210,6 +285,8 @@ def main() -> None:
             "command": "python benchmarks/quantizer.py",
             "milliseconds": {t: {n: round(s * 1000, 3) for n, s in table.items()} for t, table in tables.items()},
             "ratios": ratios,
+            "few vectors, over the floor": small,
+            "2 threads over 1, beside busy processes": loaded,
             "peak_megabytes": {name: round(size, 1) for name, size in memory.items()},
         }
         write_json(arguments.out, result)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from causalcnn.nn.workers import share, threads_to_share
 
-__all__ = ["NearestCode", "half_norms", "nearest", "nearest_plain", "nearest_reference"]
+__all__ = ["NearestCode", "half_norms", "nearest", "nearest_of_few", "nearest_plain", "nearest_reference", "smallest"]
 
 SCORES, SCORES_ELSEWHERE = 2**19, 2**25
 """Scores (vectors × codes) computed at once: on a CPU 2 MB, which the cache of a core holds; elsewhere enough to fill a
@@ -56,15 +56,37 @@ def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tenso
         The index of the nearest codeword of each vector, int64, ``(vectors,)``; the first of equally near ones.
     """
     scores = torch.addmm(half_norms, vectors, codebook.T, alpha=-1, out=scores)
-    groups = _groups(codebook.shape[0])
-    if groups == 1 or scores.device.type != "cpu":
+    return smallest(scores)
+
+
+def smallest(scores: Tensor) -> Tensor:
+    """The place of the smallest score of each row, the first of equal ones, of ``(vectors, codes)``."""
+    groups = _groups(scores.shape[1])
+    if groups == 1 or len(scores) < 64 or scores.device.type != "cpu":
         return scores.argmin(1)
     # On a CPU torch finds a minimum at the speed of memory, but its place five times more slowly: so first the
     # minimum of each group, then the place of the best group, then the place inside it.
-    grouped = scores.view(-1, groups, codebook.shape[0] // groups)
+    grouped = scores.view(-1, groups, scores.shape[1] // groups)
     best = grouped.amin(2).argmin(1)
     inside = grouped.gather(1, best[:, None, None].expand(-1, 1, grouped.shape[2]))[:, 0].argmin(1)
     return best * grouped.shape[2] + inside
+
+
+def nearest_of_few(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Codewords and indices of vectors that are too few to be cut into pieces.
+
+    Args:
+        x: the vectors, ``(batch, dim, length)``.
+        codebook: the codewords, ``(codes, dim)``, of a dtype that holds that of ``x``.
+
+    Returns:
+        The codewords, ``(batch, dim, length)``, and their indices, int64, ``(batch, length)``.
+    """
+    batch, dim, length = x.shape
+    vectors = x.transpose(1, 2).reshape(-1, dim).to(codebook.dtype)
+    index = nearest(vectors, codebook, half_norms(codebook))
+    words = codebook.index_select(0, index).to(x.dtype).view(batch, length, dim)
+    return words.transpose(1, 2).contiguous(), index.view(batch, length)
 
 
 def nearest_plain(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:

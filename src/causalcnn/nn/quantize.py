@@ -15,12 +15,15 @@ from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
 from causalcnn.nn.distributed import all_reduce, broadcast, count_vectors, sample_vectors
 from causalcnn.nn.exporting import is_exporting
-from causalcnn.nn.lookup import NearestCode, half_norms, nearest_plain
+from causalcnn.nn.lookup import NearestCode, half_norms, nearest_of_few, nearest_plain, smallest
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
 ROUNDS = 10
 """Rounds of k-means at the start."""
+
+FEW = 512
+"""Up to so many vectors are looked up at once where nothing else is asked for; more in pieces."""
 
 SMALLEST = 1e-20
 """A code that is never used stops fading here, so that its sum and its count keep their ratio for ever."""
@@ -322,10 +325,13 @@ class VectorQuantizer(Stateless):
     ) -> tuple[Tensor, ...]:
         self._check(x)
         codebook = self.codebook.detach() if codebook is None else codebook
+        codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
+        measured = error or statistics or (x.requires_grad and torch.is_grad_enabled())
         with torch.autocast(x.device.type, enabled=False):
-            codebook = codebook.to(torch.promote_types(codebook.dtype, x.dtype))
             if is_exporting():
                 return nearest_plain(x.flatten(2), codebook)
+            if not measured and x.numel() <= FEW * self.dim:
+                return nearest_of_few(x.flatten(2), codebook)
             return NearestCode.apply(x.flatten(2), codebook, real, error, statistics)
 
     @torch.no_grad()
@@ -425,9 +431,6 @@ class QuantizerStream(StatelessStream):
 
     module: VectorQuantizer
 
-    VECTORS = 256
-    """Up to so many vectors are looked up at once; more in pieces that stay in the cache, as in a whole sequence."""
-
     def _load(self, state: State) -> None:
         self._codebook = self.module.codebook.detach()
         self._half_norms, self._turned = half_norms(self._codebook), -self._codebook.T.contiguous()
@@ -441,9 +444,9 @@ class QuantizerStream(StatelessStream):
         module = self.module
         module._check(x)
         plain = x.dtype == self._codebook.dtype and not torch.is_autocast_enabled(x.device.type)
-        if plain and x.numel() <= self.VECTORS * module.dim:
+        if plain and x.numel() <= FEW * module.dim:
             vectors = x.movedim(1, -1).reshape(-1, module.dim)
-            return torch.addmm(self._half_norms, vectors, self._turned).argmin(1)
+            return smallest(torch.addmm(self._half_norms, vectors, self._turned))
         return module._look_up(x, None, error=False, statistics=False, codebook=self._codebook)[1].view(-1)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -332,6 +332,12 @@ def test_nan_stays_nan():
         assert y.isnan().tolist() == [[[False, True, False]]]
 
 
+def test_where_numba_may_not_compile_that_is_said(monkeypatch, network):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(RuntimeError, match="NUMBA_DISABLE_JIT is set"):
+        network.stream(engine="compiled")(torch.zeros(1, 2, 1))
+
+
 def test_where_nothing_can_be_written_the_loop_is_compiled_all_the_same(monkeypatch):
     from causalcnn.engine import kernels
 

@@ -58,6 +58,7 @@ class Machine:
 
     Raises:
         ImportError: numba is missing.
+        RuntimeError: numba is told not to compile.
         ValueError: the plan does not hold together.
     """
 
@@ -65,12 +66,16 @@ class Machine:
     rows: int
 
     def __init__(self, plan: Plan, rows: int) -> None:
+        from numba.core import config
+
         from causalcnn.engine import kernels  # here, because numba is optional and takes a second to import
 
         check_plan(plan)
         self.plan, self.rows = plan, rows
         self._dtype: np.dtype[Any] = np.dtype(plan.dtype)
         self._k = kernels
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]
+            raise RuntimeError("NUMBA_DISABLE_JIT is set, so numba compiles nothing; unset it to compile a stream")
         self._run = kernels.compiled_for(self._dtype)
         self._rings: dict[int, Array] = {}
         self._lock = threading.Lock()

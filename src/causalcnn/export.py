@@ -280,7 +280,8 @@ class _Step(nn.Module):
         self.module, self._plan = _unshared(plan.module), plan
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        y, new = self.module.step(x, self._plan.fill(x, state))
+        with short_pieces(x.shape[2]):
+            y, new = self.module.step(x, self._plan.fill(x, state))
         return y, *self._plan.keep(new)
 
 
@@ -323,7 +324,7 @@ def _convert(plan: _Plan) -> Any:
     with _quietly():
         try:
             # A size of 0 or 1 is like any other.
-            with short_pieces(), _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+            with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
                 program = torch.export.export(
                     _Step(plan).eval(),
                     arguments,

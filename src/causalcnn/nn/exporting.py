@@ -18,7 +18,7 @@ from torch import Tensor
 
 __all__ = ["is_exporting", "over_windows", "pad_if_none", "short_pieces", "untraced"]
 
-_SHORT_PIECES: ContextVar[bool] = ContextVar("short_pieces", default=False)
+_FRAMES: ContextVar[int | torch.SymInt | None] = ContextVar("frames", default=None)
 T = TypeVar("T")
 
 
@@ -28,16 +28,19 @@ def is_exporting() -> bool:
 
 
 @contextlib.contextmanager
-def short_pieces() -> Iterator[None]:
+def short_pieces(frames: int | torch.SymInt) -> Iterator[None]:
     """Trace layers here so that a piece may complete nothing.
 
     Elsewhere every layer gives at least one frame, as the layers of torch do.
+
+    Args:
+        frames: how many frames the piece has, at least 1.
     """
-    token = _SHORT_PIECES.set(True)
+    token = _FRAMES.set(frames)
     try:
         yield
     finally:
-        _SHORT_PIECES.reset(token)
+        _FRAMES.reset(token)
 
 
 def untraced(function: Callable[[], T]) -> T:
@@ -76,9 +79,24 @@ def pad_if_none(frames: Tensor, count: int | torch.SymInt, size: int) -> tuple[T
         The frames, ``(batch, channels, frames, …)``; and how many outputs are to be dropped for it: the number 0 where
         it is known that there is an output, else a symbol that is 0 or 1.
     """
-    from torch.fx.experimental.symbolic_shapes import statically_known_true
-
-    if not _SHORT_PIECES.get() or statically_known_true(count >= 1):
+    given = _FRAMES.get()
+    if given is None or _is_at_least_one(count, given):
         return frames, 0
     missing = torch.sym_max(count, 1) - count
     return F.pad(frames, (0, 0) * (frames.dim() - 3) + (missing * size, 0)), missing
+
+
+def _is_at_least_one(count: int | torch.SymInt, frames: int | torch.SymInt) -> bool:
+    """Whether that is so for any piece, and any number of frames that wait in a state.
+
+    The tracer's own ranges cannot be asked: after a reshape they may say that no size is 1.
+    """
+    if isinstance(count, int):
+        return count >= 1
+    from torch.utils._sympy.numbers import int_oo
+    from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+
+    pieces = frames.node.expr.free_symbols if isinstance(frames, torch.SymInt) else set()
+    expression = count.node.expr
+    ranges = {symbol: ValueRanges(1 if symbol in pieces else 0, int_oo) for symbol in expression.free_symbols}
+    return bool(bound_sympy(expression, ranges).lower >= 1)

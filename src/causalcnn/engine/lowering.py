@@ -563,7 +563,7 @@ class Builder:
             name: its name in the composite around it.
 
         Returns:
-            The symbol of its output, and the template of its state; see :attr:`Plan.state`.
+            The symbol of its output, and the template of its state; see ``state`` of :class:`Plan`.
 
         Raises:
             CannotCompile: there is no way; the message names the part.

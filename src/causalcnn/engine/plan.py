@@ -105,34 +105,29 @@ class Plan:
     are there at the start, as zeros: a new frame is added, and when there are ``window`` of them, the operation gives
     outputs and forgets the oldest ``stride``. In such a window, *delay* 0 is the newest frame. The kinds:
 
-    ============ =======================================================================================================
-    linear       A convolution, also a transposed one. It has a window. The cells of a frame have ``below`` zeros below
-                 and ``above`` above them. A full window gives ``phases`` frames, which are sums of ``products``. The
-                 ``i``-th has the arrays ``weight{i}`` ``(taps, depth, out)`` and ``bias{i}`` ``(out,)``. For each of
-                 its ``cells``, numbered ``m``, it writes the channels from ``out_channel`` on of the cell
-                 ``out_cell + m·out_step`` of frame ``phase``: the bias, plus for each tap ``[delay, cell]`` the
-                 product of the weight with ``depth`` numbers from that frame, from the channel ``in_channel`` of the
-                 padded cell ``cell + m·in_step`` on; where depth is larger than the channels, they go on into the next
-                 cells.
-    pool         The ``max`` or the ``mean`` (``reduce``) of the frames at ``delays``. It has a window; a delay is one
-                 of its kind.
-    power        The power spectrum of the window times the array ``window``, with ``points`` points, a power of two.
-    pointwise    ``function`` of every number, with the parameters ``a`` and ``b``; see
-                 :data:`causalcnn.engine.reference.FUNCTIONS`.
-    add,         Of two inputs, number by number.
-    subtract,
-    multiply,
-    divide
-    concat       The channels of the inputs, one after the other.
-    reshape      The same numbers in a register whose frames have other channels and cells.
-    norm         Each cell to mean 0 and variance 1, with ``eps``, then times ``weight``, plus ``bias``.
-    argmax       The channel of the largest number of each cell, the first of equal ones.
-    lookup       The row of ``table`` with this index.
-    feedback     What ``register`` held after the frame before, at first ``start``: the only operation that reads what
-                 is written after it. Its input says when. A plan that has one is fed one frame at a time.
-    choice       A bin, drawn from the distribution that the first input describes; see
-                 :func:`causalcnn.engine.reference.choose`.
-    ============ =======================================================================================================
+    - ``linear``: A convolution, also a transposed one. It has a window. The cells of a frame have ``below`` zeros
+      below and ``above`` above them. A full window gives ``phases`` frames, which are sums of ``products``. The
+      ``i``-th has the arrays ``weight{i}`` ``(taps, depth, out)`` and ``bias{i}`` ``(out,)``. For each of its
+      ``cells``, numbered ``m``, it writes the channels from ``out_channel`` on of the cell ``out_cell +
+      m·out_step`` of frame ``phase``: the bias, plus for each tap ``[delay, cell]`` the product of the weight
+      with ``depth`` numbers from that frame, from the channel ``in_channel`` of the padded cell ``cell +
+      m·in_step`` on; where depth is larger than the channels, they go on into the next cells.
+    - ``pool``: The ``max`` or the ``mean`` (``reduce``) of the frames at ``delays``. It has a window; a delay is
+      one of its kind.
+    - ``power``: The power spectrum of the window times the array ``window``, with ``points`` points, a power of
+      two.
+    - ``pointwise``: ``function`` of every number, with the parameters ``a`` and ``b``; see
+      :data:`causalcnn.engine.reference.FUNCTIONS`.
+    - ``add``, ``subtract``, ``multiply``, ``divide``: Of two inputs, number by number.
+    - ``concat``: The channels of the inputs, one after the other.
+    - ``reshape``: The same numbers in a register whose frames have other channels and cells.
+    - ``norm``: Each cell to mean 0 and variance 1, with ``eps``, then times ``weight``, plus ``bias``.
+    - ``argmax``: The channel of the largest number of each cell, the first of equal ones.
+    - ``lookup``: The row of ``table`` with this index.
+    - ``feedback``: What ``register`` held after the frame before, at first ``start``: the only operation that
+      reads what is written after it. Its input says when. A plan that has one is fed one frame at a time.
+    - ``choice``: A bin, drawn from the distribution that the first input describes; see
+      :func:`causalcnn.engine.reference.choose`.
 
     Attributes:
         registers: what frames look like; the first ones are the inputs.

@@ -161,7 +161,7 @@ class NearestCode(torch.autograd.Function):
         runs = _runs(batch, length, max(codes, dim), threads, x.device)
 
         # Memory is taken once: fresh pages for every piece would cost more than the work.
-        most = max((len(range(batch)[rows]) * len(range(length)[columns]) for rows, columns in runs[0]), default=0)
+        most = max([0, *(len(range(batch)[rows]) * len(range(length)[columns]) for rows, columns in runs[0])])
         rooms = [[codebook.new_empty(most, size) for size in (codes, dim, dim)] for _ in range(threads)]
 
         def look_up(run: Sequence[Piece]) -> tuple[Tensor, Tensor, list[Tensor]]:

@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -393,6 +394,28 @@ def test_a_stream_that_two_threads_call_stays_within_its_memory():
     pieces = [torch.zeros(1, 1, length) for length in (1, 400, 3, 2000)] * 50
     with ThreadPoolExecutor(4) as pool:
         assert [y.shape[2] for y in pool.map(stream, pieces)] == [8 * x.shape[2] for x in pieces]
+
+
+@pytest.mark.parametrize("kernel_size", [8, 11])
+def test_two_threads_may_both_bring_the_first_piece(kernel_size):
+    layer = CausalConvTranspose1d(1, 1, kernel_size, stride=8)
+    ones = torch.ones(1, 1, 5)
+    expected = layer(torch.ones(1, 1, 40)).detach()
+    for _ in range(20):
+        stream = layer.stream(engine="compiled")
+        ready = Barrier(4)
+
+        def feed(_, stream=stream, ready=ready):
+            ready.wait()
+            return [stream(ones) for _ in range(2)]
+
+        with ThreadPoolExecutor(4) as pool:
+            given = [y for ys in pool.map(feed, range(4)) for y in ys]
+        # All pieces are the same, so whoever came first, together they are the whole.
+        given.sort(key=lambda y: (y - expected[:, :, : y.shape[2]]).abs().max().item())
+        assert sum(y.shape[2] for y in given) == expected.shape[2]
+        assert_equal(given[0], expected[:, :, :40])
+        assert_same_state(stream.state, layer.step(torch.ones(1, 1, 40), layer.initial_state(ones))[1])
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 5), (2, 2, 5)])

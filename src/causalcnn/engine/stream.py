@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -54,14 +55,16 @@ class CompiledStream(Stream[Any]):
         self._last: Machine | None = None
         self._kind: tuple[Any, ...] = ()  # what a frame must look like
         self._resumed = state is not None
+        self._lock = threading.RLock()  # of two first pieces at once, each would make a state and a machine
         super().__init__(module, state)
 
     @override
     def __call__(self, x: Tensor) -> Tensor:
         if x.requires_grad:
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
-        self._check_piece(x)
-        return self._use("step", None, x)(x)[0]
+        with self._lock:
+            self._check_piece(x)
+            return self._use("step", None, x)(x)[0]
 
     @override
     def _check_piece(self, x: Tensor) -> None:
@@ -124,8 +127,14 @@ class CompiledStream(Stream[Any]):
         self._newest, self._last = {}, None
 
     @override
+    def reset_rows(self, rows: Tensor | list[int]) -> None:
+        with self._lock:
+            super().reset_rows(rows)
+
+    @override
     def _save(self) -> State:
-        return self._saved(self._state, ())
+        with self._lock:
+            return self._saved(self._state, ())
 
     def _saved(self, state: State, path: Path) -> State:
         """The state, in which every part has the frames that its machine holds."""
@@ -137,14 +146,20 @@ class CompiledStream(Stream[Any]):
         return state
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they make machines of their own."""
-        return self.__dict__ | {
-            "_state": self.state,
-            "_newest": {},
-            "_last": None,
-            "_machines": {},
-            "_resumed": self._started,
-        }
+        """For copies and pickles: they make machines and a lock of their own."""
+        with self._lock:
+            kept = self.__dict__ | {
+                "_state": self.state,
+                "_newest": {},
+                "_last": None,
+                "_machines": {},
+                "_resumed": self._started,
+            }
+        del kept["_lock"]
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept, _lock=threading.RLock())
 
 
 def _part(state: State, path: Path) -> Tensor:

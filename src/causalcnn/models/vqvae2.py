@@ -739,8 +739,9 @@ class CompiledVQVAE2Stream(CompiledStream):
         Raises:
             ValueError: an input of another shape or dtype, or of another batch size than the pieces before.
         """
-        self._check_piece(x)
-        top, bottom = self._use("encode", self.module._encode, x)(x)
+        with self._lock:
+            self._check_piece(x)
+            top, bottom = self._use("encode", self.module._encode, x)(x)
         return Codes(top.squeeze(1), bottom.squeeze(1))
 
     def decode(self, codes: Codes) -> Tensor:
@@ -758,7 +759,8 @@ class CompiledVQVAE2Stream(CompiledStream):
         """
         self.module._check_codes(codes)
         top, bottom = (one.unsqueeze(1) for one in codes)
-        if self._like is None or len(top) != len(self._like):  # as VQVAE2Stream.decode
-            like = next(self.module.parameters())
-            self._check_piece(like.new_empty(len(top), 1, 0, self.module.config.mels))
-        return self._use("decode", self.module._decode_symbols, top, bottom)(top, bottom)[0]
+        with self._lock:
+            if self._like is None or len(top) != len(self._like):  # as VQVAE2Stream.decode
+                like = next(self.module.parameters())
+                self._check_piece(like.new_empty(len(top), 1, 0, self.module.config.mels))
+            return self._use("decode", self.module._decode_symbols, top, bottom)(top, bottom)[0]

@@ -292,9 +292,10 @@ class CompositeStream(Stream[Composite]):
 
     def run(self, part: CausalModule, piece: Tensor) -> Tensor:
         """The ``run`` of :meth:`Composite.compose`, which gives the next outputs of a part's stream."""
-        if part not in self._pieces:
+        advance = self._pieces.get(part)
+        if advance is None:
             raise _no_state(self.module._names()[part])
-        return self._pieces[part](piece)
+        return advance(piece)
 
     def _advance(self, x: Tensor) -> Tensor:
         return self.module.compose(x, self.run)

@@ -61,8 +61,9 @@ def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tenso
 
 def smallest(scores: Tensor) -> Tensor:
     """The place of the smallest score of each row, the first of equal ones, of ``(vectors, codes)``."""
-    groups = _groups(scores.shape[1])
-    if groups == 1 or len(scores) < 64 or scores.device.type != "cpu":
+    few = len(scores) < 64 or scores.device.type != "cpu"
+    groups = 1 if few else _groups(scores.shape[1])
+    if groups == 1:
         return scores.argmin(1)
     # On a CPU torch finds a minimum at the speed of memory, but its place five times more slowly: so first the
     # minimum of each group, then the place of the best group, then the place inside it.

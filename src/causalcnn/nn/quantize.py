@@ -436,8 +436,9 @@ class QuantizerStream(StatelessStream):
         self._half_norms, self._turned = half_norms(self._codebook), -self._codebook.T.contiguous()
 
     def _advance(self, x: Tensor) -> Tensor:
-        codewords = self._codebook.index_select(0, self._indices(x)).to(x.dtype)
-        return codewords.view(x.shape[0], *x.shape[2:], x.shape[1]).movedim(-1, 1)
+        batch, dim, *cells = x.shape
+        codewords = self._codebook.index_select(0, self._indices(x)).view(batch, *cells, dim).movedim(-1, 1)
+        return codewords if codewords.dtype == x.dtype else codewords.to(x.dtype)
 
     def _indices(self, x: Tensor) -> Tensor:
         """The indices of the codewords of all vectors, in one row."""

@@ -21,12 +21,12 @@ def test_sound_comes_back_in_its_place(said, alignment):
     assert len(samples) == len(said) // 160 * 160
     again = front_end(torch.from_numpy(samples)[None])
     n = min(again.shape[2], features.shape[2]) - 8
-    loud = features[0, :, 4:n] > -60
+    loud = features[0, :, 4:n] > -60  # of all bands, also those that are quieter than others at the same time
 
     def distance(lag):
         return (again[0, :, 4 + lag : n + lag] - features[0, :, 4:n]).abs()[loud].mean().item()
 
-    assert distance(0) < 2
+    assert distance(0) < 1
     assert min(distance(lag) for lag in (-2, -1, 1, 2)) > 2 * distance(0)
     assert np.array_equal(samples, griffin_lim(features, alignment, seed=3))
     assert not np.array_equal(samples, griffin_lim(features, alignment, seed=4))

@@ -242,10 +242,10 @@ def test_it_comes_close_to_what_hears_the_whole_recording_and_stays_in_its_place
     )[480:]
     bad = distance(zero_phase, features)
     online = {lookahead: distance(to_the_end(features, lookahead), features) for lookahead in (1, 2, 3, 4)}
-    assert online[3] < offline + 0.2
-    assert online[2] < offline + 0.6
-    assert online[1] < offline + 1.5
-    assert online[4] < online[3] < online[2] < online[1] < bad
+    assert online[3] < offline + 0.5
+    assert online[2] < offline + 0.9
+    assert online[1] < offline + 2
+    assert offline < online[4] < online[3] < online[2] < online[1] < bad
     assert online[3] < bad / 2
     assert min(distance(to_the_end(features, 3), features, lag) for lag in (-2, -1, 1, 2)) > 2 * online[3]
 
@@ -277,7 +277,7 @@ def test_silence_stays_silent_and_what_follows_it_is_heard():
 def test_a_real_prompt(recordings):
     spoken = read_recording(recordings / "arctic" / "arctic_a0009.wav")
     features = LogMel()(spoken.tensor())
-    assert distance(to_the_end(features, 3), features) < distance(griffin_lim(features), features) + 0.2
+    assert distance(to_the_end(features, 3), features) < distance(griffin_lim(features), features) + 0.5
 
 
 # --------------------------------------------------------------------------------------------------------- bad input

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from causalcnn._extras import require
 from causalcnn.speech.front_end import (
     FLOOR_DB,
-    HIGHEST_HZ,
     HOP_SAMPLES,
-    LOWEST_HZ,
     MELS,
     N_FFT,
-    RATE_HZ,
     WINDOW_SAMPLES,
     Alignment,
     first_sample,
 )
+from causalcnn.speech.online_inversion import frame_magnitudes
 
 _MARGIN = 4
 """Frames put on either side: a window's worth, so that no edge of the recording lies under a window's edge."""
@@ -32,10 +31,11 @@ def griffin_lim(
 ) -> NDArray[np.float32]:
     """Find samples whose log-mel features come close to the given ones.
 
-    A mel spectrogram keeps no phases and few frequencies: the bands are spread over the bins of the spectrum
-    by non-negative least squares, and the phases are found by iteration from a random start. The result can be
+    A mel spectrogram keeps no phases and few frequencies: the bands are spread over the bins of the spectrum, quiet
+    ones as exactly as loud ones, and the phases are found by iteration from a random start. The result can be
     understood, and sounds like speech in a tin. Its sample ``n`` belongs to sample ``n`` of the recording: the windows
-    of the causal setting, which end with their hop, are put where they were.
+    of the causal setting, which end with their hop, are put where they were. :class:`OnlineGriffinLim` does the same
+    while the frames arrive.
 
     Args:
         features: log-mel in dB, ``(80, frames)`` or ``(1, 80, frames)``; a tensor or an array.
@@ -68,12 +68,10 @@ def griffin_lim(
     # Before a recording there is silence. After it nothing is known: the last frame goes on.
     before = np.full((MELS, _MARGIN), FLOOR_DB)
     after = np.repeat(decibels[:, -1:], _MARGIN, axis=1)
-    power = 10 ** (np.concatenate([before, decibels, after], axis=1) / 10)
-    power[power <= 10 ** (FLOOR_DB / 10)] = 0.0
+    around = np.concatenate([before, decibels, after], axis=1).astype(np.float32)
+    with torch.autocast("cpu", enabled=False):
+        magnitude = frame_magnitudes(torch.from_numpy(around).T).T.numpy()
     librosa = require("librosa", extra="speech")
-    magnitude = librosa.feature.inverse.mel_to_stft(
-        power, sr=RATE_HZ, n_fft=N_FFT, power=2.0, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
-    )
     samples = librosa.griffinlim(
         magnitude,
         n_iter=iterations,

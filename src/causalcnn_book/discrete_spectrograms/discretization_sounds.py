@@ -2,9 +2,9 @@
 
     causalcnn experiment discretization-sounds --out book/measurements/discretization-sounds.json
 
-Its range is that of ``discretization.json`` beside it. Each sound takes five seconds on one core, most of it to spread
-bands over frequencies, so the sounds are kept. None is normalised: all have the same gain. Beside them stands how far
-the spectrogram of each sound is from the sentence's, which counts what the bins lose and what the inversion loses.
+Its range is that of ``discretization.json`` beside it. The sounds are kept, so that the chapter need not make them.
+None is normalised: all have the same gain. Beside them stands how far the spectrogram of each sound is from the
+sentence's, which counts what the bins lose and what the inversion loses.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DiscretizationSounds(Experiment):
     """A sentence from 2, 4, … 256 bins, as sound: what the figure of the bins plays.
 
     Rows are nine sounds: of the 80 bands as they are, then of 1 … 8 bits. There is one seed and no spread: sounds are
-    not averaged. Each takes about five seconds on one core.
+    not averaged. Each takes about a second on one core.
 
     Attributes:
         name: the command's name.

@@ -75,6 +75,9 @@ class CodeEncoder(CausalModule):
 class CodeDecoder(CausalModule):
     """Turn the codes of a :class:`CodeEncoder` into log-mel frames: what a receiver runs.
 
+    Before an :class:`~causalcnn.speech.OnlineGriffinLim` in a :class:`~causalcnn.nn.CausalSequential` it turns codes
+    into sound while they arrive.
+
     Args:
         model: the trained model, whose layers are used, not copied.
 

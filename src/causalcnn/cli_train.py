@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from causalcnn._files import check_writable
-from causalcnn.models import MODELS, Vocoder, WaveNet, save_model
+from causalcnn.models import MODELS, LPWaveNet, Vocoder, WaveNet, save_model
 from causalcnn.models.model_io import model_files
 from causalcnn.training import Budget, History, Interrupted, NonFiniteLoss, Runtime, train
 
@@ -23,7 +23,7 @@ __all__ = ["run_train"]
 
 STOPPED, INTERRUPTED = 2, 130
 HELD_OUT_BATCHES = 8
-SAMPLE_MODELS = (WaveNet, Vocoder)
+SAMPLE_MODELS = (WaveNet, Vocoder, LPWaveNet)
 """Models that read samples; the others read log-mel frames."""
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causalcnn.speech import mu_law_decode, mu_law_encode
+from causalcnn.speech import mu_law_decode, mu_law_edges, mu_law_encode
 
 BITS = list(range(1, 17))
 
@@ -81,3 +81,9 @@ def test_samples_that_cannot_be_encoded_are_refused(samples: torch.Tensor, bits:
 def test_indices_that_no_encoder_gives_are_refused(indices: torch.Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         mu_law_decode(indices)
+
+
+def test_the_edges_are_where_the_encoder_changes_its_mind() -> None:
+    edges = mu_law_edges()[1:-1]
+    assert mu_law_encode(edges - 1e-9).tolist() == list(range(255))
+    assert mu_law_encode(edges + 1e-9).tolist() == list(range(1, 256))

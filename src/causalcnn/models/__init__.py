@@ -14,8 +14,11 @@ from causalcnn.models.distributions import (
     bits_per_dimension,
     get_distribution,
 )
+from causalcnn.models.excitation import LPWaveNetConfig
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.frame_sampling import FrameSampler
+from causalcnn.models.lp_wavenet import LPWaveNet
+from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
@@ -44,6 +47,9 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "IncrementalSampler",
+    "LPWaveNet",
+    "LPWaveNetConfig",
+    "LPWaveNetSampler",
     "LogisticMixture",
     "MelCondition",
     "MelNet",

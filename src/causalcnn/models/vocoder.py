@@ -78,14 +78,27 @@ class MelCondition(CausalModule):
 
     @override
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        frames, state = self.step_frames(x, state)
+        return self.upsample(frames), state
+
+    def step_frames(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Compute the frames that the next samples complete and that stand beside samples.
+
+        Args:
+            x: the next samples, ``(batch, 1, time)``.
+            state: as for :meth:`step`.
+
+        Returns:
+            Log-mel in dB, one frame for each hop, ``(batch, 80, hops)``, and the new state.
+        """
         waiting, left_to_drop = state
         frames, waiting = self.front_end.step(x, waiting)
         dropped = min(int(left_to_drop[0]), frames.shape[2])  # the first frames of all are beside no sample
-        return self.upsample(frames[:, :, dropped:]), (waiting, left_to_drop - dropped)
+        return frames[:, :, dropped:], (waiting, left_to_drop - dropped)
 
     @override
     def reset_rows(self, state: State, rows: Tensor | list[int], x: Tensor) -> State:
-        _check_reset(self.lookahead_frames)
+        check_reset(self.lookahead_frames)
         return super().reset_rows(state, rows, x)
 
     def upsample(self, frames: Tensor) -> Tensor:
@@ -204,7 +217,7 @@ class Vocoder(CausalModule):
 
     @override
     def reset_rows(self, state: State, rows: Tensor | list[int], x: Tensor) -> State:
-        _check_reset(self.config.lookahead_frames)
+        check_reset(self.config.lookahead_frames)
         return super().reset_rows(state, rows, x)
 
     def log_prob(self, samples: Tensor) -> Tensor:
@@ -282,7 +295,7 @@ def _samples_read(front_end: Field, lookahead_frames: int, condition: Field, sam
     return frames.then(frame_of_sample.then(condition)) | samples
 
 
-def _check_reset(lookahead_frames: int) -> None:
+def check_reset(lookahead_frames: int) -> None:
     if lookahead_frames:
         raise ValueError(
             f"rows cannot be reset with a look-ahead of {lookahead_frames} frames: the samples that still wait for a "

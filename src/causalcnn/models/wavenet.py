@@ -214,13 +214,13 @@ class WaveNet(Composite):
     @property
     def sample_field(self) -> Field:
         """The samples that are read: those from ``t − 1`` back to ``t − 1 − cycles·(kernel_size−1)·(2^layers−1)``."""
-        return _through_blocks(self._dilated_fields, self.delay.field.then(self.input.field), NOTHING)
+        return through_blocks(self._dilated_fields, self.delay.field.then(self.input.field), NOTHING)
 
     @property
     def condition_field(self) -> Field:
         """The times at which the condition is read: ``t`` by every block, earlier ones by what later blocks read."""
         beside = Field.identity() if self.config.condition_channels else NOTHING
-        return _through_blocks(self._dilated_fields, NOTHING, beside)
+        return through_blocks(self._dilated_fields, NOTHING, beside)
 
     @property
     @override
@@ -472,7 +472,7 @@ NOTHING = Field.window([])
 
 
 @functools.lru_cache(maxsize=64)
-def _through_blocks(dilated: tuple[Field, ...], h: Field, beside: Field) -> Field:
+def through_blocks(dilated: tuple[Field, ...], h: Field, beside: Field) -> Field:
     """What the head reads of an input that comes to the first block by ``h``, and to each block by ``beside``."""
     read = NOTHING
     for field in dilated:

@@ -12,7 +12,7 @@ What to use for what:
   :func:`recording_or_embedded` falls back to embedded speech where there is no network. All of these give an
   :class:`Utterance` or several: samples, rate, labels, speaker, source.
 - **Features**: :class:`LogMel`, causal or centred. Back to samples: :class:`OnlineGriffinLim` while the frames arrive,
-  :func:`griffin_lim` from a whole recording.
+  :func:`griffin_lim` from a whole recording. What a frame says of the next sample: :func:`fit_to_frames`.
   :func:`frame_labels`, :func:`num_frames` and :func:`frame_center_seconds` say which label belongs to which frame.
 - **A corpus to train and score on**: :class:`FeatureCorpus` keeps features on disk and gives batches;
   :func:`augment` changes batches as other microphones and rooms would; :func:`evaluation_sets` collects held-out
@@ -74,8 +74,9 @@ from causalcnn.speech.front_end import (
 )
 from causalcnn.speech.inversion import griffin_lim
 from causalcnn.speech.level import RunningLevel, frame_level_db, speech_level_db, speech_mask
+from causalcnn.speech.linear_prediction import FrameFit, fit_to_frames
 from causalcnn.speech.minmax_bins import MinMaxBins
-from causalcnn.speech.mu_law import mu_law_decode, mu_law_encode
+from causalcnn.speech.mu_law import mu_law_decode, mu_law_edges, mu_law_encode
 from causalcnn.speech.online_inversion import OnlineGriffinLim
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
@@ -111,6 +112,7 @@ __all__ = [
     "Conversation",
     "EmbeddedSpeech",
     "FeatureCorpus",
+    "FrameFit",
     "LogMel",
     "MinMaxBins",
     "NoNetworkError",
@@ -137,12 +139,14 @@ __all__ = [
     "evaluation_sets",
     "evaluation_sounds",
     "example_recording",
+    "fit_to_frames",
     "frame_center_seconds",
     "frame_labels",
     "frame_level_db",
     "griffin_lim",
     "mel_filterbank",
     "mu_law_decode",
+    "mu_law_edges",
     "mu_law_encode",
     "num_frames",
     "player",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from causalcnn._checks import at_least
 
-__all__ = ["mu_law_decode", "mu_law_encode"]
+__all__ = ["mu_law_decode", "mu_law_edges", "mu_law_encode"]
 
 MOST_BITS = 16
 """With so many bits a bin is as fine as a sample of a sound file."""
@@ -93,6 +93,23 @@ def mu_law_decode(indices: Tensor, bits: int = 8) -> Tensor:
             raise ValueError(f"the indices reach from {low} to {high}; with {bits} bits they are 0 to {mu}")
     compressed = (indices.double() + 0.5) / 2 ** (bits - 1) - 1
     return (compressed.sign() * torch.expm1(compressed.abs() * math.log1p(mu)) / mu).float()
+
+
+def mu_law_edges() -> Tensor:
+    """Compute between which samples each of the 256 bins of 8 bits lies; the outer ones reach to infinity.
+
+    Returns:
+        The edges, float64 ``(257,)``.
+
+    Example:
+        >>> from causalcnn.speech import mu_law_edges
+        >>> [round(edge, 5) for edge in mu_law_edges()[126:131].tolist()]
+        [-0.00035, -0.00017, 0.0, 0.00017, 0.00035]
+    """
+    compressed = torch.arange(257, dtype=torch.float64) / 128 - 1
+    edges = compressed.sign() * torch.expm1(compressed.abs() * math.log(256)) / 255
+    edges[0], edges[-1] = -math.inf, math.inf
+    return edges
 
 
 def _mu(bits: int) -> int:

@@ -16,11 +16,20 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from causalcnn.models import LogisticMixture, MelCondition, bits_per_dimension
-from causalcnn.speech import HOP_SAMPLES, N_FFT, SampleBatch, SampleCorpus, mu_law_decode, mu_law_encode
-from causalcnn.speech.online_inversion import frame_magnitudes
+from causalcnn.speech import (
+    HOP_SAMPLES,
+    N_FFT,
+    SampleBatch,
+    SampleCorpus,
+    fit_to_frames,
+    mu_law_decode,
+    mu_law_edges,
+    mu_law_encode,
+)
+from causalcnn.speech.linear_prediction import SILENCE, normal_equations
 from causalcnn.training import minimize
 
-__all__ = ["CopySample", "LinearPrediction", "SampleHistogram", "SamplePredictor", "Uniform", "mu_law_edges"]
+__all__ = ["CopySample", "LinearPrediction", "SampleHistogram", "SamplePredictor", "Uniform"]
 
 ORDER = 16
 """Samples that a prediction is a weighted sum of, at 16,000 Hz."""
@@ -28,28 +37,7 @@ WINDOW_SAMPLES, REFIT_SAMPLES = 480, 40
 """Backward, the weights are solved for every 40 samples, from the 480 before."""
 RECENT_SAMPLES = 32
 """The latest errors, which tell how large the next one will be."""
-NOISE = 1e-4
-"""White noise that is added to what weights are fitted to, relative to its power: without it they overfit."""
-SILENCE = 1e-5
-"""Errors are not expected to be smaller: a third of a 16-bit step."""
 COMPONENTS = 3
-
-
-def mu_law_edges() -> Tensor:
-    """Compute between which samples each of the 256 μ-law cells lies; the outer ones reach to infinity.
-
-    Returns:
-        The edges, float64 ``(257,)``.
-
-    Example:
-        >>> from causalcnn_book.wavenet.linear_prediction import mu_law_edges
-        >>> [round(edge, 5) for edge in mu_law_edges()[126:131].tolist()]
-        [-0.00035, -0.00017, 0.0, 0.00017, 0.00035]
-    """
-    compressed = torch.arange(257, dtype=torch.float64) / 128 - 1
-    edges = compressed.sign() * torch.expm1(compressed.abs() * math.log(256)) / 255
-    edges[0], edges[-1] = -math.inf, math.inf
-    return edges
 
 
 def log_logistic_mass(low: Tensor, high: Tensor) -> Tensor:
@@ -213,7 +201,7 @@ class LinearPrediction(SamplePredictor):
 
     Attributes:
         condition: gives the frame beside each sample; None for backward prediction.
-        edges: those of :func:`mu_law_edges`, ``(257,)``.
+        edges: those of :func:`causalcnn.speech.mu_law_edges`, ``(257,)``.
 
     Source:
         John Makhoul, Linear prediction: A tutorial review, 1975, doi 10.1109/PROC.1975.9792.
@@ -254,7 +242,7 @@ class LinearPrediction(SamplePredictor):
             fit, block = fit_to_past(heard), REFIT_SAMPLES
         else:
             frames = self.condition.front_end(samples.double())[:, :, self.condition.lookahead_frames :]
-            fit, block = fit_to_frames(frames), HOP_SAMPLES
+            fit, block = fit_to_frames(frames)[:2], HOP_SAMPLES
         known = samples.shape[1] if self.condition is None else block * fit[1].shape[1]
         heard = heard[:, :known]
         weights, error = (each.repeat_interleave(block, dim=1)[:, :known] for each in fit)
@@ -279,7 +267,7 @@ def fit_to_past(heard: Tensor) -> tuple[Tensor, Tensor]:
         heard: samples ``(batch, time)`` float64.
 
     Returns:
-        As :func:`normal_equations`, ``(batch, blocks, 16)`` and ``(batch, blocks)``.
+        Weights and squared errors, ``(batch, blocks, 16)`` and ``(batch, blocks)``.
     """
     window = torch.hann_window(2 * WINDOW_SAMPLES, periodic=False, dtype=heard.dtype)[:WINDOW_SAMPLES]
     blocks = -(-heard.shape[1] // REFIT_SAMPLES)
@@ -287,33 +275,3 @@ def fit_to_past(heard: Tensor) -> tuple[Tensor, Tensor]:
     power = torch.fft.rfft(past, n=N_FFT).abs().square()
     weights, error = normal_equations(torch.fft.irfft(power)[..., : ORDER + 1])
     return weights, error / window.square().sum()
-
-
-def fit_to_frames(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """The weights for every frame, from the autocorrelation that belongs to its spectrum.
-
-    Args:
-        frames: log-mel in dB, ``(batch, 80, frames)`` float64.
-
-    Returns:
-        As :func:`normal_equations`, ``(batch, frames, 16)`` and ``(batch, frames)``.
-    """
-    power = frame_magnitudes(frames.transpose(1, 2)).square()
-    weights, error = normal_equations(torch.fft.irfft(power)[..., : ORDER + 1])
-    return weights, error / 240  # the sum of the squares of the front end's window
-
-
-def normal_equations(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve for the weights that predict best.
-
-    Args:
-        autocorrelation: of lags 0 … 16, ``(…, 17)``.
-
-    Returns:
-        The weights of the samples 1 … 16 before, ``(…, 16)``, and the squared error that they leave, ``(…)``.
-    """
-    lag = torch.arange(ORDER)
-    r = autocorrelation.clone()
-    r[..., 0] = r[..., 0] * (1 + NOISE) + SILENCE**2
-    weights = torch.linalg.solve(r[..., (lag[:, None] - lag).abs()], r[..., 1:])
-    return weights, (r[..., 0] - (weights * r[..., 1:]).sum(-1)).clamp(min=0)

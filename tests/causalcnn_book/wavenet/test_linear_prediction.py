@@ -8,22 +8,18 @@ import torch
 from scipy import integrate, linalg
 
 from causalcnn.models import MelCondition
-from causalcnn.speech import LogMel, SampleCorpus, Utterance, mu_law_decode, mu_law_encode
+from causalcnn.speech import LogMel, SampleCorpus, Utterance, fit_to_frames, mu_law_decode, mu_law_edges, mu_law_encode
+from causalcnn.speech.linear_prediction import NOISE, SILENCE
 from causalcnn_book.wavenet.linear_prediction import (
-    NOISE,
     ORDER,
     RECENT_SAMPLES,
     REFIT_SAMPLES,
-    SILENCE,
     WINDOW_SAMPLES,
     CopySample,
     LinearPrediction,
     SampleHistogram,
     Uniform,
-    fit_to_frames,
     log_logistic_mass,
-    mu_law_edges,
-    normal_equations,
 )
 
 MODELS = {
@@ -62,13 +58,6 @@ def fitted(name):
 
 
 # ------------------------------------------------------------------------------------------------------- cells
-def test_the_edges_are_where_the_encoder_changes_its_mind():
-    edges = mu_law_edges()[1:-1]
-    for below, above in ((edges - 1e-9, edges + 1e-9),):
-        assert mu_law_encode(below).tolist() == list(range(255))
-        assert mu_law_encode(above).tolist() == list(range(1, 256))
-
-
 def test_the_mass_of_a_cell_is_the_integral_over_it():
     edges, prediction, scale = mu_law_edges(), 0.013, 0.004
     for cell in (0, 1, 100, 128, 140, 163, 254, 255):
@@ -174,41 +163,12 @@ def test_the_price_is_that_of_a_plain_mixture():
             assert float(found[0, t]) == pytest.approx(math.log(mass), rel=1e-5), t
 
 
-def test_weights_from_a_spectrum_are_those_of_its_sound():
-    """A resonance is found again in the frames that it gives."""
-    x = speech_like(16_000)
-    frames = LogMel()(x.double())[:, :, 10:]
-    weights, error = fit_to_frames(frames)
-    assert weights.shape == (1, 90, 16)
-    poles = np.array([np.roots([1, *-w]) for w in weights[0].numpy()])
-    strongest = poles[np.arange(90), np.abs(poles).argmax(1)]
-    wanted = np.roots([1, -1.7, 0.9])[0]
-    assert np.median(np.abs(np.angle(strongest))) == pytest.approx(abs(np.angle(wanted)), abs=0.05)
-    assert (error > 0).all()
-
-
-def test_the_normal_equations_give_the_least_error():
-    x = speech_like(3_000)[0].double().numpy()
-    r = torch.tensor([np.dot(x[: len(x) - lag], x[lag:]) for lag in range(ORDER + 1)])
-    weights, error = normal_equations(r)
-    matrix = linalg.toeplitz(np.array([r[0] * (1 + NOISE) + SILENCE**2, *r[1:16]]))
-
-    def left(w):
-        return r[0] * (1 + NOISE) + SILENCE**2 - 2 * w @ r[1:].numpy() + w @ matrix @ w
-
-    best = weights.numpy()
-    assert float(error) == pytest.approx(float(left(best)), rel=1e-6)
-    draw = np.random.default_rng(0)
-    for _ in range(20):
-        assert left(best + draw.normal(0, 0.01, 16)) > left(best)
-
-
 @pytest.mark.parametrize("frames", [0, 2])
 def test_the_frame_beside_a_sample_is_that_of_the_vocoder(frames):
     model, x = LinearPrediction(frames), speech_like(1_600)
     mel = MelCondition(frames)(x[:, None].double())
     assert model.predict(x)[0].shape[1] == mel.shape[2]
-    weights, _ = fit_to_frames((mel[:, :, ::160] - 1) * 50)
+    weights = fit_to_frames((mel[:, :, ::160] - 1) * 50).weights
     heard = mu_law_decode(mu_law_encode(x)).double()[0]
     for t in (0, 159, 160, 1_000):
         before = torch.tensor([heard[t - lag] if t >= lag else 0.0 for lag in range(1, 17)]).double()

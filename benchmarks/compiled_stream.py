@@ -46,6 +46,8 @@ Ways = dict[str, tuple[Callable[[], object], int]]
 SMALL = WaveNetConfig(skip_channels=32, head_channels=32)
 DEFAULT = WaveNetConfig.base()
 DILATIONS = (1, 2, 4, 8, 16) * 2
+SAMPLES = 4000
+"""Of WaveNet in one call: a quarter of a second at 16 kHz."""
 
 
 def in_turn(ways: Ways, rounds: int, seconds: float = 0.05) -> dict[str, Any]:
@@ -217,21 +219,21 @@ class QueueOfModules:
 
 
 def wavenet(config: WaveNetConfig, floor: Path | None) -> Ways:
-    """Samples, a thousand in one call where that can be."""
+    """Samples, thousands in one call where that can be."""
     model = WaveNet(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
     compiled, plain, queue = model.sampler(engine="compiled"), model.sampler(), QueueOfModules(model)
-    uniform = torch.rand(1, 1000, 1, dtype=torch.float64)
+    uniform = torch.rand(1, SAMPLES, 1, dtype=torch.float64)
     one = uniform[:, 0]
     ways: Ways = {
-        "compiled": (lambda: compiled.draw_all(uniform), 1000),
+        "compiled": (lambda: compiled.draw_all(uniform), SAMPLES),
         "torch": (lambda: plain.draw(one), 1),
         "queue of modules": (queue.sample, 1),
     }
     if floor:
-        ways["C++"] = (wavenet_in_cpp(compiled_floor(floor, "wavenet").wavenet, model, uniform), 1000)
+        ways["C++"] = (wavenet_in_cpp(compiled_floor(floor, "wavenet").wavenet, model, uniform), SAMPLES)
     return ways
 
 
@@ -253,12 +255,12 @@ def wavenet_in_cpp(function: Any, model: WaveNet, uniform: Tensor) -> Callable[[
         parts += [scale * layer.weight[:, :, 0].T, scale * layer.bias]  # type: ignore[index,operator,union-attr]
     arrays = [part.detach().contiguous().numpy() for part in parts]
     dilations, offsets = np.array(c.dilations, np.int64), np.cumsum([0, *c.dilations]).astype(np.int64)
-    codes, numbers, nothing = np.zeros(1000, np.int64), uniform.numpy().reshape(-1).copy(), np.zeros(1, np.float32)
+    codes, numbers, nothing = np.zeros(SAMPLES, np.int64), uniform.numpy().reshape(-1).copy(), np.zeros(1, np.float32)
     sizes = (len(blocks), c.residual_channels, c.gate_channels, c.skip_channels, c.head_channels)
 
     def draw() -> None:
         function(
-            *map(address, (*arrays, dilations, offsets)), *sizes, ctypes.c_long(1000), address(codes), 0,
+            *map(address, (*arrays, dilations, offsets)), *sizes, ctypes.c_long(SAMPLES), address(codes), 0,
             address(numbers), address(nothing),
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from causalcnn.engine import Plan, lower
 from causalcnn.engine import machine as machine_module
 from causalcnn.engine.check import check_plan
 from causalcnn.engine.machine import Machine
-from causalcnn.nn import CausalMaxPool1d, CausalSequential, FrameNorm, Parallel
+from causalcnn.nn import CausalMaxPool1d, CausalSequential, FrameNorm, Parallel, Residual
 from tests.engine.networks import random_network
 from tests.fuzz import examples
 
@@ -89,7 +89,10 @@ def test_a_damaged_plan_touches_nothing_but_its_own_memory(seed):
         assert np.isnan(room[-GUARD:]).all()
 
 
-LAYERS = [CausalConv1d(2, 2, 3), CausalMaxPool1d(2), FrameNorm(2), Parallel(CausalConv1d(2, 2, 1), torch.nn.Tanh())]
+LAYERS = [
+    CausalConv1d(2, 2, 3), CausalMaxPool1d(2), FrameNorm(2), Parallel(CausalConv1d(2, 2, 1), torch.nn.Tanh()),
+    Residual(torch.nn.ReLU(), CausalConv1d(2, 2, 1)),
+]  # fmt: skip
 
 
 def one(change):
@@ -111,6 +114,11 @@ def one(change):
         (lambda p: p.ops[2].arrays.pop("bias"), r"operation 2 of the plan, norm: KeyError"),
         (lambda p: p.registers.__setitem__(2, p.registers[2]._replace(channels=1)), r"operation 1 .*other sizes"),
         (lambda p: p.outputs.__setitem__(0, p.outputs[0]._replace(register=99)), r"outputs of the plan"),
+        (lambda p: p.ops[-1].settings["products"][0].update(plus=0), r"adds an input that there is not"),
+        (lambda p: p.ops[-1].settings["products"][0].update(plus=2), r"adds an input that there is not"),
+        (lambda p: p.ops[-1].settings["enter"].update(function="cosine"), r"no function 'cosine'"),
+        (lambda p: p.ops[-1].settings["enter"].update(kind="gate"), r"adds an input that there is not"),
+        (lambda p: p.ops[-1].settings["enter"].update(kind="choose"), r"it has not two inputs"),
         (lambda p: p.state.update({"0": 2}), r"state of the plan: it names an operation without one"),
         (lambda p: p.registers.append(p.registers[0]), r"the plan: it has another number of registers"),
     ],

@@ -118,10 +118,10 @@ def test_a_plan_of_another_version_is_refused(tmp_path, monkeypatch):
     from causalcnn.engine import plan as plan_module
 
     plan = lower(CausalConv1d(1, 1, 1), torch.zeros(1, 1, 0))
-    monkeypatch.setattr(plan_module, "VERSION", 2)
+    monkeypatch.setattr(plan_module, "VERSION", 3)
     plan.save(tmp_path / "plan")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="version 2; this is version 1"):
+    with pytest.raises(ValueError, match="version 3; this is version 2"):
         Plan.load(tmp_path / "plan")
 
 

@@ -11,6 +11,8 @@ from causalcnn.engine.reference import FUNCTIONS
 
 __all__ = ["check_plan"]
 
+_PAIRS = ("add", "subtract", "multiply", "divide", "gate")
+
 _LIMIT = 2**40
 """No size of a plan is as large; what is multiplied of smaller ones stays a whole number of the loop, or fills memory
 before."""
@@ -85,7 +87,7 @@ def _op(plan: Plan, op: Op) -> None:
     """Check one operation; its operands are known to be there."""
     s, out = op.settings, plan.registers[op.output]
     x, *others = (plan.registers[one.register]._replace(channels=one.channels) for one in op.inputs)
-    alone = op.kind not in ("add", "subtract", "multiply", "divide", "concat", "choice")
+    alone = op.kind not in ("linear", *_PAIRS, "concat", "choice")
     _need(not (alone and others), "it has more than one input")
     if op.kind in ("linear", "pool", "power"):
         window, stride = _whole(s.get("window", 1), least=1), _whole(s.get("stride", 1), least=1)
@@ -97,7 +99,10 @@ def _op(plan: Plan, op: Op) -> None:
         _need(not op.remembers and s.get("stride", 1) == s.get("phases", 1) == 1, "it has no window")
     match op.kind:
         case "linear":
-            _linear(op, x, out)
+            inputs = [x, *others]
+            if "enter" in s:
+                _each(s["enter"]["kind"], s["enter"], x, *inputs[: op.entering])
+            _linear(op, inputs, out)
         case "pool":
             _need(len(s["delays"]) > 0 and _whole(*s["delays"]) < window > max(s["delays"]), "a delay is too long")
             _need(s["reduce"] in ("max", "mean"), "it has no such way to reduce")
@@ -107,13 +112,8 @@ def _op(plan: Plan, op: Op) -> None:
             _need(points & (points - 1) == 0, "its points are no power of two")
             _need(op.arrays["window"].shape == (window,) and window <= points, "its window has another length")
             _need(x.cells * x.channels == 1 and out.cells * out.channels == points // 2 + 1, "its frames do not fit")
-        case "pointwise":
-            _need(s["function"] in FUNCTIONS, f"there is no function {s['function']!r}")
-            _numbers(s["a"], s["b"])
-            _same(x, out)
-        case "add" | "subtract" | "multiply" | "divide":
-            _need(len(others) == 1, "it has not two inputs")
-            _same(x, others[0], out)
+        case "pointwise" | "add" | "subtract" | "multiply" | "divide" | "gate":
+            _each(op.kind, s, out, x, *others)
         case "concat":
             _same(*(one._replace(channels=0) for one in (x, *others, out)))
             _need(sum(one.channels for one in (x, *others)) == out.channels, "its channels do not add up")
@@ -147,8 +147,18 @@ def _op(plan: Plan, op: Op) -> None:
         _need(isinstance(array, np.ndarray) and array.dtype.kind == "f", f"{name} is no array of real numbers")
 
 
-def _linear(op: Op, x: Register, out: Register) -> None:
-    s = op.settings
+def _each(kind: str, s: dict[str, Any], out: Register, *inputs: Register) -> None:
+    """Check what is done number by number."""
+    if kind == "pointwise":
+        _need(s["function"] in FUNCTIONS, f"there is no function {s['function']!r}")
+        _numbers(s["a"], s["b"])
+    else:
+        _need(kind in _PAIRS and len(inputs) == 2, "it has not two inputs")
+    _same(out, *inputs)
+
+
+def _linear(op: Op, inputs: list[Register], out: Register) -> None:
+    s, x = op.settings, inputs[0]
     window, phases = s.get("window", 1), s["phases"]
     end = (_whole(s["below"]) + x.cells + _whole(s["above"])) * x.channels
     for i, p in enumerate(s["products"]):
@@ -160,6 +170,9 @@ def _linear(op: Op, x: Register, out: Register) -> None:
         _need(p["phase"] < phases, "it writes a frame beyond")
         _need(p["out_cell"] + (cells - 1) * p["out_step"] < out.cells, "it writes a cell beyond")
         _need(p["out_channel"] + columns <= out.channels, "it writes channels beyond")
+        if "plus" in p:
+            _need(op.entering <= _whole(p["plus"]) < len(inputs), "it adds an input that there is not")
+            _same(out._replace(channels=columns), inputs[p["plus"]])
         for delay, cell in p["taps"]:
             last = (_whole(cell) + (cells - 1) * p["in_step"]) * x.channels + p["in_channel"] + depth
             _need(_whole(delay) < window and last <= end, "a tap lies outside of the window")

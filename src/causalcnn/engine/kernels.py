@@ -40,14 +40,15 @@ FUNCTION_CODES = {name: code for code, name in enumerate(FUNCTIONS)}
 # many numbers one frame has, a *step* how many from one cell to the next.
 (
     KIND, CODE, OUT, OUT_BASE, OUT_FRAME, IN, IN_BASE, IN_FRAME, IN_STEP, ROWS, CELLS, WIDTH, WEIGHTS, RING, WINDOW,
-    STRIDE, RING_FRAME, RING_ROW, INSET, PHASES, FIRST, END, POINTS, SCRATCH,
-) = range(24)  # fmt: skip
+    STRIDE, RING_FRAME, RING_ROW, INSET, PHASES, FIRST, END, POINTS, SCRATCH, ENTER, OTHER,
+) = range(26)  # fmt: skip
 # Columns of the table of operands, and of the plan's outputs.
 REGISTER, BASE, FRAME, STEP, CHANNELS, PLACE = range(6)
 # Columns of the table of products.
-PHASE, BLOCKS, BLOCK_IN, BLOCK_OUT, HEIGHT, ROW_IN, ROW_OUT, TO, MATRIX, COLUMNS, PITCH, BIAS, DEPTH, TAP, LAST_TAP = (
-    range(15)
-)
+(
+    PHASE, BLOCKS, BLOCK_IN, BLOCK_OUT, HEIGHT, ROW_IN, ROW_OUT, TO, MATRIX, COLUMNS, PITCH, BIAS, DEPTH, TAP, LAST_TAP,
+    PLUS, BLOCK_PLUS, ROW_PLUS, PLUS_FROM,
+) = range(19)  # fmt: skip
 # Columns of the table of taps.
 DELAY, OFFSET = range(2)
 # Columns of the cursors, which are the only whole numbers that change: the next slot of a ring, and how many it holds.
@@ -64,9 +65,24 @@ def _tile(height: int, vectors: int, unroll: int) -> Callable[..., None]:
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        context, arena, weights, places, first, taps, shift, row_in, depth, matrix, pitch, bias, to, row_out, columns
+        context,
+        arena,
+        weights,
+        places,
+        taps,
+        shift,
+        row_in,
+        depth,
+        matrix,
+        pitch,
+        bias,
+        plus,
+        row_plus,
+        to,
+        row_out,
+        columns,
     ):
-        """The arguments: memories, places of taps, and whole numbers as in the table of products."""
+        """The arguments: memories, places of taps, and whole numbers as in the table of products; plus may be −1."""
         size = arena.dtype.bitwidth // 8
         lanes = 64 // size
 
@@ -77,13 +93,13 @@ def _tile(height: int, vectors: int, unroll: int) -> Callable[..., None]:
                 context.make_array(kind)(context, b, value=value).data
                 for kind, value in zip(signature.args[:3], args[:3], strict=True)
             )
-            first, taps, shift, row_in, depth, matrix, pitch, bias, to, row_out, columns = args[3:]
+            taps, shift, row_in, depth, matrix, pitch, bias, plus, row_plus, to, row_out, columns = args[3:]
 
             def n(value: int) -> ir.Constant:
                 return ir.Constant(whole, value)
 
-            def load(place):  # type: ignore[no-untyped-def]
-                return b.load(b.bitcast(b.gep(weights, [place]), vector.as_pointer()), align=size)
+            def load(memory, place):  # type: ignore[no-untyped-def]
+                return b.load(b.bitcast(b.gep(memory, [place]), vector.as_pointer()), align=size)
 
             def spread(x):  # type: ignore[no-untyped-def]
                 one = b.insert_element(ir.Constant(vector, ir.Undefined), x, ir.Constant(ir.IntType(32), 0))
@@ -96,12 +112,17 @@ def _tile(height: int, vectors: int, unroll: int) -> Callable[..., None]:
             }  # fmt: skip
             spill = cgutils.alloca_once(b, vector)
             for (u, _, v), place in sums.items():
-                start = load(b.add(bias, n(v * lanes))) if u == 0 else ir.Constant(vector, [0.0] * lanes)
+                start = load(weights, b.add(bias, n(v * lanes))) if u == 0 else ir.Constant(vector, [0.0] * lanes)
                 b.store(start, place)
+            with b.if_then(b.icmp_signed(">=", plus, n(0))):
+                for r in range(height):
+                    for v in range(vectors):  # behind the last column, any numbers: nobody reads the sums
+                        more = load(arena, b.add(plus, b.add(b.mul(row_plus, n(r)), n(v * lanes))))
+                        b.store(b.fadd(b.load(sums[0, r, v]), more), sums[0, r, v])
 
             def multiply(x, w, k, u):  # type: ignore[no-untyped-def]
                 line = b.add(w, b.mul(k, pitch))
-                row = [load(b.add(line, n(v * lanes))) for v in range(vectors)]
+                row = [load(weights, b.add(line, n(v * lanes))) for v in range(vectors)]
                 for r in range(height):
                     factor = spread(b.load(b.gep(arena, [b.add(b.add(x, b.mul(row_in, n(r))), k)])))
                     for v in range(vectors):
@@ -110,7 +131,7 @@ def _tile(height: int, vectors: int, unroll: int) -> Callable[..., None]:
                         b.store(total, sums[u, r, v])
 
             with cgutils.for_range(b, taps) as tap:
-                x = b.add(b.load(b.gep(places, [b.add(first, tap.index)])), shift)
+                x = b.add(b.load(b.gep(places, [tap.index])), shift)
                 w = b.add(matrix, b.mul(b.mul(tap.index, depth), pitch))
                 even = b.sdiv(depth, n(unroll))
                 with cgutils.for_range(b, even) as loop:
@@ -136,13 +157,14 @@ def _tile(height: int, vectors: int, unroll: int) -> Callable[..., None]:
                                 b.store(one, b.gep(arena, [b.add(place, loop.index)]))
             return context.get_dummy_value()
 
-        return types.void(arena, weights, places, *[types.int64] * 11), generate
+        return types.void(arena, weights, places, *[types.int64] * 12), generate
 
     return tile
 
 
 _four_rows = _tile(4, 1, 1)
 _one_row_wide = _tile(1, 4, 1)
+_one_row_half = _tile(1, 2, 2)
 _one_row = _tile(1, 1, 4)
 
 
@@ -185,13 +207,21 @@ UNSIGNED = np.uint64
 """A whole number of which numba need not ask whether it counts from the end: then loops become vector instructions."""
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function; kept on disk if there is a place for it."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+def _compiled(function: Callable[..., Any], **more: Any) -> Any:
+    """Compile a function; kept on disk if there is a place for it.
+
+    References are not counted, because nothing is made in the loop, and what it is given outlives the call.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, **more}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written: then every process compiles anew
         return njit(**options)(function)
+
+
+def _inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into its only caller: a call with ten arrays costs as much as a small product."""
+    return _compiled(function, inline="always")
 
 
 @_compiled
@@ -273,9 +303,18 @@ def _pair(arena, code, first, second, target, numbers):  # type: ignore[no-untyp
     elif code == 2:
         for i in range(n):
             arena[t + i] = arena[x + i] * arena[y + i]
-    else:
+    elif code == 3:
         for i in range(n):
             arena[t + i] = arena[x + i] / arena[y + i]
+    else:
+        kind = arena.dtype.type
+        one, two, bound = kind(1), kind(2), kind(20)  # beyond it, tanh is ±1
+        for i in range(n):
+            value = arena[x + i]
+            value = bound if value > bound else value
+            value = -bound if value < -bound else value
+            a, b = _exp(-two * value), _exp(-arena[y + i])
+            arena[t + i] = (one - a) / ((one + a) * (one + b))
 
 
 @_compiled
@@ -290,44 +329,65 @@ def _copy(source, start, step, target, to, pitch, cells, width):  # type: ignore
             target[t + i] = source[s + i]
 
 
-@_compiled
-def _product(arena, weights, places, p, shift, to, lanes):  # type: ignore[no-untyped-def]
+@_inlined
+def _product(arena, weights, places, p, to, plus, lanes):  # type: ignore[no-untyped-def]
     """One product of a table's row: blocks of rows, which are cells of a frame, or rows of the batch."""
-    taps, depth, matrix, pitch, row_in, row_out = (
-        p[LAST_TAP] - p[TAP],
-        p[DEPTH],
-        p[MATRIX],
-        p[PITCH],
-        p[ROW_IN],
-        p[ROW_OUT],
-    )
+    taps, depth, pitch = p[LAST_TAP] - p[TAP], p[DEPTH], p[PITCH]
+    row_in, row_out, row_plus = p[ROW_IN], p[ROW_OUT], p[ROW_PLUS]
     height, columns = p[HEIGHT], p[COLUMNS]
+    whole = height // 4 * 4
     for block in range(p[BLOCKS]):
-        left = shift + block * p[BLOCK_IN]
-        out = to + p[TO] + block * p[BLOCK_OUT]
-        whole = height // 4 * 4
-        if whole:
+        left, out = block * p[BLOCK_IN], to + p[TO] + block * p[BLOCK_OUT]
+        for m in range(0, whole, 4):
             for n in range(0, columns, lanes):
-                for m in range(0, whole, 4):
-                    _four_rows(
-                        arena, weights, places, 0, taps, left + m * row_in, row_in, depth, matrix + n, pitch,
-                        p[BIAS] + n, out + m * row_out + n, row_out, columns - n,
-                    )  # fmt: skip
+                more = plus + block * p[BLOCK_PLUS] + m * row_plus + n if plus >= 0 else -1
+                _four_rows(
+                    arena, weights, places, taps, left + m * row_in, row_in, depth, p[MATRIX] + n, pitch, p[BIAS] + n,
+                    more, row_plus, out + m * row_out + n, row_out, columns - n,
+                )  # fmt: skip
         for m in range(whole, height):
             n = 0
             while n < columns:
-                if columns - n > 3 * lanes:
+                x, y, w, bias, rest = left + m * row_in, out + m * row_out + n, p[MATRIX] + n, p[BIAS] + n, columns - n
+                more = plus + block * p[BLOCK_PLUS] + m * row_plus + n if plus >= 0 else -1
+                if rest > 3 * lanes:
                     _one_row_wide(
-                        arena, weights, places, 0, taps, left + m * row_in, row_in, depth, matrix + n, pitch,
-                        p[BIAS] + n, out + m * row_out + n, row_out, columns - n,
-                    )  # fmt: skip
+                        arena, weights, places, taps, x, row_in, depth, w, pitch, bias, more, row_plus, y, row_out, rest
+                    )
                     n += 4 * lanes
+                elif rest > lanes:
+                    _one_row_half(
+                        arena, weights, places, taps, x, row_in, depth, w, pitch, bias, more, row_plus, y, row_out, rest
+                    )
+                    n += 2 * lanes
                 else:
                     _one_row(
-                        arena, weights, places, 0, taps, left + m * row_in, row_in, depth, matrix + n, pitch,
-                        p[BIAS] + n, out + m * row_out + n, row_out, columns - n,
-                    )  # fmt: skip
+                        arena, weights, places, taps, x, row_in, depth, w, pitch, bias, more, row_plus, y, row_out, rest
+                    )
                     n += lanes
+
+
+@_inlined
+def _enter(arena, weights, operands, o, f, slot):  # type: ignore[no-untyped-def]
+    """Write frame ``f`` of the input into a slot of the ring, as it is or as a function makes it."""
+    target, n = o[RING] + slot * o[RING_FRAME] + o[INSET], o[WIDTH]
+    x, step, many = o[IN_BASE] + f * o[IN_FRAME], o[IN_STEP], o[CELLS]
+    y = step_y = 0
+    if o[OTHER] >= 0:
+        other = operands[o[OTHER]]
+        y, step_y = other[BASE] + f * other[FRAME], other[STEP]
+    if step == n and (o[OTHER] < 0 or step_y == n):  # the cells lie next to each other
+        n, many = n * many, 1
+        step = step_y = n
+    for row in range(o[ROWS]):
+        for cell in range(row * many, (row + 1) * many):
+            to = target + row * o[RING_ROW] + (cell - row * many) * n
+            if o[OTHER] >= 0:
+                _pair(arena, o[CODE], x + cell * step, y + cell * step_y, to, n)
+            elif o[ENTER]:
+                _pointwise(arena, weights, o[CODE], o[WEIGHTS], x + cell * step, to, n)
+            else:
+                _copy(arena, x + cell * step, n, arena, to, n, 1, n)
 
 
 @_compiled
@@ -402,6 +462,15 @@ def _argmax(arena, o, x, to):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _sixteen(arena, start):  # type: ignore[no-untyped-def]
+    """The sum of sixteen numbers, which need not wait for those before them."""
+    total = 0.0
+    for i in range(UNSIGNED(16)):
+        total += arena[start + i]
+    return total
+
+
+@_compiled
 def _choice(arena, weights, o, x, noise, to):  # type: ignore[no-untyped-def]
     """A bin for every cell, by four numbers of noise; see ``reference.choose``."""
     components, scratch, settings = o[CODE], o[SCRATCH], o[WEIGHTS]
@@ -417,37 +486,53 @@ def _choice(arena, weights, o, x, noise, to):  # type: ignore[no-untyped-def]
         temperature = arena[four + 2]
         for i in range(n):
             arena[room + i] = _exp((arena[s + i] - best) / temperature)
-        total = 0.0
-        for i in range(n):
+        total, whole = 0.0, n // UNSIGNED(16) * UNSIGNED(16)
+        for i in range(UNSIGNED(0), whole, UNSIGNED(16)):
+            total += _sixteen(arena, room + i)
+        for i in range(whole, n):
             total += arena[room + i]
-        target, sum_, chosen = arena[four] * total, 0.0, 0
-        while chosen < count - 1:
-            sum_ += arena[scratch + chosen]
+        target, sum_, place = arena[four] * total, 0.0, UNSIGNED(0)
+        while place < whole:  # steps of sixteen, as far as they do not reach beyond
+            more = _sixteen(arena, room + place)
+            if sum_ + more > target:
+                break
+            sum_ += more
+            place += UNSIGNED(16)
+        while place + UNSIGNED(1) < n:
+            sum_ += arena[room + place]
             if sum_ > target:
                 break
-            chosen += 1
+            place += UNSIGNED(1)
+        chosen = np.int64(min(place, n - UNSIGNED(1)))
         if components:
             mean, raw = arena[source + components + chosen], arena[source + 2 * components + chosen]
             scale = max(raw, 0.0) + math.log1p(math.exp(-abs(raw))) + weights[settings + 1]
             bins = weights[settings]
-            place = math.floor((mean + scale * arena[four + 3] * arena[four + 1] + 1) / 2 * bins)
-            arena[to + cell] = min(max(place, 0), bins - 1)
+            bin_ = math.floor((mean + scale * arena[four + 3] * arena[four + 1] + 1) / 2 * bins)
+            arena[to + cell] = min(max(bin_, 0), bins - 1)
         else:
             width = weights[settings]
             arena[to + cell] = chosen * width + min(math.floor(arena[four + 1] * width), width - 1)
 
 
-@_compiled
-def _fire(arena, weights, taps, products, places, o, newest, to, lanes):  # type: ignore[no-untyped-def]
-    """What a full window gives."""
-    window, ring = o[WINDOW], o[RING]
+@_inlined
+def _fire(arena, weights, operands, taps, products, places, counts, o, newest, made, lanes):  # type: ignore[no-untyped-def]
+    """What a full window gives, as the frames from ``made`` on; whether what is added to it has come."""
+    window, ring, to = o[WINDOW], o[RING], o[OUT_BASE] + made * o[OUT_FRAME]
     if o[KIND] == LINEAR:
         for i in range(o[FIRST], o[END]):
             p = products[i]
             for tap in range(p[TAP], p[LAST_TAP]):
-                slot = (newest - taps[tap, DELAY]) % window
+                slot = newest - taps[tap, DELAY]
+                slot += window if slot < 0 else 0
                 places[tap - p[TAP]] = ring + slot * o[RING_FRAME] + taps[tap, OFFSET]
-            _product(arena, weights, places, p, 0, to + p[PHASE] * o[OUT_FRAME], lanes)
+            plus = -1
+            if p[PLUS] >= 0:
+                frame, more = made + p[PHASE], operands[p[PLUS]]
+                if frame >= counts[more[REGISTER]]:
+                    return False
+                plus = more[BASE] + frame * more[FRAME] + p[PLUS_FROM]
+            _product(arena, weights, places, p, to + p[PHASE] * o[OUT_FRAME], plus, lanes)
     elif o[KIND] == POOL:
         n, scale = o[OUT_FRAME], weights[o[WEIGHTS]]
         for tap in range(o[FIRST], o[END]):
@@ -461,6 +546,7 @@ def _fire(arena, weights, taps, products, places, o, newest, to, lanes):  # type
                     arena[to + i] = x * scale if first else y + x * scale
     else:
         _power(arena, weights, o, (newest + 1) % window, to)
+    return True
 
 
 @_compiled
@@ -495,14 +581,14 @@ def run(ops, operands, products, taps, outputs, cursors, counts, places, arena, 
                 to = o[OUT_BASE] + made * o[OUT_FRAME]
                 if kind <= POWER:
                     slot = cursors[number, SLOT]
-                    target = o[RING] + slot * o[RING_FRAME] + o[INSET]
-                    for row in range(o[ROWS]):
-                        source = x + row * o[CELLS] * o[IN_STEP]
-                        _copy(arena, source, o[IN_STEP], arena, target + row * o[RING_ROW], width, o[CELLS], width)
-                    cursors[number, SLOT] = (slot + 1) % o[WINDOW]
+                    if o[OTHER] >= 0 and counts[operands[o[OTHER], REGISTER]] != count:
+                        return number
+                    _enter(arena, weights, operands, o, f, slot)
+                    cursors[number, SLOT] = slot + 1 if slot + 1 < o[WINDOW] else 0
                     cursors[number, HELD] += 1
                     if cursors[number, HELD] == o[WINDOW]:
-                        _fire(arena, weights, taps, products, places, o, slot, to, lanes)
+                        if not _fire(arena, weights, operands, taps, products, places, counts, o, slot, made, lanes):
+                            return number
                         cursors[number, HELD] -= o[STRIDE]
                         made += o[PHASES]
                     continue

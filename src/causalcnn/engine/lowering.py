@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from causalcnn.engine.fuse import fuse
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 from causalcnn.nn.base import CausalModule, makes_a_weight, renew_weight
 from causalcnn.nn.compose import Composite
@@ -524,6 +525,19 @@ class Builder:
         """The dtype of weights, in numpy."""
         return np.float32 if self.dtype == torch.float32 else np.float64
 
+    def plan(self, outputs: Sequence[Symbol], state: Any) -> Plan:
+        """Make the plan of what was written so far.
+
+        Args:
+            outputs: what it gives.
+            state: the template of the state, see :class:`Plan`.
+
+        Returns:
+            The plan, with an operation for each that was added.
+        """
+        inputs, dtype = len(self.registers) - len(self.ops), str(self.dtype).removeprefix("torch.")
+        return Plan(self.registers, inputs, self.ops, [x.operand for x in outputs], dtype, state)
+
     # ------------------------------------------------------------------------------------------ parts of a module
     def compose(self, module: Composite, wiring: Callable[..., Any], *symbols: Symbol) -> tuple[Any, dict[str, Any]]:
         """Run the wiring of a composite with symbols.
@@ -716,4 +730,4 @@ def lower(
     kept = [*(x.operand for x in found), *(op.inputs[0] for op in builder.ops if op.remembers)]
     if any(x.dtype == torch.int32 for x in examples) and any(builder.registers[x.register].integer for x in kept):
         raise CannotCompile("the input is torch.int32, and so is what it gives or keeps; a plan knows torch.int64")
-    return Plan(builder.registers, len(symbols), builder.ops, [x.operand for x in found], str(dtype)[6:], state)
+    return fuse(builder.plan(found, state))

@@ -18,7 +18,7 @@ __all__ = ["Machine"]
 
 Array = np.ndarray
 
-_PAIRS = ("add", "subtract", "multiply", "divide")
+_PAIRS = ("add", "subtract", "multiply", "divide", "gate")
 
 
 class _Output(NamedTuple):
@@ -248,9 +248,9 @@ class Machine:
             max([1, *(len(p["taps"]) for op in plan.ops for p in op.settings.get("products", ()))]), np.int64
         )
         self._tables = (
-            _table(table, 24),
+            _table(table, 26),
             _table(self._operand_rows, 6),
-            _table(self._product_rows, 15),
+            _table(self._product_rows, 19),
             _table(self._tap_rows, 2),
             self._outputs,
         )
@@ -283,7 +283,7 @@ class Machine:
         k, s = self._k, op.settings
         x, out = op.inputs[0], self.plan.registers[op.output]
         source = self.plan.registers[x.register]
-        row = [0] * 24
+        row = [0] * 26
         register, base, frame, step, width, _ = self._operand(x)
         row[k.KIND] = k.KIND_CODES["pair" if op.kind in _PAIRS else op.kind]
         row[k.OUT], row[k.OUT_BASE], row[k.OUT_FRAME] = (
@@ -305,12 +305,21 @@ class Machine:
             row[k.RING_FRAME] = self.rows * row[k.RING_ROW]
             row[k.INSET] = below * width
             row[k.RING] = self._room(row[k.WINDOW] * row[k.RING_FRAME])
+            row[k.OTHER] = -1
         match op.kind:
             case "linear":
                 row[k.FIRST] = len(self._product_rows)
                 for number, product in enumerate(s["products"]):
                     self._product(op, number, product, row)
                 row[k.END] = len(self._product_rows)
+                if "enter" in s:
+                    enter = s["enter"]
+                    row[k.ENTER] = 1
+                    if enter["kind"] in _PAIRS:
+                        row[k.CODE], row[k.OTHER] = _PAIRS.index(enter["kind"]), len(self._operand_rows)
+                        self._operand_rows.append(self._operand(op.inputs[1]))
+                    else:
+                        row[k.CODE], row[k.WEIGHTS] = self._function(enter)
             case "pool":
                 row[k.FIRST] = len(self._tap_rows)
                 self._tap_rows += [[delay, 0] for delay in s["delays"]]
@@ -322,9 +331,8 @@ class Machine:
                 row[k.POINTS], row[k.SCRATCH] = s["points"], self._room(2 * s["points"])
                 row[k.WEIGHTS] = self._weight(np.concatenate([op.arrays["window"], np.cos(turns), np.sin(turns)]))
             case "pointwise":
-                bounds = map(bound, (s["a"], s["b"])) if s["function"] == "clamp" else (s["a"], s["b"])
-                row[k.CODE], row[k.WEIGHTS] = k.FUNCTION_CODES[s["function"]], self._weight([*bounds])
-            case "concat" | "reshape" | "add" | "subtract" | "multiply" | "divide":
+                row[k.CODE], row[k.WEIGHTS] = self._function(s)
+            case "concat" | "reshape" | "add" | "subtract" | "multiply" | "divide" | "gate":
                 row[k.CODE] = _PAIRS.index(op.kind) if op.kind in _PAIRS else 0
                 operands = op.inputs[1:] if op.kind in _PAIRS else op.inputs
                 row[k.FIRST], place = len(self._operand_rows), 0
@@ -348,6 +356,11 @@ class Machine:
                 row[k.WEIGHTS], row[k.POINTS] = self._weight(op.arrays["table"]), len(op.arrays["table"])
         return row
 
+    def _function(self, s: dict[str, Any]) -> tuple[int, int]:
+        """The code of a pointwise function, and the place of its parameters."""
+        parameters = [bound(number) if s["function"] == "clamp" else number for number in (s["a"], s["b"])]
+        return self._k.FUNCTION_CODES[s["function"]], self._weight(parameters)
+
     def _product(self, op: Op, number: int, p: dict[str, Any], row: list[int]) -> None:
         """The row of a product, with its weights in columns of whole vectors, and the rows of its taps."""
         k, out = self._k, self.plan.registers[op.output]
@@ -355,7 +368,7 @@ class Machine:
         columns = weight.shape[2]
         pitch = -(-columns // 16) * 16
         width, ring_row, out_row = row[k.WIDTH], row[k.RING_ROW], out.cells * out.channels
-        line = [0] * 15
+        line = [0] * 19
         # The rows of the product are the cells of a frame; where a frame has one, they are the rows of the batch.
         if p["cells"] == 1:
             line[k.BLOCKS], line[k.HEIGHT], line[k.ROW_IN], line[k.ROW_OUT] = 1, self.rows, ring_row, out_row
@@ -375,7 +388,15 @@ class Machine:
         )
         line[k.TAP] = len(self._tap_rows)
         self._tap_rows += [[delay, cell * width + p["in_channel"]] for delay, cell in p["taps"]]
-        line[k.LAST_TAP] = len(self._tap_rows)
+        line[k.LAST_TAP], line[k.PLUS] = len(self._tap_rows), -1
+        if "plus" in p:
+            more = self._operand(op.inputs[p["plus"]])
+            step = more[k.STEP]
+            line[k.PLUS], line[k.PLUS_FROM] = len(self._operand_rows), p["out_cell"] * step
+            line[k.BLOCK_PLUS], line[k.ROW_PLUS] = out.cells * step, p["out_step"] * step
+            if p["cells"] == 1:
+                line[k.ROW_PLUS] = out.cells * step
+            self._operand_rows.append(more)
         self._product_rows.append(line)
 
 

@@ -15,7 +15,7 @@ from causalcnn._files import atomic_write, pack_tensors, read_tensors
 
 __all__ = ["VERSION", "Op", "Operand", "Plan", "Register"]
 
-VERSION = 1
+VERSION = 2
 """The version of the format; a file of another version is refused."""
 
 
@@ -95,6 +95,13 @@ class Op:
         """Whether it keeps frames: those kinds have a ``window``."""
         return "window" in self.settings
 
+    @property
+    def entering(self) -> int:
+        """How many of its inputs come at the same time; what is behind them is added to frames that it gives."""
+        if self.kind != "linear":
+            return len(self.inputs)
+        return 1 if self.settings.get("enter", {}).get("kind", "pointwise") == "pointwise" else 2
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -105,13 +112,16 @@ class Plan:
     are there at the start, as zeros: a new frame is added, and when there are ``window`` of them, the operation gives
     outputs and forgets the oldest ``stride``. In such a window, *delay* 0 is the newest frame. The kinds:
 
-    - ``linear``: A convolution, also a transposed one. It has a window. The cells of a frame have ``below`` zeros
-      below and ``above`` above them. A full window gives ``phases`` frames, which are sums of ``products``. The
-      ``i``-th has the arrays ``weight{i}`` ``(taps, depth, out)`` and ``bias{i}`` ``(out,)``. For each of its
-      ``cells``, numbered ``m``, it writes the channels from ``out_channel`` on of the cell ``out_cell +
-      m·out_step`` of frame ``phase``: the bias, plus for each tap ``[delay, cell]`` the product of the weight
-      with ``depth`` numbers from that frame, from the channel ``in_channel`` of the padded cell ``cell +
-      m·in_step`` on; where depth is larger than the channels, they go on into the next cells.
+    - ``linear``: A convolution, also a transposed one. It has a window. With ``enter``, the settings of a
+      ``pointwise`` operation or of one of two inputs, together with its ``kind``, a frame enters the window as that
+      operation makes it. The cells of a frame have ``below`` zeros below and ``above`` above them. A full window
+      gives ``phases`` frames, which are sums of ``products``. The ``i``-th has the arrays ``weight{i}``
+      ``(taps, depth, out)`` and ``bias{i}`` ``(out,)``. For each of its ``cells``, numbered ``m``, it writes the
+      channels from ``out_channel`` on of the cell ``out_cell + m·out_step`` of frame ``phase``: the bias, plus for
+      each tap ``[delay, cell]`` the product of the weight with ``depth`` numbers from that frame, from the channel
+      ``in_channel`` of the padded cell ``cell + m·in_step`` on; where depth is larger than the channels, they go on
+      into the next cells. With ``plus``, the number of an input, the channels of that input are added, of the same
+      frame and cell as the output.
     - ``pool``: The ``max`` or the ``mean`` (``reduce``) of the frames at ``delays``. It has a window; a delay is
       one of its kind.
     - ``power``: The power spectrum of the window times the array ``window``, with ``points`` points, a power of
@@ -119,6 +129,7 @@ class Plan:
     - ``pointwise``: ``function`` of every number, with the parameters ``a`` and ``b``; see
       :data:`causalcnn.engine.reference.FUNCTIONS`.
     - ``add``, ``subtract``, ``multiply``, ``divide``: Of two inputs, number by number.
+    - ``gate``: The tanh of the first input times the sigmoid of the second, number by number.
     - ``concat``: The channels of the inputs, one after the other.
     - ``reshape``: The same numbers in a register whose frames have other channels and cells.
     - ``norm``: Each cell to mean 0 and variance 1, with ``eps``, then times ``weight``, plus ``bias``.
@@ -144,9 +155,10 @@ class Plan:
         >>> from causalcnn.nn import CausalConv1d, Residual
         >>> plan = lower(Residual(CausalConv1d(8, 8, 3, dilation=2)), torch.zeros(1, 8, 0))
         >>> [op.kind for op in plan.ops], plan.state
-        (['linear', 'add'], {'body': 0})
-        >>> plan.ops[0].settings["window"], plan.ops[0].settings["products"][0]["taps"]
-        (5, [[0, 0], [2, 0], [4, 0]])
+        (['linear'], {'body': 0})
+        >>> (product,) = plan.ops[0].settings["products"]
+        >>> plan.ops[0].settings["window"], product["taps"], product["plus"]
+        (5, [[0, 0], [2, 0], [4, 0]], 1)
     """
 
     registers: list[Register]

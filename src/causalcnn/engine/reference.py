@@ -42,6 +42,7 @@ _PAIRS: dict[str, Callable[[Array, Array], Array]] = {
     "subtract": np.subtract,
     "multiply": np.multiply,
     "divide": np.divide,
+    "gate": lambda x, y: np.tanh(x) * _sigmoid(y),
 }
 
 
@@ -138,10 +139,12 @@ class ReferenceRunner:
             return [frame[:, :, first : first + channels] for frame in now[register]]
 
         for number, op in enumerate(self.plan.ops):
-            inputs = zip(*map(read, op.inputs), strict=True)
+            inputs = zip(*map(read, op.inputs[: op.entering]), strict=True)
             out = self.plan.registers[op.output]
             shape = (self.rows, out.cells, out.channels)
             now[op.output] = [y.reshape(shape) for xs in inputs for y in self._run(number, op, *xs)]
+            if op.entering < len(op.inputs):
+                _add(op, now[op.output], [read(operand) for operand in op.inputs])
         for number, op in enumerate(self.plan.ops):
             if op.kind == "feedback":
                 self.rings[number] = now[op.settings["register"]]
@@ -153,16 +156,14 @@ class ReferenceRunner:
         match op.kind:
             case "linear" | "pool" | "power":
                 ring = self.rings.get(number, [])
-                ring.append(x)
+                ring.append(_each(**s["enter"], xs=xs) if "enter" in s else x)
                 if len(ring) < s.get("window", 1):
                     return []
                 y: list[Array] = globals()[f"_{op.kind}"](op, ring[::-1], self.plan.registers[op.output])
                 del ring[: s.get("stride", 1)]
                 return y
-            case "pointwise":
-                return [FUNCTIONS[s["function"]](x, s["a"], s["b"])]
-            case "add" | "subtract" | "multiply" | "divide":
-                return [_PAIRS[op.kind](*xs)]
+            case "pointwise" | "add" | "subtract" | "multiply" | "divide" | "gate":
+                return [_each(op.kind, xs, **s)]
             case "concat":
                 return [np.concatenate(xs, axis=2)]
             case "reshape":
@@ -182,6 +183,11 @@ class ReferenceRunner:
         raise ValueError(f"a plan has no operation {op.kind!r}")
 
 
+def _each(kind: str, xs: tuple[Array, ...], function: str = "", a: float = 0.0, b: float = 0.0) -> Array:
+    """What is computed number by number."""
+    return FUNCTIONS[function](xs[0], a, b) if kind == "pointwise" else _PAIRS[kind](xs[0], xs[1])
+
+
 def _linear(op: Op, ring: list[Array], out: Any) -> list[Array]:
     s = op.settings
     rows, _, width = ring[0].shape
@@ -197,6 +203,18 @@ def _linear(op: Op, ring: list[Array], out: Any) -> list[Array]:
             channels = slice(p["out_channel"], p["out_channel"] + len(bias))
             y[p["phase"], :, p["out_cell"] + m * p["out_step"], channels] = total
     return list(y)
+
+
+def _add(op: Op, ys: list[Array], inputs: list[list[Array]]) -> None:
+    """Add what the products have as ``plus`` to the frames of the output."""
+    for i, p in enumerate(op.settings["products"]):
+        if "plus" not in p:
+            continue
+        channels = slice(p["out_channel"], p["out_channel"] + op.arrays[f"bias{i}"].size)
+        cells = slice(p["out_cell"], p["out_cell"] + (p["cells"] - 1) * p["out_step"] + 1, p["out_step"])
+        for number, (y, x) in enumerate(zip(ys, inputs[p["plus"]], strict=True)):
+            if number % op.settings["phases"] == p["phase"]:
+                y[:, cells, channels] += x[:, cells]
 
 
 def _pool(op: Op, ring: list[Array], out: Any) -> list[Array]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.engine import Builder, CannotCompile, Plan, Register, Symbol, lower
+from causalcnn.engine.fuse import fuse
 from causalcnn.engine.machine import Machine
 from causalcnn.models.distributions import (
     NUM_BINS,
@@ -173,8 +174,7 @@ class BandLoop:
         below = builder.lookup(last, torch.cat([values, values.new_zeros(1)])[:, None])
         drawn = choice(self._distribution, parameters(below, beside), noise, builder)
         feed_back(drawn)
-        plan = Plan(builder.registers, 2, builder.ops, [drawn.operand], str(weight.dtype).removeprefix("torch."), {})
-        self._machine = Machine(plan, rows)
+        self._machine = Machine(fuse(builder.plan([drawn], {})), rows)
 
     def draw(self, beside: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """Draw a frame.

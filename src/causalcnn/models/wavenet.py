@@ -558,7 +558,9 @@ class WaveNetSampler:
         if self._stream is not None:
             self._state, self._stream = {**self._stream._save(), "delay": self._last[:, :, None]}, None
         elif self._loop is not None and self._loop_runs:
-            self._state, self._loop_runs = {**self._loop.save(self._state), "delay": self._last[:, :, None]}, False
+            self._state, self._loop_runs = self._loop.save(self._state), False
+            if (self._last_bins < NUM_BINS).all():  # otherwise nothing was drawn yet
+                self._state["delay"] = self.model.samples_to_input(self._last_bins[:, None])
         _, self._state = self.model.step(x, self._state)
         self._last = self._state["delay"][:, :, 0]
         self._last_bins = bins[:, -1].cpu() if bins.shape[1] else self._last_bins
@@ -589,7 +591,7 @@ class WaveNetSampler:
             self._loop_runs = True
         bins = self._loop.draw(uniform, beside, temperature)
         if samples:
-            self._last_bins, self._last = bins[:, -1], self.model.samples_to_input(bins[:, -1:])[:, :, 0]
+            self._last_bins = bins[:, -1]
         return bins
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from . import (
     residual_blocks as residual_blocks,
     sound as sound,
     vector_quantisation as vector_quantisation,
+    vocoder as vocoder,
     wavenet as wavenet,
     what_codes_remember as what_codes_remember,
 )

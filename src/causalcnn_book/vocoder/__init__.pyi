@@ -1,0 +1,1 @@
+from .condition_explorer import ConditionExplorer as ConditionExplorer

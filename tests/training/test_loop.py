@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from causalcnn import VectorQuantizer
+from causalcnn.speech import SampleBatch
 from causalcnn.training import Budget, NonFiniteLoss, lr_factor, minimize, train
 from tests.training.toy import Batch, Toy, batches
 
@@ -308,6 +309,16 @@ def test_the_last_evaluation_comes_also_where_the_clock_is_read_late(monkeypatch
     for seconds in ("1 s", "1.1 s", "1.2 s", "1.3 s"):
         history = quiet(Toy(), seconds, evaluate=lambda model: {}, evaluations=2)
         assert history.evaluations[-1]["step"] == history.steps
+
+
+def test_the_line_says_what_it_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    def sounds(step: int, rank: int, world_size: int) -> SampleBatch:
+        return SampleBatch(torch.ones(2, 8), torch.ones(2, 8, dtype=torch.bool), torch.zeros(2, dtype=torch.int64))
+
+    quiet(Toy(), "2 steps", progress=True)
+    assert " frames/s" in capsys.readouterr().err
+    quiet(nn.Linear(8, 1), "2 steps", batches=sounds, loss=lambda model, x: model(x.samples).mean(), progress=True)
+    assert " samples/s" in capsys.readouterr().err
 
 
 def test_the_bare_loop_does_what_one_writes_by_hand(capsys: pytest.CaptureFixture[str]) -> None:

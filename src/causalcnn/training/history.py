@@ -21,7 +21,7 @@ class History:
         evaluations: what ``evaluate`` returned, each with the ``"step"`` after which it was called.
         seconds: seconds of training, without the time in which it was interrupted.
         waiting_seconds: of these, the seconds in which the model waited for data.
-        frames: number of real (unmasked) frames that were read, over all processes.
+        frames: number of real (unmasked) frames that were read, over all processes; of a model of samples, samples.
         device: what the training ran on, in words.
         precision: ``"fp32"`` or ``"bf16"``.
         processes: number of processes that trained together.

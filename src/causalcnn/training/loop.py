@@ -146,7 +146,7 @@ def _loop(
 ) -> History:
     history, runtime = state.history, state.runtime
     waited, began = history.waiting_seconds, time.perf_counter() - history.seconds
-    line = Progress(progress and runtime.is_main)
+    unit, line = "frames", Progress(progress and runtime.is_main)
 
     def make_batch(step: int) -> Any:
         return batches(step, runtime.rank, runtime.world_size)
@@ -161,7 +161,8 @@ def _loop(
                 batch, frames = data.next()
                 state.train_step(batch, frames, elapsed, stop_requested)
                 history.waiting_seconds = waited + data.waiting_seconds
-                line.update(state.fraction, _describe(state))
+                unit = "samples" if hasattr(batch, "samples") else "frames"
+                line.update(state.fraction, _describe(state, unit))
                 if evaluate is not None and state.fraction * evaluations >= len(history.evaluations) + 1:
                     _evaluate(state, evaluate)
                 since_save = state.step - state.tried_step, history.seconds - state.tried_seconds
@@ -174,7 +175,7 @@ def _loop(
         if runtime.world_size == 1:
             history.seconds = max(history.seconds, elapsed())
         saved = state.step == state.saved_step or state.save()
-        line.update(state.fraction, _describe(state), last=True)
+        line.update(state.fraction, _describe(state, unit), last=True)
     finally:
         line.close()
     if state.interrupted and not state.is_finished:
@@ -199,13 +200,13 @@ def _evaluate(state: TrainState, evaluate: Evaluate) -> None:
     state.history.evaluations.append({"step": state.step, **values})
 
 
-def _describe(state: TrainState) -> str:
-    """The text of the progress line."""
+def _describe(state: TrainState, unit: str) -> str:
+    """The text of the progress line; ``unit`` is what the batches have over time."""
     history, fraction = state.history, state.fraction
     steps = f"{state.step}" if state.budget.steps is None else f"{state.step} of {state.budget.steps}"
     recent = statistics.fmean(history.loss[-20:]) if history.loss else float("nan")
     left = f", {duration(history.seconds * (1 - fraction) / fraction)} left" if 0 < fraction < 1 else ""
-    rate, passed = f"{history.frames_per_second:,.0f} frames/s", duration(history.seconds)
+    rate, passed = f"{history.frames_per_second:,.0f} {unit}/s", duration(history.seconds)
     return f"step {steps}, loss {recent:.4g}, {rate}, {passed}{left}"
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -119,7 +119,7 @@ class Field:
         turns, rest = divmod(phase[axis], short)
         here, base = self._phase_index(phase), self._phase_index((*phase[:axis], rest, *phase[axis + 1 :]))
         shift = tuple(turns * move if i == axis else 0 for i in range(len(self.axes)))
-        if self.cells[here] != frozenset(_add(cell, shift) for cell in self.cells[base]):
+        if self.cells[here] != _moved(self.cells[base], shift):
             return False
         return (
             all(_move(run[here], 0) == _move(run[base], shift[0]) for run in (self.past_end, self.future_start))
@@ -550,7 +550,7 @@ class Field:
         cells, past_end, future_start = [], [], []
         for q in itertools.product(*(range(p) for p in period)):
             phase, move = after._locate(q)
-            middle = {_add(cell, move) for cell in after.cells[phase]}
+            middle = _moved(after.cells[phase], move)
             read, before, ahead = self._union(middle)
             for run, bound, sign in ((after.past_end, before, -1), (after.future_start, ahead, 1)):
                 end = _move(run[phase], move[0])
@@ -574,7 +574,7 @@ class Field:
         ahead: list[int] = []
         for output in outputs:
             phase, move = self._locate(output)
-            read |= {_add(cell, move) for cell in self.cells[phase]}
+            read |= _moved(self.cells[phase], move)
             if (end := _move(self.past_end[phase], move[0])) is not None:
                 before.append(end)
             if (end := _move(self.future_start[phase], move[0])) is not None:
@@ -711,8 +711,15 @@ class Field:
         return text
 
 
-def _add(cell: Cell, move: Cell) -> Cell:
-    return tuple(c + m for c, m in zip(cell, move, strict=True))
+def _moved(cells: frozenset[Cell], move: Cell) -> Set[Cell]:
+    """The cells, each further on by ``move``. A front end has a million of them to move, so that this is kept short."""
+    if not any(move):
+        return cells
+    if len(move) == 1:
+        by = move[0]
+        return {(cell + by,) for (cell,) in cells}
+    time, frequency = move
+    return {(t + time, f + frequency) for t, f in cells}
 
 
 def _move(end: int | None, by: int) -> int | None:

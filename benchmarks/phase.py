@@ -32,7 +32,6 @@ import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pystoi import stoi
 
 from causalcnn._files import check_writable, write_json
 from causalcnn.speech import (
@@ -53,11 +52,11 @@ from causalcnn.speech import (
 )
 from causalcnn.speech.environment import data_folder
 from causalcnn.speech.online_inversion import frame_magnitudes
+from causalcnn_book.wavenet.vocoder_quality import MARGIN, compare
 
 Samples = NDArray[np.float64]
 Method = Callable[[list[torch.Tensor]], list[Samples]]
 LONGEST_SECONDS = 5
-MARGIN = 4
 
 
 class RTISI(OnlineGriffinLim):
@@ -154,10 +153,6 @@ def methods() -> Iterator[tuple[str, Method, OnlineGriffinLim | None]]:
 
 
 # ------------------------------------------------------------------------------------------------------ the measures
-def log_mel(x: Samples) -> Samples:
-    return LogMel()(torch.from_numpy(x)[None])[0, :, MARGIN:-MARGIN].numpy()
-
-
 def within_hop(sounds: list[Samples], order: int) -> Samples:
     """Energy of the difference of that order at each of the 160 places of a hop, relative to the mean."""
     energy = sum((np.diff(x, order, prepend=np.zeros(order)).reshape(-1, HOP_SAMPLES) ** 2)[4:].sum(0) for x in sounds)
@@ -165,21 +160,7 @@ def within_hop(sounds: list[Samples], order: int) -> Samples:
 
 
 def of_set(originals: list[Samples], found: list[Samples]) -> dict[str, Any]:
-    rows = []
-    for x, y in zip(originals, found, strict=True):
-        a, b = log_mel(x), log_mel(y)
-        floor = a.max() - 60
-        linear_a, linear_b = 10 ** (a / 20), 10 ** (b / 20)
-        rows.append(
-            {
-                "spectral_convergence": np.linalg.norm(linear_a - linear_b) / np.linalg.norm(linear_a),
-                "log_spectral_distance_db": np.sqrt(
-                    ((np.maximum(a, floor) - np.maximum(b, floor)) ** 2).mean(0)
-                ).mean(),
-                "stoi": stoi(x, y, RATE_HZ),
-                "level_db": 10 * np.log10((y**2).mean() / (x**2).mean()),
-            }
-        )
+    rows = [compare(x, y) for x, y in zip(originals, found, strict=True)]
     table: dict[str, Any] = {}
     for name in rows[0]:
         low, middle, high = np.quantile([row[name] for row in rows], (0.25, 0.5, 0.75))

@@ -208,11 +208,24 @@ class LPWaveNet(CausalModule):
         Raises:
             ValueError: a sample is NaN or outside −1 … 1.
         """
+        return self.cell_log_prob(self(samples.unsqueeze(1)), samples)
+
+    def cell_log_prob(self, gaussians: Tensor, samples: Tensor) -> Tensor:
+        """Compute what Gaussians have in the μ-law cells of samples.
+
+        Args:
+            gaussians: as the layer gives them, ``(batch, 2, known)``.
+            samples: in −1 … 1, of which the first ``known`` are priced, ``(batch, samples)``.
+
+        Returns:
+            The log-probabilities in nats, ``(batch, known)``.
+
+        Raises:
+            ValueError: a sample is NaN or outside −1 … 1.
+        """
         from causalcnn.speech import mu_law_edges, mu_law_encode
 
-        bins, edges = mu_law_encode(samples), mu_law_edges().to(samples)
-        gaussians = self(samples.unsqueeze(1))
-        bins = bins[:, : gaussians.shape[2]]
+        bins, edges = mu_law_encode(samples)[:, : gaussians.shape[2]], mu_law_edges().to(gaussians)
         return _log_mass(gaussians, edges[bins], edges[bins + 1])
 
     def loss(self, batch: SampleBatch) -> tuple[Tensor, dict[str, Tensor]]:

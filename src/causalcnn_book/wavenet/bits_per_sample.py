@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from causalcnn.models import Vocoder, VocoderConfig, WaveNet, WaveNetConfig, load_model, save_model
+from causalcnn.models import LPWaveNet, Vocoder, VocoderConfig, WaveNet, WaveNetConfig, load_model, save_model
 from causalcnn.speech import HOP_SAMPLES, RATE_HZ, EmbeddedSpeech, FeatureCorpus, SampleCorpus, evaluation_sounds
 from causalcnn.training import train
 from causalcnn_book.experiment import Experiment, Results, option, summary
@@ -135,6 +135,9 @@ def log_probs(model: Any, samples: Tensor) -> Iterator[Tensor]:
     if isinstance(model, SamplePredictor):
         yield model.log_prob(samples[None])[0]
         return
+    if isinstance(model, LPWaveNet):
+        yield from _log_probs_of_numbers(model, samples)
+        return
     network = model.wavenet if isinstance(model, Vocoder) else model
     bins = network.to_bins(samples[None])
     state, start = None, 0
@@ -147,6 +150,15 @@ def log_probs(model: Any, samples: Tensor) -> Iterator[Tensor]:
         end = start + parameters.shape[2]
         yield network.distribution.log_prob(parameters.movedim(1, -1), bins[:, start:end])[0]
         start = end
+
+
+def _log_probs_of_numbers(model: LPWaveNet, samples: Tensor) -> Iterator[Tensor]:
+    """The same of a model that reads numbers, not bins."""
+    state, start = model.initial_state(samples[None, None]), 0
+    for piece in samples[None, None].split(RATE_HZ, dim=2):
+        gaussians, state = model.step(piece, state)
+        yield model.cell_log_prob(gaussians, samples[None, start:])[0]
+        start += gaussians.shape[2]
 
 
 def score(model: Any, corpus: SampleCorpus) -> float:

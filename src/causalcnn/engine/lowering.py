@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from causalcnn.engine.fuse import fuse
+from causalcnn.engine.fusion import fuse
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 from causalcnn.nn.base import CausalModule, makes_a_weight, renew_weight
 from causalcnn.nn.compose import Composite

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from causalcnn.engine import Builder, CannotCompile, Plan, Register, Symbol, lower
-from causalcnn.engine.fuse import fuse
+from causalcnn.engine.fusion import fuse
 from causalcnn.engine.machine import Machine
 from causalcnn.models.distributions import (
     NUM_BINS,

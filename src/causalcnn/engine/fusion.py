@@ -32,7 +32,7 @@ def fuse(plan: Plan) -> Plan:
     Example:
         >>> import torch
         >>> from causalcnn.engine import Builder, Register
-        >>> from causalcnn.engine.fuse import fuse
+        >>> from causalcnn.engine.fusion import fuse
         >>> builder = Builder()
         >>> x = builder.input(Register(channels=4))
         >>> y = x + builder.matrix(torch.relu(x), torch.eye(4).numpy())

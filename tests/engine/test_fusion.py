@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from causalcnn import CausalConv1d, Composite, Field
 from causalcnn.engine import Builder, ReferenceRunner, Register, lower, lowering
-from causalcnn.engine.fuse import fuse
+from causalcnn.engine.fusion import fuse
 from causalcnn.models import WaveNet, WaveNetConfig
 from causalcnn.nn import CausalConvTranspose1d, CausalSequential, Residual
 from tests.engine.networks import random_network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from typing import Any, NamedTuple
@@ -77,7 +78,6 @@ class Machine:
         if config.DISABLE_JIT:  # type: ignore[attr-defined]
             raise RuntimeError("NUMBA_DISABLE_JIT is set, so numba compiles nothing; unset it to compile a stream")
         self._run = kernels.compiled_for(self._dtype)
-        self._rings: dict[int, Array] = {}
         self._lock = threading.Lock()
         self._length = self._room_for_outputs = -1
         # The inputs that are looked up, and how many rows the table has.
@@ -145,6 +145,9 @@ class Machine:
         """Begin anew."""
         self._arena[:] = 0
         self._cursors[:] = self._first_cursors
+        self._start_feedback()
+
+    def _start_feedback(self) -> None:
         for op in self.plan.ops:
             if op.kind == "feedback":
                 self.register(op.settings["register"])[:] = op.settings["start"]
@@ -158,7 +161,7 @@ class Machine:
         """Copy the frames that an operation holds, oldest first, as its layer's state."""
         register = self.plan.registers[self.plan.ops[number].inputs[0].register]
         slot, held = self._cursors[number]
-        ring = self._rings[number]
+        ring = self._frames(number)
         frames = ring[np.arange(slot - held, slot) % len(ring)]  # a copy, (frames, rows, cells, channels)
         state = torch.from_numpy(frames.astype(np.int64) if register.integer else frames).permute(1, 3, 0, 2)
         return (state[..., 0] if register.frequency is None else state).contiguous()
@@ -178,7 +181,7 @@ class Machine:
             wanted = (self.rows, channels, f"{low}…{high}" if low < high else high, *frequency)
             raise ValueError(f"state has shape {given}; for this input it must be ({', '.join(map(str, wanted))})")
         frames = state.detach().numpy().reshape(*given[:3], register.cells)
-        self._rings[number][: given[2]] = np.transpose(frames, (2, 0, 3, 1))
+        self._frames(number)[: given[2]] = np.transpose(frames, (2, 0, 3, 1))
         self._cursors[number] = (given[2] % window, given[2])
 
     # ----------------------------------------------------------------------------------------------- the layout
@@ -209,53 +212,60 @@ class Machine:
         for number, op in enumerate(plan.ops):
             row = self._op(op)
             if row[k.KIND] <= k.POWER:
-                laid.append((number, row))
+                laid.append(number)
             table.append(row)
-        self._arena = _aligned(self._taken_numbers, self._dtype)
         self._weights = _aligned(self._weights_end + 64, self._dtype)
         with np.errstate(over="ignore"):  # a number of the user's may be infinite in float32
             for start, pitch, rows_of in self._weight_parts:
                 place = self._weights[start : start + len(rows_of) * pitch].reshape(len(rows_of), pitch)
                 place[:, : rows_of.shape[1]] = rows_of
-        self._cursors = np.zeros((max(1, len(table)), 2), np.int64)
-        for number, row in laid:
+        self._first_cursors = np.zeros((max(1, len(table)), 2), np.int64)
+        for number in laid:
             op = plan.ops[number]
-            window, frame = row[k.WINDOW], row[k.RING_FRAME]
-            ring = self._arena[row[k.RING] : row[k.RING] + window * frame]
-            ring = ring.reshape(window, self.rows, row[k.RING_ROW])
-            first, cells, width = row[k.INSET], row[k.CELLS], row[k.WIDTH]
-            inside = ring[:, :, first : first + cells * width]
-            self._rings[number] = (
-                inside.reshape(window, self.rows, cells, width)
-                if first == 0 and ring.shape == inside.shape
-                else np.lib.stride_tricks.as_strided(
-                    inside,
-                    (window, self.rows, cells, width),
-                    (*inside.strides[:2], width * self._dtype.itemsize, self._dtype.itemsize),
-                )
-            )
             held = op.settings.get("held", 0)
-            self._cursors[number] = (held % window, held)
+            self._first_cursors[number] = (held % op.settings.get("window", 1), held)
         self._given = [
             _Output(self._ratio[n], excess[n], (rows, plan.registers[n].cells, channels), plan.registers[n])
             for n, _, channels in plan.outputs
         ]
-        self._first_cursors = self._cursors.copy()
-        self.reset()
         self._outputs = _table([[*self._operand(output), 0] for output in plan.outputs], k.PLACE + 2)
-        self._counts = np.zeros(len(plan.registers), np.int64)
-        self._places = np.zeros(
-            max([1, *(len(p["taps"]) for op in plan.ops for p in op.settings.get("products", ()))]), np.int64
-        )
         self._tables = (
             _table(table, 26),
             _table(self._operand_rows, 6),
             _table(self._product_rows, 19),
             _table(self._tap_rows, 2),
-            self._outputs,
         )
-        self._memory = (*self._tables, self._cursors, self._counts, self._places, self._arena, self._weights)
+        self._most_taps = max([1, *(len(p["taps"]) for op in plan.ops for p in op.settings.get("products", ()))])
+        self._begin()
         del self._operand_rows, self._product_rows, self._tap_rows, self._weight_parts
+
+    def _begin(self) -> None:
+        """Take the memory that changes, as it is at the start."""
+        self._arena = _aligned(self._taken_numbers, self._dtype)
+        self._cursors = self._first_cursors.copy()
+        self._counts, self._places = np.zeros(len(self._base), np.int64), np.zeros(self._most_taps, np.int64)
+        self._memory = (
+            *self._tables, self._outputs, self._cursors, self._counts, self._places, self._arena, self._weights,
+        )  # fmt: skip
+        self._start_feedback()
+
+    def fresh(self) -> Machine:
+        """Another machine at its start, which shares what does not change."""
+        other = copy.copy(self)
+        other._lock, other._outputs, other._length = threading.Lock(), self._outputs.copy(), -1
+        other._begin()
+        return other
+
+    def _frames(self, number: int) -> Array:
+        """The slots of the ring of an operation, ``(window, rows, cells, channels)``; they can be written, too."""
+        k, row = self._k, self._tables[0][number]
+        window, frame, cells, width = (int(row[one]) for one in (k.WINDOW, k.RING_FRAME, k.CELLS, k.WIDTH))
+        ring = self._arena[row[k.RING] : row[k.RING] + window * frame].reshape(window, self.rows, row[k.RING_ROW])
+        inside = ring[:, :, row[k.INSET] : row[k.INSET] + cells * width]
+        size = self._dtype.itemsize
+        return np.lib.stride_tricks.as_strided(
+            inside, (window, self.rows, cells, width), (*inside.strides[:2], width * size, size)
+        )
 
     def _room(self, numbers: int) -> int:
         """Take room in the memory of numbers, from the start of a line of the cache on."""

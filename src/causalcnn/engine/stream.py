@@ -15,6 +15,7 @@ from typing_extensions import override
 from causalcnn._extras import require
 from causalcnn.engine.lowering import lower
 from causalcnn.engine.machine import Machine
+from causalcnn.engine.reuse import machine_for
 from causalcnn.nn.base import CausalModule, Engine, State, Stream
 from causalcnn.nn.compose import Composite
 
@@ -91,8 +92,9 @@ class CompiledStream(Stream[Any]):
         machine = self._machines.get(name)
         if machine is None:
             try:
-                plan = lower(self.module, *examples, wiring=wiring)
-                machine = Machine(plan, examples[0].shape[0])
+                key = (type(self), name, *((x.dtype, *x.shape[:2], *x.shape[3:]) for x in examples))
+                make = functools.partial(lower, self.module, *examples, wiring=wiring)
+                machine = machine_for(self.module, key, examples[0].shape[0], make)
                 self._hand_over(machine)
             except Exception:
                 if not self._machines:  # the next piece may be the right one
@@ -123,7 +125,8 @@ class CompiledStream(Stream[Any]):
         for leaf in pytree.tree_leaves(state):
             if not isinstance(leaf, Tensor):
                 raise ValueError(f"the state holds a {type(leaf).__name__}; it must hold tensors only")
-        self._state = pytree.tree_map(lambda leaf: leaf.detach().clone(), state)
+        # An initial state is nobody else's.
+        self._state = pytree.tree_map(lambda leaf: leaf.detach().clone(), state) if self._started else state
         self._newest, self._last = {}, None
 
     @override

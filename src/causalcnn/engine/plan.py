@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ class Op:
         return 1 if self.settings.get("enter", {}).get("kind", "pointwise") == "pointwise" else 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What a stream computes, as data: registers, and a list of operations that fill them, in their order.
 
@@ -159,6 +160,8 @@ class Plan:
         >>> (product,) = plan.ops[0].settings["products"]
         >>> plan.ops[0].settings["window"], product["taps"], product["plus"]
         (5, [[0, 0], [2, 0], [4, 0]], 1)
+        >>> plan
+        Plan(1 linear; inputs: 1, outputs: 1; 200 numbers, float32)
     """
 
     registers: list[Register]
@@ -167,6 +170,13 @@ class Plan:
     outputs: list[Operand]
     dtype: str
     state: Any
+
+    def __repr__(self) -> str:
+        """The kinds in one line; its numbers would fill pages."""
+        kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind for op in self.ops).items())
+        numbers = sum(array.size for op in self.ops for array in op.arrays.values())
+        size = f"inputs: {self.inputs}, outputs: {len(self.outputs)}; {numbers:,} numbers, {self.dtype}"
+        return f"Plan({kinds or 'no operations'}; {size})"
 
     def rings(self) -> Iterator[tuple[tuple[str, ...], int]]:
         """Walk through the state.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalcnn_book.palette import alarm
+from causalcnn_book.palette import LIGHT, alarm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Kind", "as_array", "as_matrix", "draw_heatmap", "draw_spans", "label_frames", "label_time", "time_locator"]
+__all__ = ["Kind", "as_array", "as_matrix", "draw_heatmap", "draw_spans", "draw_wave", "label_frames", "label_time",
+           "time_locator"]  # fmt: skip
 
 Kind = Literal["energy", "signed", "nonzero"]
 """``"energy"``: 0 is darkest. ``"signed"``: 0 is neutral. ``"nonzero"``: all but 0 count as 1."""
@@ -128,6 +129,27 @@ def draw_spans(
         text = "" if span.label == "SIL" else str(span.label)
         if len(text) * size * 0.66 <= (end - start) * pixels:
             axes.text((start + end) / 2, y, text, transform=axes.get_xaxis_transform(), fontsize=size, ha="center")
+
+
+def draw_wave(axes: Axes, sound: NDArray[np.float64], rate_hz: int, width: int) -> None:
+    """Draw a sound's envelope, the smallest and the largest of each pixel's samples: what the eye sees, in few points.
+
+    Args:
+        axes: to draw on.
+        sound: samples in −1 … 1, ``(samples,)``.
+        rate_hz: samples a second (Hz).
+        width: of the picture, in CSS pixels.
+    """
+    per_pixel = max(1, len(sound) // width)
+    blocks = sound[: len(sound) // per_pixel * per_pixel].reshape(-1, per_pixel)
+    at = (np.arange(len(blocks)) + 0.5) * per_pixel * 1000 / rate_hz
+    if per_pixel == 1:
+        axes.plot(at, sound, color=LIGHT["past"], linewidth=1)
+    else:
+        axes.fill_between(at, blocks.min(1), blocks.max(1), color=LIGHT["past"], linewidth=0.4)
+    limit = max(float(np.abs(sound).max(initial=0)), 1e-3) * 1.1
+    axes.set(xlim=(0, 1000 * len(sound) / rate_hz), ylim=(-limit, limit), yticks=[0], ylabel="pressure")
+    axes.spines["bottom"].set_visible(False)
 
 
 def label_time(axes: Axes, unit: str, width: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from causalcnn_book.drawing import (
     Kind,
@@ -18,6 +18,7 @@ from causalcnn_book.drawing import (
     as_matrix,
     draw_heatmap,
     draw_spans,
+    draw_wave,
     label_frames,
     label_time,
 )
@@ -25,7 +26,6 @@ from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -62,7 +62,7 @@ def wave(samples: ArrayLike, *, rate_hz: int = 16_000, alt: str, caption: str = 
 
     def draw(figure: Figure, width: int) -> None:
         axes = figure.subplots()
-        _draw_wave(axes, sound, rate_hz, width)
+        draw_wave(axes, sound, rate_hz, width)
         label_time(axes, "ms", width)
 
     return show(draw, alt=alt, caption=caption, height=height)
@@ -109,7 +109,7 @@ def wave_and_mel(
 
     def draw(figure: Figure, width: int) -> None:
         top, middle = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
-        _draw_wave(top, sound, rate_hz, width)
+        draw_wave(top, sound, rate_hz, width)
         top.tick_params(labelbottom=False)
         draw_spans(top, word_spans, rate_hz, 1.04, 13, end_ms, width)
         frame_ms = 1000 * hop_samples / rate_hz
@@ -123,20 +123,6 @@ def wave_and_mel(
         figure.align_ylabels()
 
     return show(draw, alt=alt, caption=caption, height=height)
-
-
-def _draw_wave(axes: Axes, sound: NDArray[np.float64], rate_hz: int, width: int) -> None:
-    """The envelope (smallest and largest of each pixel's samples): what the eye sees, in few points."""
-    per_pixel = max(1, len(sound) // width)
-    blocks = sound[: len(sound) // per_pixel * per_pixel].reshape(-1, per_pixel)
-    at = (np.arange(len(blocks)) + 0.5) * per_pixel * 1000 / rate_hz
-    if per_pixel == 1:
-        axes.plot(at, sound, color=LIGHT["past"], linewidth=1)
-    else:
-        axes.fill_between(at, blocks.min(1), blocks.max(1), color=LIGHT["past"], linewidth=0.4)
-    limit = max(float(np.abs(sound).max(initial=0)), 1e-3) * 1.1
-    axes.set(xlim=(0, 1000 * len(sound) / rate_hz), ylim=(-limit, limit), yticks=[0], ylabel="pressure")
-    axes.spines["bottom"].set_visible(False)
 
 
 def voice_activity(

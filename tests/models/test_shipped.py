@@ -11,8 +11,9 @@ pytest.importorskip("espeakng_loader")
 from causalcnn import audit
 from causalcnn.causality import Verdict
 from causalcnn.models import CausalVQVAE2, load_model
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, to_2d
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, SampleCorpus, to_2d
 from causalcnn_book.causal_vqvae2.reconstruction import score
+from causalcnn_book.wavenet.bits_per_sample import score as bits_per_sample
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"
 
@@ -51,3 +52,18 @@ def test_the_audit_certifies_the_shipped_weights():
     assert report.passed, report
     assert report.verdict is Verdict.CAUSAL
     assert report.lookahead == 0
+
+
+def test_the_shipped_wavenet_prices_unheard_samples_as_its_card_says():
+    assert (CHECKPOINTS / "wavenet-small.safetensors").stat().st_size <= 400_000
+    model, card = load_model(CHECKPOINTS / "wavenet-small")
+    unheard = SampleCorpus.of(EmbeddedSpeech("test", speakers=4, seconds=12))
+    told = card["metrics"]["bits per sample, unheard speakers"]["embedded"]
+    assert abs(bits_per_sample(model.eval(), unheard) - told) < 0.4, "few seconds, other voices"
+    assert (model.field.past, model.field.lookahead) == (256, -1)
+
+
+def test_what_the_shipped_wavenet_draws_does_not_depend_on_the_engine():
+    model = load_model(CHECKPOINTS / "wavenet-small")[0].double().eval()
+    drawn = [model.generate(400, seed=1, engine=engine) for engine in ("torch", "compiled")]
+    assert torch.equal(*drawn)

@@ -188,6 +188,56 @@ def test_compiled_it_says_the_same():
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-8)
 
 
+# ---------------------------------------------------------------------------------------- several draws at once
+def searched(model, mel, candidates, patience, engine="torch", pieces=None):
+    search, generator = model.search(candidates, patience, engine=engine), torch.Generator().manual_seed(1)
+    given = [search.draw(piece, generator) for piece in mel.split(pieces or mel.shape[2], dim=2)]
+    return torch.cat(given, dim=1), [piece.shape[1] for piece in given]
+
+
+def miss(sound, mel):
+    """How far the frames of a sound are from those wanted, as the search measures it."""
+    loudness = [10 ** (each / 40) for each in (LogMel()(sound), mel[:, :, : sound.shape[1] // 160])]
+    return ((loudness[0] - loudness[1]).square().sum(1) / loudness[1].square().sum(1)).sum()
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2])
+def test_of_several_draws_that_which_fits_is_given(patience):
+    model, mel = made(), LogMel()(speech())
+    one, _ = searched(model, mel, 1, patience)
+    alone = model.generate(mel, seed=1)
+    assert one.shape == (1, 160 * (mel.shape[2] - 1 - patience))
+    torch.testing.assert_close(one, alone[:, : one.shape[1]], rtol=1e-9, atol=1e-12)
+    many, _ = searched(model, mel, 8, patience)
+    assert miss(many, mel) < miss(one, mel)
+
+
+def test_what_is_given_is_one_sound_that_the_model_could_draw():
+    """No hop of one draw follows a hop of another: with the noise taken away, every sample is a mean."""
+    model, mel = made(), LogMel()(speech())
+    generator = torch.Generator().manual_seed(0)
+    search = model.search(6, 2)
+    found = search.draw(mel, generator)
+    gaussians, _ = model.predict(
+        found, mel[:, :, 1 : 1 + found.shape[1] // 160], model.initial_state(found.unsqueeze(1))
+    )
+    z = (found - gaussians[:, 0]) / gaussians[:, 1]
+    generator = torch.Generator().manual_seed(0)
+    for hop in z.unflatten(1, (-1, 160))[0]:
+        drawn = torch.randn(160, 6, generator=generator, dtype=torch.float64).T
+        assert (drawn - hop).abs().amax(1).min() < 1e-6, "the noise of one of the six"
+
+
+def test_pieces_and_engines_make_no_difference():
+    model, mel = made(), LogMel()(speech())
+    whole, _ = searched(model, mel, 4, 1)
+    live, lengths = searched(model, mel, 4, 1, pieces=1)
+    assert lengths[:4] == [0, 0, 160, 160]
+    torch.testing.assert_close(live, whole, rtol=1e-9, atol=1e-12)
+    pytest.importorskip("numba")
+    torch.testing.assert_close(searched(model, mel, 4, 1, "compiled")[0], whole, rtol=1e-6, atol=1e-8)
+
+
 # ------------------------------------------------------------------------------------- on disk, what cannot be
 def test_it_is_kept_with_its_card(tmp_path):
     model = LPWaveNet(SMALL)
@@ -208,6 +258,9 @@ def test_what_cannot_be_is_said():
         (lambda: made().generate(torch.zeros(1, 40, 5)), r"\(1, 40, 5\); they must be \(1, 80, frames\)"),
         (lambda: made().generate(torch.zeros(1, 80, 5), temperature=-1.0), "temperature is -1.0"),
         (lambda: made().log_prob(torch.full((1, 320), 1.5).double()), "1.5"),
+        (lambda: made().search(0), "candidates is 0"),
+        (lambda: made().search(2, -1), "patience is -1"),
+        (lambda: made().search(2).draw(torch.zeros(2, 80, 5), torch.Generator()), r"\(2, 80, 5\); they must be"),
         (lambda: made().float().loss(short), "319 samples; this vocoder needs 320"),
     ):
         with pytest.raises(ValueError, match=words):

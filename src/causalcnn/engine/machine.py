@@ -157,6 +157,17 @@ class Machine:
         shape = (self.rows, self.plan.registers[number].cells, self.plan.registers[number].channels)
         return self._arena[self._base[number] :][: math.prod(shape)].reshape(shape)
 
+    def choose(self, rows: Tensor) -> None:
+        """Let every row go on from where one of the rows is, ``(rows,)``: its own number, or another's."""
+        of = rows.numpy()
+        for number, op in enumerate(self.plan.ops):
+            if op.remembers:
+                ring = self._frames(number)
+                ring[:] = ring[:, of]
+            elif op.kind == "feedback":
+                register = self.register(op.settings["register"])
+                register[:] = register[of]
+
     def ring(self, number: int) -> Tensor:
         """Copy the frames that an operation holds, oldest first, as its layer's state."""
         register = self.plan.registers[self.plan.ops[number].inputs[0].register]

@@ -19,6 +19,7 @@ from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfi
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
+from causalcnn.models.lp_wavenet_search import LPWaveNetSearch
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
@@ -50,6 +51,7 @@ __all__ = [
     "LPWaveNet",
     "LPWaveNetConfig",
     "LPWaveNetSampler",
+    "LPWaveNetSearch",
     "LogisticMixture",
     "MelCondition",
     "MelNet",

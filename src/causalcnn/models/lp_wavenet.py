@@ -30,6 +30,7 @@ from causalcnn.models.excitation import (
     scale_of,
 )
 from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
+from causalcnn.models.lp_wavenet_search import LPWaveNetSearch
 from causalcnn.models.vocoder import HOP_SAMPLES, MELS, MelCondition, check_reset
 from causalcnn.nn.base import CausalModule, Engine, State
 from causalcnn.nn.compose import CausalSequential
@@ -277,6 +278,23 @@ class LPWaveNet(CausalModule):
             ValueError: a weight is not finite, or there is no such engine.
         """
         return LPWaveNetSampler(self, rows, engine)
+
+    def search(self, candidates: int = 4, patience: int = 1, *, engine: Engine = "torch") -> LPWaveNetSearch:
+        """Start a running vocoder that draws several sounds, and goes on with those that fit the frames best.
+
+        Args:
+            candidates: how many sounds are drawn side by side.
+            patience: hops of 10 ms between draw and decision; they add to the latency.
+            engine: what draws the samples, as for :meth:`sampler`.
+
+        Returns:
+            The search, which reads frames and gives samples as :meth:`sampler` does, for a single sound.
+
+        Raises:
+            RuntimeError: the model is in training mode.
+            ValueError: fewer than one candidate, a patience below 0, a weight that is not finite, or no such engine.
+        """
+        return LPWaveNetSearch(self, candidates, patience, engine)
 
     def generate(self, frames: Tensor, *, seed: int = 0, temperature: float = 1.0, engine: Engine = "torch") -> Tensor:
         """Draw the sound that frames describe.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from causalcnn.engine import Plan, Register, Symbol, compiled_or_none, lower
 from causalcnn.engine.machine import Machine
@@ -82,6 +83,19 @@ class LPWaveNetSampler:
         fit, beside, self._frame_state = self.model.at_frames(frames, self._frame_state)
         known = torch.cat([fit.packed(), beside], dim=1)
         return torch.cat([self._hop(hop, generator, temperature) for hop in known.unbind(dim=2)], dim=1)
+
+    def choose(self, rows: Tensor) -> None:
+        """Let every row go on from where one of the rows is.
+
+        Args:
+            rows: for each row the number of that which it becomes a copy of, int64 ``(rows,)``.
+        """
+        self._frame_state = pytree.tree_map(lambda x: x[rows], self._frame_state)
+        if self._machine is not None:
+            self._machine.choose(rows)
+        else:
+            chosen, self._lines = pytree.tree_map(lambda x: x[rows], (self._stream.state, self._lines))
+            self._stream = self.model.network.stream(chosen)
 
     def _hop(self, known: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
         """The samples of a hop, ``(rows, 160)``, of which is known ``(rows, channels)``."""

@@ -2,7 +2,8 @@
 
     causalcnn experiment vocoder --out book/measurements/vocoder.json
 
-The network is beside what needs no training: noise through the same linear prediction, Griffin–Lim, which hears the
+The network draws one sound, or several at a time, of which those go on that fit the frames best, with a hop more of
+latency. It is beside what needs no training: noise through the same linear prediction, Griffin–Lim, which hears the
 whole recording, and the online phase method with a look-ahead of 0, 1 and 3 frames. All get the same log-mel frames,
 at the level of the training speech, and the last frame goes on until the last hop is known.
 """
@@ -42,9 +43,9 @@ from causalcnn_book.wavenet.bits_per_sample import score
 
 __all__ = ["VocoderQuality", "compare", "noise_vocoder", "vocoders"]
 
-ROWS = ("lp-wavenet", "noise", "griffin_lim", "online 0", "online 1", "online 3")
+ROWS = ("lp-wavenet", "4 draws", "16 draws", "noise", "griffin_lim", "online 0", "online 1", "online 3")
 """The names of :func:`vocoders`."""
-DRAWN = ("lp-wavenet", "noise")
+DRAWN = ("lp-wavenet", "4 draws", "16 draws", "noise")
 """Those that draw: other seeds, other sounds."""
 MARGIN = 4
 """Frames at either end of a clip that are not compared: windows reach over its ends."""
@@ -126,11 +127,20 @@ def vocoders(vocoder: LPWaveNet, temperature: float) -> dict[str, Method]:
 
         return run
 
+    def searched(candidates: int) -> Method:
+        def run(frames: Tensor, seed: int) -> Tensor:
+            search = vocoder.search(candidates, engine="compiled")
+            longer = _go_on(frames, search.lookahead_frames)
+            return search.draw(longer, torch.Generator().manual_seed(seed), temperature=temperature)[0]
+
+        return run
+
     def online(lookahead: int) -> Method:
         return lambda frames, seed: OnlineGriffinLim(lookahead)(_go_on(frames, lookahead))[0, 0].clamp(-1, 1)
 
     return {
         "lp-wavenet": drawn(vocoder, temperature),
+        **{f"{candidates} draws": searched(candidates) for candidates in (4, 16)},
         "noise": drawn(noise_vocoder(vocoder), 1.0),
         "griffin_lim": lambda frames, seed: torch.from_numpy(griffin_lim(frames[0])).clamp(-1, 1),
         **{f"online {lookahead}": online(lookahead) for lookahead in (0, 1, 3)},
@@ -145,8 +155,8 @@ def _go_on(frames: Tensor, lookahead: int) -> Tensor:
 class VocoderQuality(Experiment):
     """How close do vocoders come to the voices that their frames were made of?
 
-    Rows are an LP-WaveNet, and what needs no training. The two that draw are measured with three seeds, the others
-    once. The minutes that this takes go mostly into the phase methods.
+    Rows are an LP-WaveNet, the same with 4 and 16 draws at a time, and what needs no training. What draws is measured
+    with three seeds, the rest once. The minutes that this takes go mostly into the phase methods.
 
     Attributes:
         name: the command's name.
@@ -223,7 +233,7 @@ class VocoderQuality(Experiment):
             if clips:
                 found["sets"][name] = {key: [round(clip[key], 4) for clip in clips] for key in clips[0]}
         found["cpu_seconds"] = round(statistics.median(costs), 3)
-        if row in DRAWN and seed == self.seeds[0]:
+        if row in ("lp-wavenet", "noise") and seed == self.seeds[0]:
             model = self.vocoder if row == "lp-wavenet" else noise_vocoder(self.vocoder)
             found["bits"] = {name: round(score(model, corpus), 4) for name, corpus in self.sets.items()}
         return found
@@ -273,7 +283,7 @@ def _clips(corpus: SampleCorpus) -> list[Tensor]:
 def _lookahead(row: str, vocoder: LPWaveNet) -> int | None:
     """Frames after the own one that a hop waits for; None for what hears the whole recording."""
     if row in DRAWN:
-        return vocoder.config.lookahead_frames
+        return vocoder.config.lookahead_frames + row.endswith(" draws")
     return int(row.removeprefix("online ")) if row.startswith("online ") else None
 
 

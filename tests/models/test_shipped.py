@@ -1,5 +1,6 @@
 """The models in book/checkpoints: whole, causal, better than asked, and the same live as offline."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ pytest.importorskip("espeakng_loader")
 from causalcnn import audit
 from causalcnn.causality import Verdict
 from causalcnn.models import CausalVQVAE2, load_model
-from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, SampleCorpus, to_2d
+from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, LogMel, SampleCorpus, synthesize, to_2d
 from causalcnn_book.causal_vqvae2.reconstruction import score
 from causalcnn_book.wavenet.bits_per_sample import score as bits_per_sample
+from causalcnn_book.wavenet.vocoder_quality import compare, noise_vocoder
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"
 
@@ -67,3 +69,29 @@ def test_what_the_shipped_wavenet_draws_does_not_depend_on_the_engine():
     model = load_model(CHECKPOINTS / "wavenet-small")[0].double().eval()
     drawn = [model.generate(400, seed=1, engine=engine) for engine in ("torch", "compiled")]
     assert torch.equal(*drawn)
+
+
+def test_the_shipped_vocoder_is_small_has_a_card_and_is_understood():
+    """Voices that it has not heard; beside it noise through the same linear prediction, in bits and in STOI."""
+    pytest.importorskip("pystoi")
+    pytest.importorskip("numba")
+    assert (CHECKPOINTS / "lp-wavenet.safetensors").stat().st_size <= 1_500_000
+    vocoder, card = load_model(CHECKPOINTS / "lp-wavenet")
+    assert card["command"].endswith("--out book/checkpoints/lp-wavenet")
+    noise, stois, bits = noise_vocoder(vocoder), [], []
+    for speaker in (1_205, 1_208):
+        samples = synthesize("The frames are given, the samples are its own.", speaker=speaker).samples
+        x = torch.from_numpy(samples[: len(samples) // 160 * 160])[None]
+        frames = LogMel()(x)
+        frames = torch.cat([frames, frames[:, :, -1:]], dim=2)
+        for model in (vocoder, noise):
+            found = model.generate(frames, engine="compiled")[0].double().numpy()
+            measured = compare(x[0].double().numpy(), found)
+            assert abs(measured["level_db"]) < 3
+            assert abs(found).max() < 1
+            stois.append(measured["stoi"])
+            bits.append(float(-model.log_prob(x).mean().detach()) / math.log(2))
+    for of_network, of_noise in zip(stois[::2], stois[1::2], strict=True):
+        assert of_network > of_noise
+    for of_network, of_noise in zip(bits[::2], bits[1::2], strict=True):
+        assert of_network < of_noise - 0.2

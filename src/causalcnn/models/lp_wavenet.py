@@ -59,6 +59,9 @@ class LPWaveNet(CausalModule):
     speaks (:meth:`generate`), the frames are given and the past is its own. Samples are numbers, not bins: what is read
     is not rounded.
 
+    The trained one in ``book/checkpoints`` is hoarse: its formants are right, its voices are too noisy. A phase method
+    with as much look-ahead, :class:`causalcnn.speech.OnlineGriffinLim`, comes much closer to the original.
+
     Args:
         config: the settings; ``LPWaveNetConfig()`` by default.
 
@@ -214,6 +217,9 @@ class LPWaveNet(CausalModule):
     def cell_log_prob(self, gaussians: Tensor, samples: Tensor) -> Tensor:
         """Compute what Gaussians have in the μ-law cells of samples.
 
+        A cell has what its 16-bit samples have, each half a step to either side. So digital silence, which lies on the
+        edge of two cells, is in one of them.
+
         Args:
             gaussians: as the layer gives them, ``(batch, 2, known)``.
             samples: in −1 … 1, of which the first ``known`` are priced, ``(batch, samples)``.
@@ -226,7 +232,8 @@ class LPWaveNet(CausalModule):
         """
         from causalcnn.speech import mu_law_edges, mu_law_encode
 
-        bins, edges = mu_law_encode(samples)[:, : gaussians.shape[2]], mu_law_edges().to(gaussians)
+        bins = mu_law_encode(samples)[:, : gaussians.shape[2]]
+        edges = (((mu_law_edges() / CELL).ceil() - 0.5) * CELL).to(gaussians)
         return _log_mass(gaussians, edges[bins], edges[bins + 1])
 
     def loss(self, batch: SampleBatch) -> tuple[Tensor, dict[str, Tensor]]:

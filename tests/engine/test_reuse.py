@@ -19,7 +19,13 @@ from causalcnn.speech import LogMel
 
 pytest.importorskip("numba")
 
-X = torch.randn(1, 2, 12)
+X = torch.randn(1, 2, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def _same_weights():
+    """With some weights a change is lost: two channels that are normalised keep nothing but their order."""
+    torch.manual_seed(2)
 
 
 def make():

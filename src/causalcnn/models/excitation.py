@@ -29,7 +29,7 @@ SHORTEST_PERIOD, LONGEST_PERIOD, EARLY = 32, 320, 4
 """The excitation a period ago is read 4 samples early, so that a network of the past knows on which side of a pulse it
 stands. A test compares the periods with those of ``causalcnn.speech.linear_prediction``."""
 READ = 4
-"""Numbers that the network reads beside each sample, see :meth:`LPWaveNet._features`."""
+"""Numbers that the network reads beside each sample, see :func:`of_the_past`."""
 LARGEST = 8.0
 """No larger number is read: where a sound begins before its frame, numbers of a size of about 1 may be thousands."""
 SMALLEST = 1e-3

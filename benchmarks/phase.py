@@ -56,7 +56,7 @@ from causalcnn.speech import (
     griffin_lim,
 )
 from causalcnn.speech.online_inversion import frame_magnitudes
-from causalcnn_book.wavenet.vocoder_quality import MARGIN, compare
+from causalcnn_book.vocoder.vocoder_quality import MARGIN, compare
 
 Samples = NDArray[np.float64]
 Method = Callable[[list[torch.Tensor]], list[Samples]]

@@ -132,7 +132,7 @@ def test_what_comes_next_is_the_next_chapter(skeleton: dict[str, Any]) -> None:
     replace("closing", "(notation.md)", "(dilation.ipynb)")(skeleton)
     assert chapter_checks.leads_on(skeleton, "dilation") == []
     assert check_book.following("causality") == "dilation"
-    assert check_book.following("wavenet") is None
+    assert check_book.following("vocoder") is None
 
 
 def test_pictures_of_the_executed_chapters_have_alt_text() -> None:

@@ -14,8 +14,8 @@ from causalcnn.causality import Verdict
 from causalcnn.models import CausalVQVAE2, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, LogMel, SampleCorpus, synthesize, to_2d
 from causalcnn_book.causal_vqvae2.reconstruction import score
+from causalcnn_book.vocoder.vocoder_quality import compare, noise_vocoder
 from causalcnn_book.wavenet.bits_per_sample import score as bits_per_sample
-from causalcnn_book.wavenet.vocoder_quality import compare, noise_vocoder
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "book" / "checkpoints"
 

@@ -59,8 +59,10 @@ class LPWaveNet(CausalModule):
     speaks (:meth:`generate`), the frames are given and the past is its own. Samples are numbers, not bins: what is read
     is not rounded.
 
-    The trained one in ``book/checkpoints`` is hoarse: its formants are right, its voices are too noisy. A phase method
-    with as much look-ahead, :class:`causalcnn.speech.OnlineGriffinLim`, comes much closer to the original.
+    The trained one in ``book/checkpoints`` is hoarse: its formants are right, its voices are too noisy. It is
+    understood no better than pulses and noise through the same prediction. A phase method with as much look-ahead,
+    :class:`causalcnn.speech.OnlineGriffinLim`, comes much closer to the original. The chapter on vocoders measures all
+    three.
 
     Args:
         config: the settings; ``LPWaveNetConfig()`` by default.

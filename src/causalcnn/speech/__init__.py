@@ -77,7 +77,7 @@ from causalcnn.speech.level import RunningLevel, frame_level_db, speech_level_db
 from causalcnn.speech.linear_prediction import FrameFit, fit_to_frames
 from causalcnn.speech.minmax_bins import MinMaxBins
 from causalcnn.speech.mu_law import mu_law_decode, mu_law_edges, mu_law_encode
-from causalcnn.speech.online_inversion import OnlineGriffinLim
+from causalcnn.speech.online_inversion import OnlineGriffinLim, frame_magnitudes
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
 from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_recording
@@ -143,6 +143,7 @@ __all__ = [
     "frame_center_seconds",
     "frame_labels",
     "frame_level_db",
+    "frame_magnitudes",
     "griffin_lim",
     "mel_filterbank",
     "mu_law_decode",

@@ -3,9 +3,10 @@
     causalcnn experiment vocoder --out book/measurements/vocoder.json
 
 The network draws one sound, or several at a time, of which those go on that fit the frames best, with a hop more of
-latency. It is beside what needs no training: noise through the same linear prediction, Griffin–Lim, which hears the
-whole recording, and the online phase method with a look-ahead of 0, 1 and 3 frames. All get the same log-mel frames,
-at the level of the training speech, and the last frame goes on until the last hop is known.
+latency. It is beside what needs no training: noise through the same linear prediction; pulses where there is a voice
+and noise elsewhere; Griffin–Lim, which hears the whole recording; and the online phase method with a look-ahead of 0, 1
+and 3 frames. All get the same log-mel frames, at the level of the training speech, and the last frame goes on until the
+last hop is known.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ from causalcnn.speech import (
     OnlineGriffinLim,
     SampleCorpus,
     evaluation_sounds,
+    fit_to_frames,
     griffin_lim,
 )
 from causalcnn_book.experiment import Experiment, Results, option
+from causalcnn_book.vocoder.source_filter import filter_excitation, pulses_or_noise
 from causalcnn_book.wavenet.bits_per_sample import score
 
 __all__ = ["VocoderQuality", "compare", "noise_vocoder", "vocoders"]
 
-ROWS = ("lp-wavenet", "4 draws", "16 draws", "noise", "griffin_lim", "online 0", "online 1", "online 3")
+ROWS = ("lp-wavenet", "4 draws", "16 draws", "noise", "pulses", "griffin_lim", "online 0", "online 1", "online 3")
 """The names of :func:`vocoders`."""
-DRAWN = ("lp-wavenet", "4 draws", "16 draws", "noise")
+DRAWN = ("lp-wavenet", "4 draws", "16 draws", "noise", "pulses")
 """Those that draw: other seeds, other sounds."""
 MARGIN = 4
 """Frames at either end of a clip that are not compared: windows reach over its ends."""
@@ -135,6 +138,12 @@ def vocoders(vocoder: LPWaveNet, temperature: float) -> dict[str, Method]:
 
         return run
 
+    def pulses(frames: Tensor, seed: int) -> Tensor:
+        lookahead = vocoder.config.lookahead_frames
+        fit = fit_to_frames(_go_on(frames, lookahead).double())
+        noise = np.random.default_rng(seed).standard_normal(HOP_SAMPLES * frames.shape[2])
+        return filter_excitation(fit, pulses_or_noise(fit, noise, lookahead), lookahead)
+
     def online(lookahead: int) -> Method:
         return lambda frames, seed: OnlineGriffinLim(lookahead)(_go_on(frames, lookahead))[0, 0].clamp(-1, 1)
 
@@ -142,6 +151,7 @@ def vocoders(vocoder: LPWaveNet, temperature: float) -> dict[str, Method]:
         "lp-wavenet": drawn(vocoder, temperature),
         **{f"{candidates} draws": searched(candidates) for candidates in (4, 16)},
         "noise": drawn(noise_vocoder(vocoder), 1.0),
+        "pulses": pulses,
         "griffin_lim": lambda frames, seed: torch.from_numpy(griffin_lim(frames[0])).clamp(-1, 1),
         **{f"online {lookahead}": online(lookahead) for lookahead in (0, 1, 3)},
     }
@@ -168,7 +178,7 @@ class VocoderQuality(Experiment):
         clip_seconds: about how many seconds of each set are used.
 
     Example:
-        >>> from causalcnn_book.wavenet.vocoder_quality import VocoderQuality
+        >>> from causalcnn_book.vocoder.vocoder_quality import VocoderQuality
         >>> VocoderQuality().seeds_of("noise", (0, 1, 2)), VocoderQuality().seeds_of("griffin_lim", (0, 1, 2))
         ((0, 1, 2), (0,))
     """

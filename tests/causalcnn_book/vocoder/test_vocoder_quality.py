@@ -8,8 +8,8 @@ pytest.importorskip("pystoi")
 
 from causalcnn.models import LPWaveNet, LPWaveNetConfig
 from causalcnn.speech import LogMel, SampleCorpus, synthesize
-from causalcnn_book.wavenet import vocoder_quality
-from causalcnn_book.wavenet.vocoder_quality import ROWS, VocoderQuality, compare, noise_vocoder, vocoders
+from causalcnn_book.vocoder import vocoder_quality
+from causalcnn_book.vocoder.vocoder_quality import ROWS, VocoderQuality, compare, noise_vocoder, vocoders
 
 
 @pytest.fixture(autouse=True)

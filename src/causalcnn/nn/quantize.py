@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -112,6 +112,8 @@ class VectorQuantizer(Stateless):
     the batch. Which vector that is follows from the batch itself, not from a random state, so that a training that is
     resumed or compiled does the same (on a GPU up to rounding).
 
+    :meth:`freeze` lets the codebook stand while the rest of a model is trained.
+
     Lookup, error and moving averages are computed in float32 at least, also under autocast and in a model of half
     precision. Codewords and gradients have the dtype of the input. There are first derivatives only.
 
@@ -128,6 +130,7 @@ class VectorQuantizer(Stateless):
         count: how often each code was used, a moving average over the batches, ``(num_codes,)``.
         sum: the sum of the vectors of each code, a moving average over the batches, ``(num_codes, dim)``.
         started: whether a batch has started the codebook, a bool scalar.
+        frozen: whether :meth:`freeze` lets the codebook stand.
 
     Shape:
         ``(batch, dim, time[, frequency])``, unchanged.
@@ -155,6 +158,7 @@ class VectorQuantizer(Stateless):
     count: Tensor
     sum: Tensor
     started: Tensor
+    frozen: bool
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class VectorQuantizer(Stateless):
         self.register_buffer("sum", torch.randn(num_codes, dim))
         self.register_buffer("started", torch.tensor(False))
         self._known_to_have_started = False  # spares a GPU a look at `started` in every step
+        self.frozen = False
 
     # ------------------------------------------------------------------ as a layer
     def forward(self, x: Tensor) -> Tensor:
@@ -191,7 +196,7 @@ class VectorQuantizer(Stateless):
         Raises:
             ValueError: ``x`` is no input of this layer; or, in training on a CPU, a vector is not finite.
         """
-        return self.quantize(x).values if self.training else self._codewords(x)
+        return self.quantize(x).values if self._learns else self._codewords(x)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Replace each vector by its codeword, whatever came before. In training, the codebook then moves.
@@ -216,6 +221,51 @@ class VectorQuantizer(Stateless):
         return self._look_up(x, None, error=False, statistics=False)[0].view(x.shape)
 
     # ------------------------------------------------------------------ use
+    def freeze(self) -> Self:
+        """Let the codebook stand from now on, also in ``train()``: no start, no moving averages, no restarts.
+
+        All else is as in training. The gradient passes straight through the codewords, so that the encoder goes on
+        learning; the commitment loss has its gradient and pulls the encoder towards codewords that no longer come to
+        meet it. Leave it out of the loss if the encoder is to be free. Usage and perplexity are reported.
+
+        The moving averages keep their values for :meth:`unfreeze`. A state dict of a frozen quantizer has an entry
+        ``frozen``, and freezes what it is loaded into; a state dict without it changes nothing here, so that a
+        quantizer that was frozen before its weights were loaded stays frozen. With several processes, freeze on all
+        of them: those that learn wait for each other's statistics.
+
+        A codebook of your own is set by ``quantizer.sum.copy_(codewords)`` and ``quantizer.count.fill_(1)``.
+
+        Returns:
+            The quantizer itself.
+
+        Example:
+            >>> import torch
+            >>> from causalcnn import VectorQuantizer
+            >>> quantizer = VectorQuantizer(num_codes=16, dim=4).freeze()
+            >>> before = quantizer.codebook
+            >>> quantizer.train().quantize(torch.randn(2, 4, 50)).commitment > 0
+            tensor(True)
+            >>> torch.equal(quantizer.codebook, before)
+            True
+        """
+        self.frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let the codebook learn again in ``train()``, from the averages that it was frozen with.
+
+        A codebook that no batch has started is started by the next one, unless ``init`` is ``"random"``.
+
+        Returns:
+            The quantizer itself.
+        """
+        self.frozen = False
+        return self
+
+    @property
+    def _learns(self) -> bool:
+        return self.training and not self.frozen
+
     @property
     def codebook(self) -> Tensor:
         """The codewords, ``(num_codes, dim)``, each the mean of the vectors that its code was chosen for."""
@@ -223,6 +273,8 @@ class VectorQuantizer(Stateless):
 
     def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
         """Find the codewords of ``x``, their indices and the commitment loss. In training, the codebook then moves.
+
+        A frozen codebook never moves.
 
         Args:
             x: the vectors, ``(batch, dim, time[, frequency])``.
@@ -238,12 +290,13 @@ class VectorQuantizer(Stateless):
         """
         self._check(x)
         real = self._real(x, mask)
-        if self.training and not self._known_to_have_started:
+        learns = self._learns
+        if learns and not self._known_to_have_started:
             self._start(x.detach().flatten(2), real)
-        values, indices, error, counts, sums = self._look_up(x, real, error=True, statistics=self.training)
+        values, indices, error, counts, sums = self._look_up(x, real, error=True, statistics=learns)
         vectors = indices.numel() if real is None else real.sum().clamp_min(1)
         commitment = error / (vectors * self.dim) if indices.numel() else error
-        if self.training:
+        if learns:
             self._update(x.detach().flatten(2), real, counts, sums, error.detach())
         shape = (x.shape[0], *x.shape[2:])
         return Quantized(values.view(x.shape), indices.view(shape), commitment, self.num_codes, mask)
@@ -417,14 +470,23 @@ class VectorQuantizer(Stateless):
                 setattr(self, name, old.to(new.device, torch.promote_types(old.dtype, torch.float32)))
         return self
 
-    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
-        super()._load_from_state_dict(*arguments, **options)
+    # Not a buffer: a GPU would be asked for it at every step, and files of before would lack it.
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.frozen:
+            destination[f"{prefix}frozen"] = torch.tensor(True)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any, **options: Any) -> None:
+        if state_dict.pop(f"{prefix}frozen", False):
+            self.freeze()
+        super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
         self._known_to_have_started = False
 
     def extra_repr(self) -> str:
         """The arguments, as ``print`` shows them."""
         threshold = f"dead_code_threshold={self.dead_code_threshold}"
-        return f"num_codes={self.num_codes}, dim={self.dim}, decay={self.decay}, {threshold}"
+        frozen = ", frozen" if self.frozen else ""
+        return f"num_codes={self.num_codes}, dim={self.dim}, decay={self.decay}, {threshold}{frozen}"
 
 
 class QuantizerStream(StatelessStream):

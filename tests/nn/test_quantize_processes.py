@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from causalcnn import VectorQuantizer
+from causalcnn import ResidualVectorQuantizer, VectorQuantizer
 
 if not dist.is_available() or not dist.is_gloo_available():
     pytest.skip("this torch has no gloo", allow_module_level=True)
@@ -57,6 +57,19 @@ def work(rank, folder):
     layer = VectorQuantizer(8, 5)
     layer(single.bfloat16() if rank else single[:, :, :7])
     out["mixed"] = [layer.state_dict()]
+    layer, out["frozen in between"] = quantizer("k-means"), []
+    for step in range(STEPS):
+        x, mask = batch(step)
+        layer.freeze() if step in (2, 3) else layer.unfreeze()
+        for _ in range(1 + rank * layer.frozen):  # nobody waits for a frozen one, which may be called more often
+            layer.quantize(x[2 * rank :][:2], mask[2 * rank :][:2])
+        out["frozen in between"].append({name: value.clone() for name, value in layer.state_dict().items()})
+    torch.manual_seed(0)
+    stages, out["residual"] = ResidualVectorQuantizer(3, 8, 3, decay=0.7, dead_code_threshold=0.4).double(), []
+    for step in range(STEPS):
+        x, mask = batch(step)
+        stages.quantize(x[2 * rank :][:2], mask[2 * rank :][:2])
+        out["residual"].append({name: value.clone() for name, value in stages.state_dict().items()})
     torch.save(out, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -68,7 +81,7 @@ def results(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("case", ["k-means", "random", "one has nothing", "mixed"])
+@pytest.mark.parametrize("case", ["k-means", "random", "one has nothing", "mixed", "frozen in between", "residual"])
 def test_both_hold_the_same_codebook(results, case):
     """Bit by bit, after every step: start, moving averages and restarts; also when one has no real vector."""
     for a, b in zip(results[0][case], results[1][case], strict=True):
@@ -86,6 +99,24 @@ def test_two_processes_learn_what_one_would_learn(results, start):
         assert not torch.equal(before, layer.codebook)
         torch.testing.assert_close(dict(layer.state_dict()), dict(results[0][start][step]), rtol=1e-9, atol=1e-12)
     assert restarts >= 1
+
+
+def test_frozen_they_stand_and_then_learn_as_one_would(results):
+    found, layer = results[0]["frozen in between"], quantizer("k-means")
+    for step in range(STEPS):
+        if step in (2, 3):
+            assert all(torch.equal(found[1][name], found[step][name]) for name in found[1])
+            continue
+        layer.quantize(*batch(step))
+        torch.testing.assert_close(dict(layer.state_dict()), dict(found[step]), rtol=1e-9, atol=1e-12)
+
+
+def test_two_processes_learn_the_stages_that_one_would_learn(results):
+    torch.manual_seed(0)
+    stages = ResidualVectorQuantizer(3, 8, 3, decay=0.7, dead_code_threshold=0.4).double()
+    for step in range(STEPS):
+        stages.quantize(*batch(step))
+        torch.testing.assert_close(dict(stages.state_dict()), results[0]["residual"][step], rtol=1e-9, atol=1e-12)
 
 
 def test_a_broken_batch_on_one_is_refused_by_both(results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.delay import Delay
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
 from causalcnn.nn.quantize import VectorQuantizer
+from causalcnn.nn.residual_quantize import ResidualVectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
 
 __all__: list[str] = []
@@ -174,6 +176,14 @@ def _norm(layer: FrameNorm, x: Symbol, builder: Builder) -> Symbol:
 @lowers(VectorQuantizer, "encode", "decode")
 def _quantizer(layer: VectorQuantizer, x: Symbol, builder: Builder) -> Symbol:
     return _decode(layer, _encode(layer, x))
+
+
+@lowers(ResidualVectorQuantizer, "encode", "decode")
+def _residual_quantizer(layer: ResidualVectorQuantizer, x: Symbol, builder: Builder) -> Symbol:
+    def stage(number: int) -> Callable[[Symbol], Symbol]:
+        return lambda left: builder.lower(layer.quantizers[number], left, f"quantizers.{number}")[0]
+
+    return layer._sum(x, [stage(number) for number in range(layer.num_stages)])  # type: ignore[arg-type, return-value, misc]
 
 
 @knows(VectorQuantizer.encode)

@@ -17,6 +17,7 @@ from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.delay import Delay
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
 from causalcnn.nn.quantize import Quantized, VectorQuantizer
+from causalcnn.nn.residual_quantize import ResidualQuantized, ResidualVectorQuantizer
 from causalcnn.nn.transpose import CausalConvTranspose1d, CausalConvTranspose2d
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "Residual",
     "ResidualBlock1d",
     "ResidualBlock2d",
+    "ResidualQuantized",
     "ResidualStack",
+    "ResidualVectorQuantizer",
     "Stateless",
     "Stream",
     "VectorQuantizer",

@@ -1,4 +1,5 @@
 from . import (
+    autoencoders as autoencoders,
     causal_vqvae2 as causal_vqvae2,
     causality as causality,
     convolution as convolution,

@@ -1,3 +1,4 @@
 from .distortions import KINDS as KINDS, distorted as distorted, error_db as error_db, strength as strength
 from .equal_error import versions as versions
+from .flipped_codes import flip_bit as flip_bit, principal_order as principal_order, replace_codes as replace_codes
 from .masking import masked_error_db as masked_error_db, masking_threshold as masking_threshold

@@ -1,4 +1,5 @@
 from .distortions import KINDS as KINDS, distorted as distorted, error_db as error_db, strength as strength
 from .equal_error import versions as versions
+from .error_explorer import ErrorExplorer as ErrorExplorer
 from .flipped_codes import flip_bit as flip_bit, principal_order as principal_order, replace_codes as replace_codes
 from .masking import masked_error_db as masked_error_db, masking_threshold as masking_threshold

@@ -5,6 +5,7 @@ is in the card.
 """
 
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel
+from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import (
     Categorical,
     Gaussian,
@@ -56,6 +57,7 @@ __all__ = [
     "MelCondition",
     "MelNet",
     "MelNetConfig",
+    "ModelConfig",
     "OutputDistribution",
     "PixelCNN",
     "PixelCNNConfig",

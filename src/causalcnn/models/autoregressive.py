@@ -9,14 +9,14 @@ frequencies of its own frame.
 from __future__ import annotations
 
 import abc
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn._checks import at_least
 from causalcnn.field import Field
+from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import OutputDistribution, bits_per_dimension, get_distribution
 from causalcnn.models.sampling import Sampler
 from causalcnn.nn.base import CausalModule, State
@@ -43,7 +43,7 @@ def init_head(head: nn.Linear | nn.Conv1d, distribution: OutputDistribution) -> 
 
 
 @dataclass(frozen=True)
-class AutoregressiveConfig:
+class AutoregressiveConfig(ModelConfig):
     """The settings that all autoregressive models have in common.
 
     Attributes:
@@ -83,25 +83,6 @@ class AutoregressiveConfig:
             raise ValueError(f"the range goes from {self.low_db} to {self.high_db} dB; the first must be the smaller")
         if not 0 <= self.scheduled_sampling < 1:
             raise ValueError(f"scheduled_sampling is {self.scheduled_sampling}; it is a share, at least 0 and below 1")
-
-    def with_(self, **changes: Any) -> Self:
-        """Copy the config with some settings changed.
-
-        Args:
-            **changes: the settings to change, by their names.
-
-        Returns:
-            The new config, of the same class.
-
-        Raises:
-            TypeError: a setting that this config does not have.
-            ValueError: a setting out of its range.
-        """
-        return replace(self, **changes)
-
-    def _check_integers(self, *names: str, least: int = 1) -> None:
-        for name in names:
-            at_least(name, getattr(self, name), least)
 
 
 class AutoregressiveModel(CausalModule):

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE
+from causalcnn.models.config import ModelConfig
 from causalcnn.models.wavenet import NOTHING, through_blocks
 from causalcnn.nn.compose import CausalSequential, Composite, Run
 from causalcnn.nn.conv import CausalConv1d
@@ -40,7 +40,7 @@ KEPT = LONGEST_PERIOD - EARLY
 
 
 @dataclass(frozen=True)
-class LPWaveNetConfig:
+class LPWaveNetConfig(ModelConfig):
     """The settings of an :class:`LPWaveNet`.
 
     Attributes:
@@ -79,10 +79,9 @@ class LPWaveNetConfig:
 
     def __post_init__(self) -> None:
         sizes = ("residual_channels", "gate_channels", "skip_channels", "head_channels", "frame_channels")
-        for name in ("kernel_size", "layers", *sizes):
-            at_least(name, getattr(self, name))
-        at_least("order", self.order, 2)
-        at_least("lookahead_frames", self.lookahead_frames, 0)
+        self._check_integers("kernel_size", "layers", *sizes)
+        self._check_integers("order", least=2)
+        self._check_integers("lookahead_frames", least=0)
         if self.order > LONGEST_PERIOD:
             raise ValueError(f"order is {self.order}; it is at most {LONGEST_PERIOD}")
         if not 0 <= self.feedback_noise < math.inf:
@@ -92,21 +91,6 @@ class LPWaveNetConfig:
     def dilations(self) -> tuple[int, ...]:
         """The dilation of each residual block, in samples."""
         return tuple(self.kernel_size**i for i in range(self.layers))
-
-    def with_(self, **changes: Any) -> Self:
-        """Make a copy with other settings.
-
-        Args:
-            **changes: the settings to change, by their names.
-
-        Returns:
-            The new config, of the same class.
-
-        Raises:
-            TypeError: a setting that this config does not have.
-            ValueError: a setting out of its range.
-        """
-        return replace(self, **changes)
 
     @classmethod
     def tiny(cls) -> Self:

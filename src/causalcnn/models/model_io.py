@@ -28,7 +28,7 @@ MODELS: dict[str, type] = {
     model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet)
 }
 """The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.
-Each has a ``config``, a frozen dataclass of the class ``Config``, and is built by ``cls(config)``."""
+Each has a ``config``, a :class:`ModelConfig` of the class ``Config``, and is built by ``cls(config)``."""
 
 OLD_NAMES = (
     "If it was written before 2026-11-29, it has names of then: "

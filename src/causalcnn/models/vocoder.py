@@ -137,7 +137,7 @@ class VocoderConfig(WaveNetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("lookahead_frames", self.lookahead_frames, 0)
+        self._check_integers("lookahead_frames", least=0)
         if self.condition_channels != MELS:
             raise ValueError(
                 f"condition_channels is {self.condition_channels}; a vocoder has {MELS}, one for each band"

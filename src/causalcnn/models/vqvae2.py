@@ -16,15 +16,15 @@ than a top code does.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn._checks import at_least
 from causalcnn.engine import CompiledStream, open_stream
 from causalcnn.field import Field
+from causalcnn.models.config import ModelConfig
 from causalcnn.nn.base import Engine, State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
@@ -62,7 +62,7 @@ class Codes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VQVAE2Config:
+class VQVAE2Config(ModelConfig):
     """The settings of :class:`CausalVQVAE2` and :class:`VQVAE2`.
 
     Where nothing else is said, the defaults of the network are the paper's. With them the model has 941,000
@@ -116,8 +116,7 @@ class VQVAE2Config:
 
     def __post_init__(self) -> None:
         sizes = ("channels", "residual_channels", "residual_blocks", "kernel_size", "code_dim", "num_codes", "mels")
-        for name in sizes:
-            at_least(name, getattr(self, name))
+        self._check_integers(*sizes)
         if self.mels % 8:
             raise ValueError(f"mels is {self.mels}; it must be a multiple of 8, for a top code stands for 8 bands")
         if self.kernel_size % 2 == 0:
@@ -148,21 +147,6 @@ class VQVAE2Config:
     def base(cls) -> VQVAE2Config:
         """The default settings, with 128 channels and two blocks a stack as in the paper."""
         return cls()
-
-    def with_(self, **changes: Any) -> VQVAE2Config:
-        """Copy the config with some settings changed.
-
-        Args:
-            **changes: the settings to change, by their names.
-
-        Returns:
-            The new config.
-
-        Raises:
-            TypeError: a setting that this config does not have.
-            ValueError: a setting out of its range.
-        """
-        return replace(self, **changes)
 
 
 def _halve(in_channels: int, out_channels: int) -> CausalConv2d:

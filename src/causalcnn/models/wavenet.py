@@ -10,17 +10,17 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from causalcnn._checks import at_least
 from causalcnn.engine import compiled_or_none
 from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, init_head
+from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import NUM_BINS, Categorical, bits_per_dimension, get_distribution
 from causalcnn.models.sample_loop import SampleLoop
 from causalcnn.models.sampling import check_can_draw, draw_uniform
@@ -36,7 +36,7 @@ __all__ = ["WaveNet", "WaveNetConfig", "WaveNetSampler"]
 
 
 @dataclass(frozen=True)
-class WaveNetConfig:
+class WaveNetConfig(ModelConfig):
     """The settings of a :class:`WaveNet`.
 
     With the defaults a sample reads 1,024 earlier ones (64 ms).
@@ -79,30 +79,14 @@ class WaveNetConfig:
 
     def __post_init__(self) -> None:
         sizes = ("residual_channels", "gate_channels", "skip_channels", "head_channels")
-        for name in ("kernel_size", "layers", "cycles", *sizes):
-            at_least(name, getattr(self, name))
-        at_least("condition_channels", self.condition_channels, 0)
+        self._check_integers("kernel_size", "layers", "cycles", *sizes)
+        self._check_integers("condition_channels", least=0)
         get_distribution(self.output)
 
     @property
     def dilations(self) -> tuple[int, ...]:
         """The dilation of each residual block, in samples."""
         return tuple(2**i for _ in range(self.cycles) for i in range(self.layers))
-
-    def with_(self, **changes: Any) -> Self:
-        """Make a copy with other settings.
-
-        Args:
-            **changes: the settings to change, by their names.
-
-        Returns:
-            The new config, of the same class.
-
-        Raises:
-            TypeError: a setting that this config does not have.
-            ValueError: a setting out of its range.
-        """
-        return replace(self, **changes)
 
     @classmethod
     def tiny(cls) -> Self:

@@ -4,6 +4,7 @@
 is in the card.
 """
 
+from causalcnn.models.autoencoder import AutoencoderConfig, CausalAutoencoder
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel
 from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import (
@@ -24,9 +25,14 @@ from causalcnn.models.lp_wavenet_search import LPWaveNetSearch
 from causalcnn.models.melnet import MelNet, MelNetConfig
 from causalcnn.models.model_io import MODELS, CheckpointError, load_model, save_model
 from causalcnn.models.pixelcnn import PixelCNN, PixelCNNConfig
+from causalcnn.models.posterior import LatentUse, Posterior
 from causalcnn.models.sampling import IncrementalSampler, Sampler
+from causalcnn.models.spectrogram_autoencoder import SpectrogramConfig
+from causalcnn.models.vae import CausalVAE, VAEConfig
 from causalcnn.models.vocoder import MelCondition, Vocoder, VocoderConfig
-from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2, Codes, VQVAE2Config
+from causalcnn.models.vqvae import CausalVQVAE, VQVAEConfig
+from causalcnn.models.vqvae2 import VQVAE2, Codes, VQVAE2Config
+from causalcnn.models.vqvae2_causal import CausalVQVAE2
 from causalcnn.models.vqvae2_codes import CodeDecoder, CodeEncoder
 from causalcnn.models.wavenet import WaveNet, WaveNetConfig, WaveNetSampler
 from causalcnn.models.within_frame import WithinFrame
@@ -35,9 +41,13 @@ __all__ = [
     "HEAD_SCALE",
     "MODELS",
     "VQVAE2",
+    "AutoencoderConfig",
     "AutoregressiveConfig",
     "AutoregressiveModel",
     "Categorical",
+    "CausalAutoencoder",
+    "CausalVAE",
+    "CausalVQVAE",
     "CausalVQVAE2",
     "CheckpointError",
     "CodeDecoder",
@@ -53,6 +63,7 @@ __all__ = [
     "LPWaveNetConfig",
     "LPWaveNetSampler",
     "LPWaveNetSearch",
+    "LatentUse",
     "LogisticMixture",
     "MelCondition",
     "MelNet",
@@ -61,8 +72,12 @@ __all__ = [
     "OutputDistribution",
     "PixelCNN",
     "PixelCNNConfig",
+    "Posterior",
     "Sampler",
+    "SpectrogramConfig",
+    "VAEConfig",
     "VQVAE2Config",
+    "VQVAEConfig",
     "Vocoder",
     "VocoderConfig",
     "WaveNet",

@@ -14,19 +14,27 @@ from torch import nn
 
 from causalcnn import __version__
 from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_tensors
+from causalcnn.models.autoencoder import CausalAutoencoder
 from causalcnn.models.frame_generator import FrameGenerator
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.melnet import MelNet
 from causalcnn.models.pixelcnn import PixelCNN
+from causalcnn.models.vae import CausalVAE
 from causalcnn.models.vocoder import Vocoder
-from causalcnn.models.vqvae2 import VQVAE2, CausalVQVAE2
+from causalcnn.models.vqvae import CausalVQVAE
+from causalcnn.models.vqvae2 import VQVAE2
+from causalcnn.models.vqvae2_causal import CausalVQVAE2
 from causalcnn.models.wavenet import WaveNet
 
 __all__ = ["MODELS", "CheckpointError", "load_model", "model_files", "save_model"]
 
 MODELS: dict[str, type] = {
-    model.name: model for model in (CausalVQVAE2, VQVAE2, FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet)
-}
+    model.name: model
+    for model in (
+        CausalVQVAE2, VQVAE2, CausalAutoencoder, CausalVAE, CausalVQVAE,
+        FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet,
+    )
+}  # fmt: skip
 """The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.
 Each has a ``config``, a :class:`ModelConfig` of the class ``Config``, and is built by ``cls(config)``."""
 

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from causalcnn.engine import Builder, Register, Symbol, lowers
 from causalcnn.field import Field
-from causalcnn.models.vqvae2 import CausalVQVAE2, Codes
+from causalcnn.models.vqvae2 import Codes
+from causalcnn.models.vqvae2_causal import CausalVQVAE2
 from causalcnn.nn.base import CausalModule, State, Stream
 from causalcnn.speech import to_1d, to_2d
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from causalcnn.engine.check import check_plan
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 from causalcnn.engine.reference import bound
+from causalcnn.nn.base import State
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "part_of"]
 
 Array = np.ndarray
 
@@ -56,6 +57,7 @@ class Machine:
     Attributes:
         plan: as given.
         rows: as given.
+        start: the state of the module that it began with, if :meth:`begin` was called.
 
     Raises:
         ImportError: numba is missing.
@@ -65,6 +67,7 @@ class Machine:
 
     plan: Plan
     rows: int
+    start: State
 
     def __init__(self, plan: Plan, rows: int) -> None:
         from numba.core import config
@@ -72,7 +75,7 @@ class Machine:
         from causalcnn.engine import kernels  # here, because numba is optional and takes a second to import
 
         check_plan(plan)
-        self.plan, self.rows = plan, rows
+        self.plan, self.rows, self.start = plan, rows, None
         self._dtype: np.dtype[Any] = np.dtype(plan.dtype)
         self._k = kernels
         if config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -195,6 +198,12 @@ class Machine:
         self._frames(number)[: given[2]] = np.transpose(frames, (2, 0, 3, 1))
         self._cursors[number] = (given[2] % window, given[2])
 
+    def begin(self, state: State) -> None:
+        """Go on from the state of the whole module; ValueError where it does not fit."""
+        for path, number in self.plan.rings():
+            self.load_ring(number, part_of(state, path))
+        self.start = state
+
     # ----------------------------------------------------------------------------------------------- the layout
     def _lay_out(self) -> None:
         """Give every number its place, and fill the tables."""
@@ -247,24 +256,25 @@ class Machine:
             _table(self._tap_rows, 2),
         )
         self._most_taps = max([1, *(len(p["taps"]) for op in plan.ops for p in op.settings.get("products", ()))])
-        self._begin()
+        self._arena, self._cursors = _aligned(self._taken_numbers, self._dtype), self._first_cursors.copy()
+        self._take_memory()
+        self._start_feedback()
         del self._operand_rows, self._product_rows, self._tap_rows, self._weight_parts
 
-    def _begin(self) -> None:
-        """Take the memory that changes, as it is at the start."""
-        self._arena = _aligned(self._taken_numbers, self._dtype)
-        self._cursors = self._first_cursors.copy()
+    def _take_memory(self) -> None:
+        """Put together what the loop is given."""
         self._counts, self._places = np.zeros(len(self._base), np.int64), np.zeros(self._most_taps, np.int64)
         self._memory = (
             *self._tables, self._outputs, self._cursors, self._counts, self._places, self._arena, self._weights,
         )  # fmt: skip
-        self._start_feedback()
 
-    def fresh(self) -> Machine:
-        """Another machine at its start, which shares what does not change."""
+    def another(self) -> Machine:
+        """Another machine where this one stands, which shares what does not change."""
         other = copy.copy(self)
         other._lock, other._outputs, other._length = threading.Lock(), self._outputs.copy(), -1
-        other._begin()
+        other._arena, other._cursors = _aligned(self._taken_numbers, self._dtype), self._cursors.copy()
+        other._arena[:] = self._arena
+        other._take_memory()
         return other
 
     def _frames(self, number: int) -> Array:
@@ -419,6 +429,19 @@ class Machine:
                 line[k.ROW_PLUS] = out.cells * step
             self._operand_rows.append(more)
         self._product_rows.append(line)
+
+
+def part_of(state: State, path: tuple[str, ...]) -> Tensor:
+    """The state of one part."""
+    for name in path:
+        if not isinstance(state, dict) or name not in state:
+            raise ValueError(
+                f"the state does not hold the part {'.'.join(path)}; take one of initial_state(x), step or a stream"
+            )
+        state = state[name]
+    if not isinstance(state, Tensor):
+        raise ValueError(f"the state of {'.'.join(path) or 'the module'} is a {type(state).__name__}, not a tensor")
+    return state
 
 
 def _table(rows: list[list[int]], columns: int) -> Array:

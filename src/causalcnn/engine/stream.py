@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from causalcnn._extras import require
 from causalcnn.engine.lowering import lower
-from causalcnn.engine.machine import Machine
-from causalcnn.engine.reuse import machine_for
+from causalcnn.engine.machine import Machine, part_of
+from causalcnn.engine.reuse import Made, made_of
 from causalcnn.nn.base import CausalModule, Engine, State, Stream
 from causalcnn.nn.compose import Composite
 
@@ -56,6 +56,7 @@ class CompiledStream(Stream[Any]):
         self._last: Machine | None = None
         self._kind: tuple[Any, ...] = ()  # what a frame must look like
         self._resumed = state is not None
+        self._made: Made | None = None  # for the machine that the first piece needs beside the state
         self._lock = threading.RLock()  # of two first pieces at once, each would make a state and a machine
         super().__init__(module, state)
 
@@ -87,6 +88,11 @@ class CompiledStream(Stream[Any]):
                 f"{x.dtype} of shape {tuple(shape)}"
             )
 
+    @override
+    def _initial(self, x: Tensor) -> State:
+        self._made = made_of(self.module)
+        return self._made.state(x, lambda: self._checked(self.module.initial_state(x)))
+
     def _use(self, name: str, wiring: Callable[..., Any] | None, *examples: Tensor) -> Machine:
         """The machine of a wiring, with the state of now; it is made when it is first used."""
         machine = self._machines.get(name)
@@ -94,7 +100,8 @@ class CompiledStream(Stream[Any]):
             try:
                 key = (type(self), name, *((x.dtype, *x.shape[:2], *x.shape[3:]) for x in examples))
                 make = functools.partial(lower, self.module, *examples, wiring=wiring)
-                machine = machine_for(self.module, key, examples[0].shape[0], make)
+                made, self._made = self._made or made_of(self.module), None
+                machine = made.machine(key, examples[0].shape[0], make, self._state)
                 self._hand_over(machine)
             except Exception:
                 if not self._machines:  # the next piece may be the right one
@@ -111,7 +118,8 @@ class CompiledStream(Stream[Any]):
         for path, ring in machine.plan.rings():
             owner, number = self._newest.get(path) or (None, 0)
             if owner is None:
-                machine.load_ring(ring, _part(self._state, path))
+                if machine.start is not self._state:
+                    machine.load_ring(ring, part_of(self._state, path))
             elif owner is not machine:
                 machine.load_ring(ring, owner.ring(number))
             newest[path] = (machine, ring)
@@ -120,14 +128,18 @@ class CompiledStream(Stream[Any]):
 
     @override
     def _load(self, state: State) -> None:
+        if self._started:  # it may be somebody else's
+            state = pytree.tree_map(lambda leaf: leaf.detach().clone(), self._checked(state))
+        self._state, self._newest, self._last = state, {}, None
+
+    def _checked(self, state: State) -> State:
+        """The state, if it can be one of the module."""
         if isinstance(self.module, Composite):
             self.module._check_state(state)
         for leaf in pytree.tree_leaves(state):
             if not isinstance(leaf, Tensor):
                 raise ValueError(f"the state holds a {type(leaf).__name__}; it must hold tensors only")
-        # An initial state is nobody else's.
-        self._state = pytree.tree_map(lambda leaf: leaf.detach().clone(), state) if self._started else state
-        self._newest, self._last = {}, None
+        return state
 
     @override
     def reset_rows(self, rows: Tensor | list[int]) -> None:
@@ -156,6 +168,7 @@ class CompiledStream(Stream[Any]):
                 "_newest": {},
                 "_last": None,
                 "_machines": {},
+                "_made": None,
                 "_resumed": self._started,
             }
         del kept["_lock"]
@@ -165,23 +178,10 @@ class CompiledStream(Stream[Any]):
         self.__dict__.update(kept, _lock=threading.RLock())
 
 
-def _part(state: State, path: Path) -> Tensor:
-    """The state of one part."""
-    for name in path:
-        if not isinstance(state, dict) or name not in state:
-            raise ValueError(
-                f"the state does not hold the part {'.'.join(path)}; take one of initial_state(x), step or a stream"
-            )
-        state = state[name]
-    if not isinstance(state, Tensor):
-        raise ValueError(f"the state of {'.'.join(path) or 'the module'} is a {type(state).__name__}, not a tensor")
-    return state
+Result = TypeVar("Result")
 
 
-Made = TypeVar("Made")
-
-
-def compiled_or_none(engine: Engine, make: Callable[[], Made]) -> Made | None:
+def compiled_or_none(engine: Engine, make: Callable[[], Result]) -> Result | None:
     """Make what a compiled engine needs, or nothing for torch and, with a warning that says so once, without numba.
 
     Args:

@@ -322,7 +322,7 @@ class Stream(Generic[ModuleT]):
         """Make the state from the first piece, which says how large it is, its type and device; check the others."""
         if self._like is None:
             if not self._started:
-                self._load(self.module.initial_state(x))
+                self._load(self._initial(x))
                 self._started = True
             self._like = empty_piece(x)
         elif x.shape[0] != self._like.shape[0]:
@@ -358,6 +358,10 @@ class Stream(Generic[ModuleT]):
 
     def _reuse_output(self) -> None:
         """Allow the stream to write its next output over this one: whoever gets it reads it at once."""
+
+    def _initial(self, x: Tensor) -> State:
+        """The state before a first piece like this one."""
+        return self.module.initial_state(x)
 
     # A faster stream overrides these three, and perhaps _frame.
     def _load(self, state: State) -> None:

@@ -146,7 +146,7 @@ def test_every_clip_once_for_scoring(corpus):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows": 0}, "rows is 0; it must be a whole number of at least 1"),
+        ({"rows": 0}, "rows is 0; it must be an integer of at least 1"),
         ({"frames": 2.5}, "frames is 2.5"),
         ({"step": -1}, "step is -1"),
         ({"rank": 2, "world_size": 2}, "rank is 2; of 2 processes the ranks are 0 to 1"),

@@ -6,6 +6,7 @@ is in the card.
 
 from causalcnn.models.autoencoder import AutoencoderConfig, CausalAutoencoder
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel
+from causalcnn.models.code_corpus import CodeBatch, CodeCorpus
 from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import (
     Categorical,
@@ -50,6 +51,8 @@ __all__ = [
     "CausalVQVAE",
     "CausalVQVAE2",
     "CheckpointError",
+    "CodeBatch",
+    "CodeCorpus",
     "CodeDecoder",
     "CodeEncoder",
     "Codes",

@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from causalcnn._checks import at_least
 from causalcnn.speech import feature_extraction as extraction
 from causalcnn.speech.disk_cache import cached, in_memory
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
+from causalcnn.speech.pieces import draw_pieces
 from causalcnn.speech.utterance import Utterance
 
 __all__ = ["Batch", "Clip", "FeatureCorpus"]
@@ -234,23 +236,11 @@ class FeatureCorpus(Sequence[Tensor]):
         Raises:
             ValueError: a number that is too small or not whole; a rank that is not below ``world_size``.
         """
-        _check_whole(
-            step=(step, 0),
-            rows=(rows, 1),
-            frames=(frames, 1),
-            seed=(seed, 0),
-            rank=(rank, 0),
-            world_size=(world_size, 1),
+        at_least("frames", frames)
+        which, start = draw_pieces(
+            self._lengths, step, rows=rows, length=frames, seed=seed, rank=rank, world_size=world_size
         )
-        if rank >= world_size:
-            raise ValueError(f"rank is {rank}; of {world_size} processes the ranks are 0 to {world_size - 1}")
-        draw = np.random.default_rng([seed, step])
-        frame = draw.integers(0, self.frames, rows * world_size)
-        which = np.searchsorted(self._ends, frame, side="right")
-        room = np.maximum(self._lengths[which] - frames, 0)
-        start = draw.integers(0, room + 1)
-        mine = slice(rank * rows, (rank + 1) * rows)
-        return self._batch(which[mine].tolist(), start[mine].tolist(), frames)
+        return self._batch(which, start, frames)
 
     def in_batches(self, rows: int) -> Iterator[Batch]:
         """Go through all clips once, whole, each padded to the longest of its batch: for scoring.
@@ -266,7 +256,7 @@ class FeatureCorpus(Sequence[Tensor]):
         Raises:
             ValueError: ``rows`` is not a whole number of at least 1.
         """
-        _check_whole(rows=(rows, 1))
+        at_least("rows", rows)
         order = np.argsort(-self._lengths, kind="stable").tolist()
         for first in range(0, len(order), rows):
             which = order[first : first + rows]
@@ -294,10 +284,6 @@ class FeatureCorpus(Sequence[Tensor]):
     @cached_property
     def _lengths(self) -> NDArray[np.int64]:
         return np.array([clip.frames for clip in self.clips], dtype=np.int64)
-
-    @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return np.cumsum(self._lengths)
 
     @cached_property
     def _speaker_number(self) -> dict[str, int]:
@@ -394,9 +380,3 @@ class FeatureCorpus(Sequence[Tensor]):
     def _those(self, which: Iterable[int]) -> FeatureCorpus:
         chosen = list(which)
         return FeatureCorpus((self.clips[i] for i in chosen), (self._clip_frames[i] for i in chosen))
-
-
-def _check_whole(**numbers: tuple[int, int]) -> None:
-    for name, (value, least) in numbers.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

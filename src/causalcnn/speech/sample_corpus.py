@@ -14,6 +14,7 @@ from torch import Tensor
 from causalcnn._checks import at_least
 from causalcnn.speech.feature_extraction import clip_speaker, named_utterances
 from causalcnn.speech.front_end import RATE_HZ
+from causalcnn.speech.pieces import draw_pieces
 from causalcnn.speech.recordings import FULL_SCALE_LIMIT
 from causalcnn.speech.synthesis import as_float, as_int16
 from causalcnn.speech.utterance import Utterance
@@ -189,24 +190,17 @@ class SampleCorpus(Sequence[Tensor]):
         Raises:
             ValueError: a number that is too small or not whole; a rank that is not below ``world_size``.
         """
-        for name, value in {"rows": rows, "samples": samples, "world_size": world_size}.items():
-            at_least(name, value)
-        for name, value in {"step": step, "seed": seed, "rank": rank}.items():
-            at_least(name, value, 0)
-        if rank >= world_size:
-            raise ValueError(f"rank is {rank}; of {world_size} processes the ranks are 0 to {world_size - 1}")
-        draw = np.random.default_rng([seed, step])
-        ends = np.cumsum(self._lengths)
-        which = np.searchsorted(ends, draw.integers(0, ends[-1], rows * world_size), side="right")
-        start = draw.integers(0, np.maximum(self._lengths[which] - samples, 0) + 1)
-        mine = slice(rank * rows, (rank + 1) * rows)
+        at_least("samples", samples)
+        which, starts = draw_pieces(
+            self._lengths, step, rows=rows, length=samples, seed=seed, rank=rank, world_size=world_size
+        )
         batch = np.zeros((rows, samples), dtype=np.float32)
         mask = np.zeros((rows, samples), dtype=np.bool_)
-        for row, (sound, first) in enumerate(zip(which[mine].tolist(), start[mine].tolist(), strict=True)):
+        for row, (sound, first) in enumerate(zip(which, starts, strict=True)):
             piece = self._sounds[sound][first : first + samples]
             batch[row, : len(piece)] = as_float(piece)
             mask[row, : len(piece)] = True
-        speaker = [self.speaker_names.index(self.speakers[sound]) for sound in which[mine].tolist()]
+        speaker = [self.speaker_names.index(self.speakers[sound]) for sound in which]
         return SampleBatch(torch.from_numpy(batch), torch.from_numpy(mask), torch.tensor(speaker))
 
     @cached_property

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn._files import check_writable, write_json
-from causalcnn.models import AutoregressiveModel, FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN
+from causalcnn.models import FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN, SpectrogramModel
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.nn import CausalConv1d, CausalConv2d
@@ -166,7 +166,7 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def training(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
+def training(model: SpectrogramModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second of a training step, and how many times those of the same network by hand."""
     rows, frames = (64, 128) if device.type == "cuda" else (8, 64)
     bins = torch.randint(0, 256, (rows, frames, 80), generator=torch.Generator().manual_seed(0)).to(device)
@@ -195,7 +195,7 @@ def training(model: AutoregressiveModel, rounds: int, device: torch.device) -> d
 
 
 @torch.no_grad()
-def drawing(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
+def drawing(model: SpectrogramModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second that are drawn at the start and at frame 500, and against computing all again."""
     model.eval()
     generator = torch.Generator().manual_seed(0)
@@ -255,7 +255,7 @@ def main() -> None:
         "models": {},
     }
     print(result["device"])
-    networks: dict[str, Callable[[], AutoregressiveModel]] = {
+    networks: dict[str, Callable[[], SpectrogramModel]] = {
         "frame-generator, tiny": lambda: FrameGenerator(FrameGeneratorConfig.tiny()),
         "frame-generator, base": lambda: FrameGenerator(FrameGeneratorConfig.base()),
         "pixelcnn, tiny": PixelCNN,

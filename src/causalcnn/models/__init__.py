@@ -5,11 +5,13 @@ is in the card.
 """
 
 from causalcnn.models.autoencoder import AutoencoderConfig, CausalAutoencoder
-from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, SpectrogramModel
 from causalcnn.models.code_corpus import CodeBatch, CodeCorpus
+from causalcnn.models.code_prior import CodePrior, CodePriorConfig
 from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import (
     Categorical,
+    CodeCategorical,
     Gaussian,
     GaussianMixture,
     LogisticMixture,
@@ -52,9 +54,12 @@ __all__ = [
     "CausalVQVAE2",
     "CheckpointError",
     "CodeBatch",
+    "CodeCategorical",
     "CodeCorpus",
     "CodeDecoder",
     "CodeEncoder",
+    "CodePrior",
+    "CodePriorConfig",
     "Codes",
     "FrameGenerator",
     "FrameGeneratorConfig",
@@ -78,6 +83,7 @@ __all__ = [
     "Posterior",
     "Sampler",
     "SpectrogramConfig",
+    "SpectrogramModel",
     "VAEConfig",
     "VQVAE2Config",
     "VQVAEConfig",

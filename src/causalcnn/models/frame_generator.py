@@ -15,7 +15,7 @@ from causalcnn.field import Field
 from causalcnn.models.autoregressive import (
     HEAD_SCALE,
     AutoregressiveConfig,
-    AutoregressiveModel,
+    SpectrogramModel,
     init_head,
     ordered_field,
 )
@@ -94,7 +94,7 @@ class FrameGeneratorConfig(AutoregressiveConfig):
         return cls()
 
 
-class FrameGenerator(AutoregressiveModel):
+class FrameGenerator(SpectrogramModel):
     """A causal CNN over the past frames starts a GRU, which writes the next frame from low to high frequency.
 
     The encoder is the time stack: causal convolutions over the earlier frames, whose last output becomes the initial

@@ -23,7 +23,7 @@ from causalcnn.field import Field
 from causalcnn.models.autoregressive import (
     HEAD_SCALE,
     AutoregressiveConfig,
-    AutoregressiveModel,
+    SpectrogramModel,
     init_head,
     ordered_field,
 )
@@ -119,7 +119,7 @@ class FrequencyLayer(nn.Module):
         return h + self.mix(self.rnn(h + condition)[0])
 
 
-class MelNet(AutoregressiveModel):
+class MelNet(SpectrogramModel):
     """A small MelNet: recurrent layers read all earlier frames, then the present one from low to high frequency.
 
     What is as in the paper: a spectrogram is predicted value by value, frame after frame and from low to high
@@ -263,7 +263,9 @@ class MelNetSampler(IncrementalSampler):
                 h = h + linear(layer.mix, below.builder.gru_cell(h + condition, layer.rnn.all_weights[0]))
             return linear(model.head, h) * HEAD_SCALE
 
-        return BandLoop(model, self.rows, parameters, (1 + len(model.frequency_layers)) * channels)
+        return BandLoop(
+            model.distribution, self._input_table(), self.rows, parameters, (1 + len(model.frequency_layers)) * channels
+        )
 
     @override
     def _beside(self, condition: list[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 from causalcnn import __version__
 from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_tensors
 from causalcnn.models.autoencoder import CausalAutoencoder
+from causalcnn.models.code_prior import CodePrior
 from causalcnn.models.frame_generator import FrameGenerator
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.melnet import MelNet
@@ -32,7 +33,7 @@ MODELS: dict[str, type] = {
     model.name: model
     for model in (
         CausalVQVAE2, VQVAE2, CausalAutoencoder, CausalVAE, CausalVQVAE,
-        FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet,
+        FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet, CodePrior,
     )
 }  # fmt: skip
 """The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from causalcnn.engine import Symbol
 from causalcnn.field import Field
-from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, AutoregressiveModel, init_head
+from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, SpectrogramModel, init_head
 from causalcnn.models.sample_loop import BandLoop
 from causalcnn.models.sampling import IncrementalSampler, Sampler
 from causalcnn.nn.base import State
@@ -104,7 +104,7 @@ class FrequencyBlock(nn.Module):
         return h + self.mix(self.relu(self.conv(self.relu(h)) + condition))
 
 
-class PixelCNN(AutoregressiveModel):
+class PixelCNN(SpectrogramModel):
     """A PixelCNN without a blind spot: convolutions over earlier frames, and along this frame from low to high.
 
     What is as in the papers: each value of a picture is predicted from those before it in a fixed order; one stack of
@@ -223,10 +223,10 @@ class PixelCNN(AutoregressiveModel):
             The parameters of the output distribution, ``(batch, distribution.size, time, mels)``.
         """
         batch, _, time, mels = x.shape
-        below = F.pad(_frames_as_rows(x), (1, -1))  # (batch · time, 1, mels): the value below each
+        below = F.pad(frames_as_rows(x), (1, -1))  # (batch · time, 1, mels): the value below each
         h = self.frequency_input(below) + self.band_embedding[1, :, 0]
         for block, c in zip(self.frequency_blocks, condition, strict=True):
-            h = block(h, _frames_as_rows(c))  # (batch · time, channels, mels)
+            h = block(h, frames_as_rows(c))  # (batch · time, channels, mels)
         y = HEAD_SCALE * self.head(h)  # (batch · time, distribution.size, mels)
         return y.view(batch, time, self.distribution.size, mels).transpose(1, 2)
 
@@ -263,7 +263,9 @@ class PixelCNNSampler(IncrementalSampler):
             return h * HEAD_SCALE
 
         self._head = [_matrix(layer) for layer in model.head if isinstance(layer, nn.Conv1d)]
-        return BandLoop(model, self.rows, parameters, (1 + len(model.frequency_blocks)) * channels)
+        return BandLoop(
+            model.distribution, self._input_table(), self.rows, parameters, (1 + len(model.frequency_blocks)) * channels
+        )
 
     @override
     def _beside(self, condition: list[Tensor]) -> Tensor:
@@ -310,7 +312,7 @@ def _matrix(layer: CausalConv1d | nn.Conv1d) -> tuple[Tensor, Tensor]:
     return weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous(), layer.bias.detach()
 
 
-def _frames_as_rows(x: Tensor) -> Tensor:
+def frames_as_rows(x: Tensor) -> Tensor:
     """``(batch, channels, time, mels)`` → ``(batch · time, channels, mels)``."""
     return x.transpose(1, 2).flatten(0, 1)
 

@@ -156,22 +156,28 @@ class BandLoop:
     """The bands of a frame, drawn from low to high in one call.
 
     Args:
-        model: an autoregressive model.
+        distribution: that of a value.
+        table: what the network reads of each bin, ``(num_bins, input_channels)``.
         rows: how many frames are drawn side by side.
         parameters: gets the symbol of the value below, as the network reads it, and that of what stands beside the
             band, and returns the symbol of the parameters of the band's distribution.
         channels: how many numbers stand beside a band.
     """
 
-    def __init__(self, model: Any, rows: int, parameters: Callable[[Symbol, Symbol], Symbol], channels: int) -> None:
-        weight = next(model.parameters())
-        self._distribution = model.distribution
-        builder = Builder(rows, weight.dtype)
+    def __init__(
+        self,
+        distribution: OutputDistribution,
+        table: Tensor,
+        rows: int,
+        parameters: Callable[[Symbol, Symbol], Symbol],
+        channels: int,
+    ) -> None:
+        self._distribution = distribution
+        builder = Builder(rows, table.dtype)
         noise, beside = builder.input(Register(4)), builder.input(Register(channels))
-        last, feed_back = builder.feedback(noise, Register(1, integer=True), NUM_BINS)
-        values = self._distribution.to_input(torch.arange(NUM_BINS)).to(weight)
+        last, feed_back = builder.feedback(noise, Register(1, integer=True), len(table))
         # Below the lowest band there is nothing: that is the last row.
-        below = builder.lookup(last, torch.cat([values, values.new_zeros(1)])[:, None])
+        below = builder.lookup(last, torch.cat([table, torch.zeros_like(table[:1])]))
         drawn = choice(self._distribution, parameters(below, beside), noise, builder)
         feed_back(drawn)
         self._machine = Machine(fuse(builder.plan([drawn], {})), rows)

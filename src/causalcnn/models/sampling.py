@@ -1,4 +1,4 @@
-"""Drawing spectrograms from an autoregressive model, frame by frame: the slow reference, and the incremental way."""
+"""Drawing from an autoregressive model, frame by frame: the slow reference, and the incremental way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from causalcnn.models.distributions import NUM_BINS
 from causalcnn.models.sample_loop import BandLoop
 from causalcnn.nn.base import State
 
@@ -26,9 +25,26 @@ def check_can_draw(model: nn.Module) -> None:
             )
 
 
+def can_compile(model: nn.Module) -> bool:
+    """Say whether a loop of this model can be compiled: it is on a CPU, and numba is there."""
+    weight = next(model.parameters())
+    numbers = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
+    return numbers and importlib.util.find_spec("numba") is not None
+
+
 def draw_uniform(*shape: int, generator: torch.Generator) -> Tensor:
     """Random numbers strictly between 0 and 1, float64, from a generator of the CPU."""
     return torch.rand(*shape, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+
+
+def state_after(model: Any, state: State, x: Tensor) -> State:
+    """The state after the frames ``x``, by the time stack alone: no value is predicted."""
+    if not x.shape[2]:
+        return state
+    last, time_state = state
+    frames = torch.cat([last, x], dim=2)
+    _, time_state = model.time_stack(frames[:, :, :-1], time_state)
+    return frames[:, :, -1:].clone(), time_state
 
 
 class Sampler:
@@ -41,7 +57,7 @@ class Sampler:
 
     Args:
         model: an :class:`AutoregressiveModel` in eval mode. Its weights must not change while it generates.
-        rows: how many spectrograms are drawn side by side.
+        rows: how many recordings are drawn side by side.
 
     Raises:
         RuntimeError: the model is in training mode.
@@ -59,7 +75,8 @@ class Sampler:
     def __init__(self, model: Any, rows: int) -> None:
         check_can_draw(model)
         self.model, self.rows = model, rows
-        self.state: State = model.initial_state(next(model.parameters()).new_zeros(rows, 1, 0, model.config.mels))
+        no_frame = next(model.parameters()).new_zeros(rows, model.input_channels, 0, model.cells)
+        self.state: State = model.initial_state(no_frame)
 
     def uniform(self, generator: torch.Generator) -> Tensor:
         """Make the random numbers that one frame takes.
@@ -68,32 +85,22 @@ class Sampler:
             generator: where they come from; it is left further on. It must be one of the CPU.
 
         Returns:
-            Numbers strictly between 0 and 1, float64, ``(rows, mels, distribution.num_uniforms)``.
+            Numbers strictly between 0 and 1, float64, ``(rows, cells, distribution.num_uniforms)``.
         """
         model = self.model
-        return draw_uniform(self.rows, model.config.mels, model.distribution.num_uniforms, generator=generator)
+        return draw_uniform(self.rows, model.cells, model.distribution.num_uniforms, generator=generator)
 
     @torch.no_grad()
     def read(self, bins: Tensor) -> None:
         """Read frames that are known, after those that were read or drawn before.
 
         Args:
-            bins: integers from 0 to 255, ``(rows, time, mels)``; ``time`` may be 0.
+            bins: integers from 0 to ``distribution.num_bins − 1``, ``(rows, time, cells)``; ``time`` may be 0.
 
         Raises:
-            ValueError: bins of another shape or dtype, or outside of 0 to 255.
+            ValueError: bins of another shape or dtype, or outside of their range.
         """
-        wanted = (self.rows, self.model.config.mels)
-        if bins.dim() != 3 or (bins.shape[0], bins.shape[2]) != wanted or bins.is_floating_point():
-            raise ValueError(
-                f"the prompt is {bins.dtype} of shape {tuple(bins.shape)}; it must be integers "
-                f"({wanted[0]}, time, {wanted[1]}): model.to_bins(features)"
-            )
-        if bins.numel() and not 0 <= int(bins.min()) <= int(bins.max()) < NUM_BINS:
-            raise ValueError(
-                f"the prompt has bins from {int(bins.min())} to {int(bins.max())}; they are 0 to {NUM_BINS - 1}: "
-                "model.to_bins(features)"
-            )
+        self._check_bins(bins, (self.rows, None, self.model.cells), "the prompt")
         self._read(self.model.to_input(bins))
 
     @torch.no_grad()
@@ -103,11 +110,11 @@ class Sampler:
         The frame is a function of what was read and drawn before, of ``uniform`` and of ``temperature``.
 
         Args:
-            uniform: the random numbers, as :meth:`uniform` makes them, ``(rows, mels, distribution.num_uniforms)``.
+            uniform: the random numbers, as :meth:`uniform` makes them, ``(rows, cells, distribution.num_uniforms)``.
             temperature: above 0. At 1 the model draws as it has learned; below 1 it prefers likelier bins.
 
         Returns:
-            The bins, int64 from 0 to 255, ``(rows, mels)``.
+            The bins, int64 from 0 to ``distribution.num_bins − 1``, ``(rows, cells)``.
 
         Raises:
             ValueError: a temperature that is not above 0.
@@ -116,13 +123,29 @@ class Sampler:
             raise ValueError(f"temperature is {temperature}; it must be above 0")
         return self._draw(uniform, temperature)
 
+    def _check_bins(self, bins: Tensor, shape: tuple[int | None, ...], what: str) -> None:
+        """Refuse bins of another shape (None for any size), or that the model does not have."""
+        fits = bins.dim() == len(shape) and all(
+            size in (None, own) for size, own in zip(shape, bins.shape, strict=True)
+        )
+        most, words = self.model.distribution.num_bins - 1, self.model.MAKES_INPUT
+        if not fits or bins.is_floating_point():
+            wanted = ", ".join("time" if size is None else str(size) for size in shape)
+            raise ValueError(
+                f"{what} is {bins.dtype} of shape {tuple(bins.shape)}; it must be integers ({wanted}): {words}"
+            )
+        if bins.numel() and not 0 <= int(bins.min()) <= int(bins.max()) <= most:
+            raise ValueError(
+                f"{what} has bins from {int(bins.min())} to {int(bins.max())}; they are 0 to {most}: {words}"
+            )
+
     def _read(self, x: Tensor) -> None:
         _, self.state = self.model.step(x, self.state)
 
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         model = self.model
-        bins = torch.zeros(self.rows, 1, model.config.mels, dtype=torch.int64, device=next(model.parameters()).device)
-        for f in range(model.config.mels):  # whatever stands at f and above is not read yet
+        bins = torch.zeros(self.rows, 1, model.cells, dtype=torch.int64, device=next(model.parameters()).device)
+        for f in range(model.cells):  # whatever stands at f and above is not read yet
             parameters, _ = model.step(model.to_input(bins), self.state)
             value = model.distribution.sample(parameters[:, :, 0, f], uniform[:, f].to(bins.device), temperature)
             bins[:, 0, f] = value
@@ -158,11 +181,8 @@ class IncrementalSampler(Sampler):
 
     def __init__(self, model: Any, rows: int, *, compiled: bool = True) -> None:
         super().__init__(model, rows)
-        weight = next(model.parameters())
-        numbers = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
-        able = compiled and numbers and importlib.util.find_spec("numba") is not None
         with torch.no_grad():
-            self._loop = self._make_loop() if able else None
+            self._loop = self._make_loop() if compiled and can_compile(model) else None
 
     def _make_loop(self) -> BandLoop | None:
         """The compiled loop over the bands, where a model has one; then it has ``_beside``, too."""
@@ -171,6 +191,12 @@ class IncrementalSampler(Sampler):
     def _beside(self, condition: Any) -> Tensor:
         """What the loop reads beside each band of one frame, ``(rows, channels, mels)``."""
         raise NotImplementedError
+
+    def _input_table(self) -> Tensor:
+        """What the network reads of each bin, ``(num_bins, 1)``."""
+        distribution = self.model.distribution
+        values = distribution.to_input(torch.arange(distribution.num_bins))
+        return values.to(next(self.model.parameters()))[:, None]
 
     def begin_frame(self, condition: Any) -> None:
         """Begin a frame.
@@ -193,11 +219,7 @@ class IncrementalSampler(Sampler):
         raise NotImplementedError
 
     def _read(self, x: Tensor) -> None:
-        if x.shape[2]:
-            last, time_state = self.state
-            frames = torch.cat([last, x], dim=2)
-            _, time_state = self.model.time_stack(frames[:, :, :-1], time_state)
-            self.state = frames[:, :, -1:].clone(), time_state
+        self.state = state_after(self.model, self.state, x)
 
     def _draw(self, uniform: Tensor, temperature: float) -> Tensor:
         model = self.model

@@ -29,10 +29,11 @@ class WithinFrame(nn.Module):
         seed: the seed of the noise in them.
 
     Attributes:
-        before: the frames before this one, noise from −1 to 1, ``(1, 1, frames, mels)``.
+        before: the frames before this one, noise from −1 to 1, ``(1, input_channels, frames, cells)``.
 
     Shape:
-        ``(batch, 1, length)`` → ``(batch, distribution.size, length)``, for a length of at most ``mels``.
+        ``(batch, input_channels, length)`` → ``(batch, distribution.size, length)``, for a length of at most
+        ``cells``.
 
     Example:
         >>> import torch
@@ -49,14 +50,16 @@ class WithinFrame(nn.Module):
     def __init__(self, model: AutoregressiveModel, *, frames: int = 4, seed: int = 0) -> None:
         super().__init__()
         self.model = model
-        noise = torch.rand(1, 1, frames, model.config.mels, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        shape = (1, model.input_channels, frames, model.cells)
+        noise = torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
         self.register_buffer("before", noise.to(next(model.parameters())))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the parameters of the value that follows each value of the frame.
 
         Args:
-            x: values of the frame from the lowest band on, from −1 to 1, ``(batch, 1, length)``.
+            x: what the network reads of the values of the frame, from the lowest on,
+                ``(batch, input_channels, length)``.
 
         Returns:
             The parameters, ``(batch, distribution.size, length)``. No value follows the last of a whole frame; there
@@ -65,10 +68,12 @@ class WithinFrame(nn.Module):
         Raises:
             ValueError: an input of another shape.
         """
-        mels = self.model.config.mels
-        if x.dim() != 3 or x.shape[1] != 1 or x.shape[2] > mels:
-            raise ValueError(f"the input has shape {tuple(x.shape)}; one frame is (batch, 1, at most {mels} values)")
-        frame = F.pad(x, (0, mels - x.shape[2])).unsqueeze(2)
+        channels, cells = self.model.input_channels, self.model.cells
+        if x.dim() != 3 or x.shape[1] != channels or x.shape[2] > cells:
+            raise ValueError(
+                f"the input has shape {tuple(x.shape)}; one frame is (batch, {channels}, at most {cells} values)"
+            )
+        frame = F.pad(x, (0, cells - x.shape[2])).unsqueeze(2)
         values = torch.cat([self.before.expand(x.shape[0], -1, -1, -1), frame], dim=2)
         parameters = self.model(values)[:, :, -1]
         # No value follows the last one: those of the first value stand there, which reads nothing of the frame.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from causalcnn.models import AutoregressiveModel
+from causalcnn.models import SpectrogramModel
 from causalcnn.speech import FeatureCorpus, frame_level_db
 
 __all__ = ["LinearJudge", "continuations", "distance_db", "frame_statistics", "one_frame_ahead"]
@@ -18,7 +18,7 @@ SILENT_BELOW_DB = 40.0
 
 
 def continuations(
-    corpus: FeatureCorpus, model: AutoregressiveModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
+    corpus: FeatureCorpus, model: SpectrogramModel, *, per_speaker: int, prompt: int = 40, frames: int = 200
 ) -> tuple[Tensor, list[str]]:
     """Cut pieces of clips whose prompt ends within speech.
 
@@ -57,7 +57,7 @@ def continuations(
 
 @torch.no_grad()
 def one_frame_ahead(
-    model: AutoregressiveModel, bins: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
+    model: SpectrogramModel, bins: Tensor, first: int, *, seed: int = 0, temperature: float = 1.0
 ) -> Tensor:
     """Draw every frame from ``first`` on, given the true frames before it, and never given another drawn frame.
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from causalcnn.models import AutoregressiveModel, FrameGenerator, load_model
+from causalcnn.models import FrameGenerator, SpectrogramModel, load_model
 from causalcnn.speech import EVALUATION_MAX_HZ, EmbeddedSpeech, FeatureCorpus, bands_below
 from causalcnn_book.experiment import Experiment, Results, half_interval, option
 from causalcnn_book.frame_generator.drift_metrics import (
@@ -128,7 +128,7 @@ def _interval(rows: Tensor, speakers: Sequence[str]) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _network_bits(model: AutoregressiveModel, bins: Tensor) -> Tensor:
+def _network_bits(model: SpectrogramModel, bins: Tensor) -> Tensor:
     """What a network charges for the frames after the prompt, ``(rows, frames)``."""
     parts = [-model.log_prob(some).mean(2)[:, PROMPT_FRAMES:] / math.log(2) for some in bins.split(8)]
     return torch.cat(parts)
@@ -143,7 +143,7 @@ def _linear_ahead(prompts: Prompts, drawn: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _network_ahead(model: AutoregressiveModel, prompts: Prompts, drawn: Tensor, every: int = 20) -> Tensor:
+def _network_ahead(model: SpectrogramModel, prompts: Prompts, drawn: Tensor, every: int = 20) -> Tensor:
     """The same for a network, for some of the frames only, as each needs a past of its own: ``(rows,)``."""
     past = int(model.field.axis("time").past or 0)
     total = []
@@ -154,7 +154,7 @@ def _network_ahead(model: AutoregressiveModel, prompts: Prompts, drawn: Tensor, 
     return torch.stack(total, 1).mean(1)
 
 
-def measure_speech(judge: AutoregressiveModel, prompts: Prompts) -> dict[str, Any]:
+def measure_speech(judge: SpectrogramModel, prompts: Prompts) -> dict[str, Any]:
     """Measure the speech itself.
 
     Args:
@@ -171,7 +171,7 @@ def measure_speech(judge: AutoregressiveModel, prompts: Prompts) -> dict[str, An
 
 
 def measure_model(
-    model: AutoregressiveModel, judge: AutoregressiveModel, prompts: Prompts, seed: int
+    model: SpectrogramModel, judge: SpectrogramModel, prompts: Prompts, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure what a model writes one frame ahead, and what it writes freely.
 
@@ -199,7 +199,7 @@ def measure_model(
     return ahead, free | _priced(prompts, _network_bits(judge, whole), "network_bits")
 
 
-def over_temperatures(model: AutoregressiveModel, prompts: Prompts) -> list[dict[str, Any]]:
+def over_temperatures(model: SpectrogramModel, prompts: Prompts) -> list[dict[str, Any]]:
     """Measure the last 100 frames of free runs at each temperature, one seed, and those of the speech.
 
     Args:

@@ -27,10 +27,10 @@ from causalcnn.field import Field
 from causalcnn.models import (
     MODELS,
     AutoregressiveConfig,
-    AutoregressiveModel,
     FrameGenerator,
     MelNet,
     PixelCNN,
+    SpectrogramModel,
     save_model,
 )
 from causalcnn.models.frame_generator import FrameGeneratorConfig
@@ -62,7 +62,7 @@ STEPS, BATCH_ROWS, FRAMES = 400, 8, 64
 LEARNING_RATE = 3e-3
 
 
-class _Baseline(AutoregressiveModel):
+class _Baseline(SpectrogramModel):
     """What is common to the baselines, which read one earlier frame or none: there are no stacks."""
 
     Config: ClassVar[type[AutoregressiveConfig]] = AutoregressiveConfig
@@ -142,7 +142,7 @@ class Copy(_Baseline):
         return torch.stack([torch.zeros_like(last), last, self.spread.expand_as(last)], 1)
 
 
-def models(bins: UniformBins) -> dict[str, AutoregressiveModel]:
+def models(bins: UniformBins) -> dict[str, SpectrogramModel]:
     """Make the rows of the table, untrained; each changes one thing of ``"logistics"``, the row to compare with.
 
     Args:
@@ -154,7 +154,7 @@ def models(bins: UniformBins) -> dict[str, AutoregressiveModel]:
     grid: dict[str, Any] = {"low_db": bins.low_db, "high_db": bins.high_db}
     base = FrameGeneratorConfig.tiny().with_(**grid)
     flat = base.with_(encoder="2d", channels=CHANNELS_2D)
-    rows: dict[str, AutoregressiveModel] = {
+    rows: dict[str, SpectrogramModel] = {
         "histogram": Histogram(AutoregressiveConfig(**grid)),
         "copy": Copy(AutoregressiveConfig(**grid)),
         "logistics": FrameGenerator(base),
@@ -227,7 +227,7 @@ class Task:
 
 
 @torch.no_grad()
-def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
+def score(model: SpectrogramModel, corpus: FeatureCorpus, *, bands: int = 80) -> dict[str, float]:
     """Measure the bits per value of a corpus, over all real frames and over those that speak.
 
     Args:
@@ -251,7 +251,7 @@ def score(model: AutoregressiveModel, corpus: FeatureCorpus, *, bands: int = 80)
 
 def train_and_score(
     name: str, seed: int, task: Task, *, steps: int = STEPS, progress: bool = False
-) -> tuple[dict[str, Any], AutoregressiveModel]:
+) -> tuple[dict[str, Any], SpectrogramModel]:
     """Train one row with one seed, and score it on every set.
 
     Args:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 
 from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, bits_per_dimension
-from causalcnn.models.distributions.categorical import Categorical
+from causalcnn.models.distributions.categorical import Categorical, CodeCategorical
 from causalcnn.models.distributions.mixtures import Gaussian, GaussianMixture, LogisticMixture
 
 __all__ = [
     "NUM_BINS",
     "Categorical",
+    "CodeCategorical",
     "Gaussian",
     "GaussianMixture",
     "LogisticMixture",

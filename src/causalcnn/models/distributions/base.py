@@ -17,7 +17,8 @@ class OutputDistribution(nn.Module):
     """A distribution over the bin of one value, 0 … 255, given by ``size`` parameters that a network puts out.
 
     However a distribution is built, its 256 probabilities sum to one, so the bits per value of any two distributions
-    can be compared. Parameters are read in float32, whatever their dtype; to draw, in float64 where they come in it.
+    can be compared. Only :class:`CodeCategorical`, whose classes are the codes of a codebook, has another number of
+    them. Parameters are read in float32, whatever their dtype; to draw, in float64 where they come in it.
 
     Means and scales are in the unit in which a network reads bins (:meth:`to_input`): the grid reaches from −1 to 1
     and a bin is 1/128 wide.
@@ -28,6 +29,7 @@ class OutputDistribution(nn.Module):
     Attributes:
         size: the number of parameters of one value.
         num_uniforms: the number of uniform numbers in (0, 1) that one sample takes.
+        num_bins: the number of bins, 256.
 
     Example:
         >>> import torch
@@ -40,6 +42,7 @@ class OutputDistribution(nn.Module):
 
     size: int
     num_uniforms: int
+    num_bins: int = NUM_BINS
 
     def log_prob(self, parameters: Tensor, bins: Tensor) -> Tensor:
         """Compute the log-probability of bins.
@@ -133,12 +136,12 @@ class OutputDistribution(nn.Module):
         if bins is None:
             return
         if bins.dtype != torch.int64:
-            raise ValueError(f"the bins are {bins.dtype}; they must be int64, 0 to {NUM_BINS - 1}")
+            raise ValueError(f"the bins are {bins.dtype}; they must be int64, 0 to {self.num_bins - 1}")
         # On an accelerator a look at the values would make the program wait for it, and it cannot be compiled.
         if bins.device.type == "cpu" and not torch.compiler.is_compiling() and bins.numel():
             low, high = (int(value) for value in torch.aminmax(bins))
-            if low < 0 or high >= NUM_BINS:
-                raise ValueError(f"the bins reach from {low} to {high}; they must lie within 0 to {NUM_BINS - 1}")
+            if low < 0 or high >= self.num_bins:
+                raise ValueError(f"the bins reach from {low} to {high}; they must lie within 0 to {self.num_bins - 1}")
 
     @staticmethod
     def _check_temperature(temperature: float) -> None:

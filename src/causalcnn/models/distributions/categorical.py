@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from causalcnn._checks import at_least
 from causalcnn.models.distributions.base import NUM_BINS, OutputDistribution, at_least_single, inverse_cdf_index
 
-__all__ = ["Categorical"]
+__all__ = ["Categorical", "CodeCategorical"]
 
 
 class Categorical(OutputDistribution):
@@ -108,6 +110,56 @@ class Categorical(OutputDistribution):
     @override
     def initial_bias(self) -> Tensor:
         return torch.zeros(self.size)  # all bins alike: 8 bits per value
+
+
+class CodeCategorical(Categorical):
+    """One logit for each code of a codebook. Codes are names: none lies between two others.
+
+    So there is no mean, and a network reads codes as vectors that it learns, not as numbers.
+
+    Args:
+        num_codes: the number of codes, at least 1.
+
+    Raises:
+        ValueError: another number of codes.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CodeCategorical
+        >>> distribution = CodeCategorical(3)
+        >>> distribution.sample(torch.tensor([0.0, 9.0, 0.0]), torch.tensor([0.5]))
+        tensor(1)
+    """
+
+    def __init__(self, num_codes: int) -> None:
+        super().__init__()
+        self.size = self.num_bins = at_least("num_codes", num_codes)
+
+    @override
+    def extra_repr(self) -> str:
+        return f"{self.size} codes"
+
+    def mean(self, parameters: Tensor) -> NoReturn:
+        """Refuse: codes have no mean.
+
+        Args:
+            parameters: of any shape.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("codes have no order, so they have no mean")
+
+    def to_input(self, bins: Tensor) -> NoReturn:
+        """Refuse: a network reads codes as vectors of its own.
+
+        Args:
+            bins: of any shape.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("codes have no order, so they are no numbers to read; a model has a vector for each")
 
 
 assert NUM_BINS == 2**8

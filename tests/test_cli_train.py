@@ -220,3 +220,41 @@ def test_the_command_of_a_shipped_card_makes_a_model_of_its_config(card_file: Pa
     config = json.loads(json.dumps(dataclasses.asdict(cli_train._configure(options)[1])))
     learned = {"low_db", "high_db"} & set(config)
     assert config | {name: card["config"][name] for name in learned} == card["config"]
+
+
+# ------------------------------------------------------------------------------------------------ codes
+PRIOR = ["train", "code-prior", "--device", "cpu", "--budget", "3 steps", "--rows", "2", "--frames", "16"]
+NARROW = ["--set", "channels=4", "--set", "hidden=4", *SPEECH]
+
+
+def test_a_prior_learns_the_codes_of_a_model_and_its_card_says_whose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train() == 0
+    coder, coders_card = load_model("made/first")
+    assert main([*PRIOR, *NARROW, "--codes-of", "made/first", "--out", "made/prior"]) == 0
+    said = capsys.readouterr().out
+    assert "16 frames (160 ms) of past; never looks ahead" in said
+    prior, card = load_model("made/prior")
+    assert prior.config.num_codes == coder.config.num_codes == 16
+    assert card["codes_of"] == {"name": "first", "sha256": coders_card["sha256"]}
+    assert card["metrics"]["held_out"]["bits"] == card["metrics"]["held_out"]["loss"]
+    assert 0 < card["metrics"]["training"]["bits_top"] < 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--codes-of is missing: whose codes?"),
+        (["--codes-of", "made/nothing"], "there are no weights"),
+        (["--codes-of", str(CHECKPOINTS / "wavenet-small")], "a 'wavenet'; codes come from a 'vqvae2'"),
+        (["--vary"], "--vary varies log-mel frames, and 'code-prior' reads codes"),
+        (["--codes-of", str(CHECKPOINTS / "vqvae2-tiny"), "--set", "num_codes=16"], "--set num_codes is that of the"),
+    ],
+)
+def test_codes_that_cannot_be_learned(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PRIOR, *NARROW, *words, "--out", "made/prior"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_codes_are_of_no_use_to_other_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--codes-of", "made/first") == 2
+    assert "--codes-of is for a model that reads codes, and 'vqvae2' does not" in capsys.readouterr().err

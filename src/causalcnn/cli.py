@@ -160,6 +160,9 @@ def _add_train(commands: Any) -> None:
         "--seconds-of-speech", type=float, metavar="S", help="how much embedded speech (default: 3600, an hour)"
     )
     data.add_argument("--speakers", type=int, metavar="N", help="how many embedded speakers (default: 40)")
+    data.add_argument(
+        "--codes-of", type=Path, metavar="PATH", help="for code-prior: the trained vqvae2 whose codes are learned"
+    )
     data.add_argument("--vary", action="store_true", help="vary gain, colour and noise of the speech at random")
     data.add_argument(
         "--rows", type=int, default=16, help="pieces of speech in a step, over all processes (default: 16)"

@@ -15,7 +15,17 @@ from typing import Any
 import torch
 
 from causalcnn._files import check_writable
-from causalcnn.models import MODELS, LPWaveNet, Vocoder, WaveNet, save_model
+from causalcnn.models import (
+    MODELS,
+    CausalVQVAE2,
+    CodeCorpus,
+    CodePrior,
+    LPWaveNet,
+    Vocoder,
+    WaveNet,
+    load_model,
+    save_model,
+)
 from causalcnn.models.model_io import model_files
 from causalcnn.training import Budget, History, Interrupted, NonFiniteLoss, Runtime, train
 
@@ -24,7 +34,7 @@ __all__ = ["run_train"]
 STOPPED, INTERRUPTED = 2, 130
 HELD_OUT_BATCHES = 8
 SAMPLE_MODELS = (WaveNet, Vocoder, LPWaveNet)
-"""Models that read samples; the others read log-mel frames."""
+"""Models that read samples. A :class:`CodePrior` reads codes, the others log-mel frames."""
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -63,11 +73,17 @@ def _run(options: argparse.Namespace) -> None:
             f"--rows is {options.rows}; it must be a multiple of the {runtime.world_size} processes that share it"
         )
     log: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
-    reads_samples = issubclass(model_class, SAMPLE_MODELS)
-    if reads_samples and options.vary:
-        raise ValueError(f"--vary varies log-mel frames, and {options.model!r} reads samples; leave it out")
+    reads_samples, reads_codes = issubclass(model_class, SAMPLE_MODELS), issubclass(model_class, CodePrior)
+    if options.vary and (reads_samples or reads_codes):
+        what = "samples" if reads_samples else "codes"
+        raise ValueError(f"--vary varies log-mel frames, and {options.model!r} reads {what}; leave it out")
+    coder, codes_of = _load_coder(options, reads_codes)
+    config = config if coder is None else _with_sizes_of(coder, config, options)
     log(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
     data = _load_data(options, reads_samples)
+    if coder is not None:
+        log("codes     of both corpora (made now where they are new: an hour of speech takes a minute)", flush=True)
+        data = data.encoded_by(coder)
     config = _with_range_of(data.training, config, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -90,11 +106,12 @@ def _run(options: argparse.Namespace) -> None:
             "rows": options.rows,
             "frames": options.frames,
             "vary": options.vary,
+            **codes_of,
         },
     )
     if not runtime.is_main:
         return
-    save_model(weights_file, model, _card(options, budget, data, history))
+    save_model(weights_file, model, _card(options, budget, data, history) | codes_of)
     checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
     log(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
     if history.waiting_fraction > 0.1:
@@ -135,6 +152,34 @@ def _configure(options: argparse.Namespace) -> tuple[Any, Any]:
     return model_class, config
 
 
+def _load_coder(options: argparse.Namespace, reads_codes: bool) -> tuple[CausalVQVAE2 | None, dict[str, Any]]:
+    """The VQ-VAE-2 whose codes are learned, where the model reads codes; and what a card says of it."""
+    path = options.codes_of
+    if not reads_codes:
+        if path is not None:
+            raise ValueError(
+                f"--codes-of is for a model that reads codes, and {options.model!r} does not; leave it out"
+            )
+        return None, {}
+    if path is None:
+        raise ValueError(
+            "--codes-of is missing: whose codes? Name a trained vqvae2, such as book/checkpoints/vqvae2-tiny"
+        )
+    coder, card = load_model(path)
+    if not isinstance(coder, CausalVQVAE2):
+        raise ValueError(f"--codes-of is {str(path)!r}, a {card['model']!r}; codes come from a 'vqvae2'")
+    return coder, {"codes_of": {"name": model_files(path)[0].stem, "sha256": card["sha256"]}}
+
+
+def _with_sizes_of(coder: CausalVQVAE2, config: Any, options: argparse.Namespace) -> Any:
+    """The config of a prior with as many codes as the coder makes."""
+    sizes = {name: getattr(coder.config, name) for name in ("top_cells", "bottom_cells", "num_codes")}
+    given = {change.partition("=")[0] for change in options.changes}
+    if wrong := [name for name in sizes if name in given and getattr(config, name) != sizes[name]]:
+        raise ValueError(f"--set {wrong[0]} is that of the codes, {sizes[wrong[0]]}; leave it out")
+    return dataclasses.replace(config, **sizes)
+
+
 def _with_range_of(corpus: Any, config: Any, options: argparse.Namespace) -> Any:
     """The config of a model of bins with the range of its training corpus, unless the range was given."""
     given = {change.partition("=")[0] for change in options.changes}
@@ -160,6 +205,11 @@ class Data:
     training: Any
     held_out: Any | None
     description: dict[str, Any]
+
+    def encoded_by(self, coder: CausalVQVAE2) -> Data:
+        """The codes of both corpora."""
+        held_out = None if self.held_out is None else CodeCorpus.of(coder, self.held_out)
+        return dataclasses.replace(self, training=CodeCorpus.of(coder, self.training), held_out=held_out)
 
 
 def _load_data(options: argparse.Namespace, reads_samples: bool) -> Data:

@@ -10,6 +10,7 @@ from . import (
     leaks as leaks,
     likelihood as likelihood,
     palette as palette,
+    priors as priors,
     receptive_fields as receptive_fields,
     residual_blocks as residual_blocks,
     sound as sound,

@@ -1,0 +1,2 @@
+from .count_models import CONTEXTS as CONTEXTS, CountModel as CountModel
+from .free_running import FreeRuns as FreeRuns

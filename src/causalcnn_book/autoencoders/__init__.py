@@ -1,6 +1,7 @@
 """The autoencoders chapter: what a code is worth, in bits, in decibels and by ear.
 
-The library's part of it is ``causalcnn.models.vqvae2``, ``causalcnn.nn.quantize`` and ``causalcnn.speech.inversion``.
+The library's part of it is ``causalcnn.models.autoencoder``, ``causalcnn.models.vae``, ``causalcnn.models.vqvae``,
+``causalcnn.models.vqvae2``, ``causalcnn.nn.quantize`` and ``causalcnn.speech.inversion``.
 """
 
 import lazy_loader

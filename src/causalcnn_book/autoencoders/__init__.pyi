@@ -3,3 +3,10 @@ from .equal_error import versions as versions
 from .error_explorer import ErrorExplorer as ErrorExplorer
 from .flipped_codes import flip_bit as flip_bit, principal_order as principal_order, replace_codes as replace_codes
 from .masking import masked_error_db as masked_error_db, masking_threshold as masking_threshold
+from .pricing import (
+    PrincipalComponents as PrincipalComponents,
+    SymbolPrices as SymbolPrices,
+    UniformQuantizer as UniformQuantizer,
+    lower_hull as lower_hull,
+    reverse_water_filling as reverse_water_filling,
+)

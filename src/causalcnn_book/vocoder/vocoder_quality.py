@@ -277,7 +277,11 @@ class VocoderQuality(Experiment):
                 **({"bits": found[0]["bits"]} if "bits" in found[0] else {}),
             }
         return {
-            "model": {"parameters": sum(p.numel() for p in self.vocoder.parameters()), "temperature": self.temperature},
+            "model": {
+                "parameters": sum(p.numel() for p in self.vocoder.parameters()),
+                "temperature": self.temperature,
+                "cooler": COOLER * self.temperature,
+            },
             "sets": {
                 name: {
                     "clips": len(list(_clips(corpus))),

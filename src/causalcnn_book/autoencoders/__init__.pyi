@@ -3,6 +3,7 @@ from .equal_error import versions as versions
 from .error_explorer import ErrorExplorer as ErrorExplorer
 from .flipped_codes import flip_bit as flip_bit, principal_order as principal_order, replace_codes as replace_codes
 from .masking import masked_error_db as masked_error_db, masking_threshold as masking_threshold
+from .plots import rate_distortion_curves as rate_distortion_curves, rate_distortion_points as rate_distortion_points
 from .pricing import (
     PrincipalComponents as PrincipalComponents,
     SymbolPrices as SymbolPrices,

@@ -95,8 +95,8 @@ class RateDistortion(Experiment):
     Rows are networks that differ in their bottleneck alone: an autoencoder whose numbers are rounded after training, a
     VAE at five weights of its divergence, codes of three sizes of codebook, two levels of codes; and principal
     components of single frames with what Gaussians of these variances would need. A network is trained with three
-    seeds, for about seven minutes of one core (five without a codebook, twelve with two levels), all are three hours,
-    half of it for two processes that share the rows. Trained networks are kept beside the finished rows.
+    seeds, for four minutes of one core without a codebook, seven with one, eleven with two; with the scores all are
+    three hours, half of it for two processes that share the rows. Trained networks are kept beside the finished rows.
 
     Attributes:
         name: the command's name.

@@ -90,6 +90,23 @@ def test_interrupted_it_says_how_to_go_on_and_does(
     assert not (tmp_path / "made" / "first.resume.safetensors").exists()
 
 
+def test_a_prior_in_integers_learns_the_codes_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train() == 0
+    sizes = ["--set", "channels=8"]
+    words = ["train", "integer-code-prior", "--device", "cpu", "--budget", "3 steps", "--rows", "2", "--frames", "16"]
+    assert main([*words, *sizes, *SPEECH, "--codes-of", "made/first", "--out", "made/prior"]) == 0
+    assert "reads 3 frames (30 ms)" in capsys.readouterr().out
+    model, card = load_model("made/prior")
+    assert model.config.num_codes == 16
+    assert card["codes_of"] == {"name": "first", "sha256": load_model("made/first")[1]["sha256"]}
+    assert 3 < card["metrics"]["held_out"]["bits"] < 6
+    assert Path("made/prior.safetensors").stat().st_size < 40_000  # whole numbers of 8 bits
+    assert main([*words, *sizes, *SPEECH, "--codes-of", "made/first", "--out", "made/prior", "--vary"]) == 2
+    assert "'integer-code-prior' reads codes" in capsys.readouterr().err
+    assert train("--codes-of", "made/first") == 2
+    assert "'vqvae2' does not; leave it out" in capsys.readouterr().err
+
+
 def test_a_folder_of_recordings_is_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import soundfile
 

@@ -20,6 +20,7 @@ from causalcnn.models import (
     CausalVQVAE2,
     CodeCorpus,
     CodePrior,
+    IntegerCodePrior,
     LPWaveNet,
     Vocoder,
     WaveNet,
@@ -34,7 +35,9 @@ __all__ = ["run_train"]
 STOPPED, INTERRUPTED = 2, 130
 HELD_OUT_BATCHES = 8
 SAMPLE_MODELS = (WaveNet, Vocoder, LPWaveNet)
-"""Models that read samples. A :class:`CodePrior` reads codes, the others log-mel frames."""
+"""Models that read samples."""
+CODE_MODELS = (CodePrior, IntegerCodePrior)
+"""Models that read the codes of log-mel frames; the others read the frames."""
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -73,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
             f"--rows is {options.rows}; it must be a multiple of the {runtime.world_size} processes that share it"
         )
     log: Callable[..., None] = print if runtime.is_main else lambda *words, **how: None
-    reads_samples, reads_codes = issubclass(model_class, SAMPLE_MODELS), issubclass(model_class, CodePrior)
+    reads_samples, reads_codes = (issubclass(model_class, some) for some in (SAMPLE_MODELS, CODE_MODELS))
     if options.vary and (reads_samples or reads_codes):
         what = "samples" if reads_samples else "codes"
         raise ValueError(f"--vary varies log-mel frames, and {options.model!r} reads {what}; leave it out")
@@ -111,7 +114,8 @@ def _run(options: argparse.Namespace) -> None:
     )
     if not runtime.is_main:
         return
-    save_model(weights_file, model, _card(options, budget, data, history) | codes_of)
+    kept = model.rounded() if isinstance(model, IntegerCodePrior) and model.config.rounded else model
+    save_model(weights_file, kept, _card(options, budget, data, history) | codes_of)
     checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
     log(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
     if history.waiting_fraction > 0.1:

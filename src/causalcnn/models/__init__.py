@@ -22,6 +22,7 @@ from causalcnn.models.distributions import (
 from causalcnn.models.excitation import LPWaveNetConfig
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.frame_sampling import FrameSampler
+from causalcnn.models.integer_code_prior import IntegerCodePrior, IntegerCodePriorConfig
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
 from causalcnn.models.lp_wavenet_search import LPWaveNetSearch
@@ -67,6 +68,8 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "IncrementalSampler",
+    "IntegerCodePrior",
+    "IntegerCodePriorConfig",
     "LPWaveNet",
     "LPWaveNetConfig",
     "LPWaveNetSampler",

@@ -17,6 +17,7 @@ from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_t
 from causalcnn.models.autoencoder import CausalAutoencoder
 from causalcnn.models.code_prior import CodePrior
 from causalcnn.models.frame_generator import FrameGenerator
+from causalcnn.models.integer_code_prior import IntegerCodePrior
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.melnet import MelNet
 from causalcnn.models.pixelcnn import PixelCNN
@@ -33,7 +34,7 @@ MODELS: dict[str, type] = {
     model.name: model
     for model in (
         CausalVQVAE2, VQVAE2, CausalAutoencoder, CausalVAE, CausalVQVAE,
-        FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet, CodePrior,
+        FrameGenerator, PixelCNN, MelNet, WaveNet, Vocoder, LPWaveNet, CodePrior, IntegerCodePrior,
     )
 }  # fmt: skip
 """The classes of the models by the names that stand in cards, so that ``MODELS["pixelcnn"]`` is :class:`PixelCNN`.

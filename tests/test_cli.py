@@ -16,6 +16,7 @@ LIBRARY = Path(cli.__file__).parent
 EXTRAS = {
     "causalcnn_book",
     "anywidget",
+    "constriction",
     "espeakng_loader",
     "ipywidgets",
     "IPython",

@@ -30,7 +30,17 @@ def test_no_import_brings_the_compiler(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "train --help", "audit --help", "export --help", "experiment --help"]
+    "words",
+    [
+        "--help",
+        "--version",
+        "train --help",
+        "audit --help",
+        "export --help",
+        "encode --help",
+        "decode --help",
+        "experiment --help",
+    ],
 )
 def test_help_and_version_need_no_torch(words: str) -> None:
     loaded = loaded_after(f"from causalcnn.cli import main; main({words.split()})")

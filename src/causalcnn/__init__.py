@@ -79,7 +79,7 @@ __all__ = [
 ]
 
 _HOMES = ("causality", "field", "nn", "export")
-_PACKAGES = ("causality", "field", "nn", "models", "speech", "training")
+_PACKAGES = ("causality", "codec", "field", "nn", "models", "speech", "training")
 
 
 def __getattr__(name: str) -> Any:

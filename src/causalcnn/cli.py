@@ -50,6 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_train(commands)
     _add_export(commands)
+    _add_encode(commands)
+    _add_decode(commands)
     _add_experiment(commands)
     return parser
 
@@ -161,7 +163,7 @@ def _add_train(commands: Any) -> None:
     )
     data.add_argument("--speakers", type=int, metavar="N", help="how many embedded speakers (default: 40)")
     data.add_argument(
-        "--codes-of", type=Path, metavar="PATH", help="for code-prior: the trained vqvae2 whose codes are learned"
+        "--codes-of", type=Path, metavar="PATH", help="for models of codes: the trained vqvae2 whose codes are learned"
     )
     data.add_argument("--vary", action="store_true", help="vary gain, colour and noise of the speech at random")
     data.add_argument(
@@ -249,6 +251,57 @@ def _export(options: argparse.Namespace) -> int:
     print(f"{'states':20}{len(json.loads(metadata['states']))}")
     print(f"{'written':20}{options.out}")
     return 0
+
+
+# ------------------------------------------------------------ encode and decode
+CODEC_EXAMPLE = """\
+example, in a clone of causalcnn's repository, which has the models:
+  causalcnn encode speech.wav speech.ccn
+  causalcnn decode speech.ccn back.wav
+
+A file has 100 frames a second, 30 codes each, in blocks of one second; a damaged block costs its second.
+Exit code 0: written. 2: not possible, the message says why, and nothing is left half-written.
+"""
+
+
+def _add_encode(commands: Any) -> None:
+    parser = _codec_parser(commands, "encode", "write speech as a file of codes", "Write speech as a file of codes.")
+    parser.add_argument("sound", type=Path, metavar="SOUND", help="a recording: WAV, FLAC, Ogg or MP3")
+    parser.add_argument("out", type=Path, metavar="FILE.ccn", help="the file to write")
+    parser.set_defaults(run=_encode)
+
+
+def _add_decode(commands: Any) -> None:
+    parser = _codec_parser(commands, "decode", "make sound of a file of codes", "Make sound of a file of codes.")
+    parser.add_argument("codes", type=Path, metavar="FILE.ccn", help="a file that encode wrote")
+    parser.add_argument("out", type=Path, metavar="SOUND.wav", help="the sound to write, 16,000 samples a second")
+    parser.add_argument("--recover", action="store_true", help="write what is whole of a damaged file, else silence")
+    parser.set_defaults(run=_decode)
+
+
+def _codec_parser(commands: Any, name: str, help: str, description: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=CODEC_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option, what in (("--codec", "model that makes codes"), ("--prior", "prior over its codes")):
+        parser.add_argument(option, type=Path, metavar="PATH", help=f"the {what} (default: that of the repository)")
+    return parser
+
+
+def _encode(options: argparse.Namespace) -> int:
+    from causalcnn.cli_codec import run_encode
+
+    return run_encode(options)
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from causalcnn.cli_codec import run_decode
+
+    return run_decode(options)
 
 
 # ---------------------------------------------------------------- experiment

@@ -186,8 +186,8 @@ STOREYS = (
     {"causalcnn.causality", "causalcnn.speech", "causalcnn.export"},
     {"causalcnn"},  # the names that an engineer imports first
     {"causalcnn.models"},
-    {"causalcnn.training"},
-    {"causalcnn.cli_train"},
+    {"causalcnn.training", "causalcnn.codec"},
+    {"causalcnn.cli_train", "causalcnn.cli_codec"},
     {"causalcnn.cli"},
     {"causalcnn.__main__"},
     {"causalcnn_book"},

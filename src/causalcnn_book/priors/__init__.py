@@ -1,6 +1,7 @@
-"""The priors chapter: what a code costs, given all codes before it, and codes that are drawn.
+"""The priors chapter: what a code costs, given all codes before it, codes that are drawn, and files.
 
-The library's part of it is ``causalcnn.models.code_prior`` and ``causalcnn.models.code_corpus``.
+The library's part of it is ``causalcnn.models.code_prior``, ``causalcnn.models.code_corpus``,
+``causalcnn.models.integer_code_prior`` and ``causalcnn.codec``.
 """
 
 import lazy_loader

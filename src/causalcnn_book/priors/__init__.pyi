@@ -1,2 +1,3 @@
+from .code_files import CodeFiles as CodeFiles
 from .count_models import CONTEXTS as CONTEXTS, CountModel as CountModel
 from .free_running import FreeRuns as FreeRuns

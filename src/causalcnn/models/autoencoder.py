@@ -210,7 +210,7 @@ class CausalAutoencoder(OneLevelAutoencoder):
 
         Returns:
             The loss, a scalar, and the metrics without gradients, each a scalar. There is one, ``error``, the mean
-            squared error in units of ``spread_db``².
+            squared error, where 1 is the square of ``spread_db``.
 
         Raises:
             ValueError: features of another number of bands.

@@ -121,8 +121,8 @@ class CausalVAE(OneLevelAutoencoder):
     def loss(self, batch: Batch, noise: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss: the squared error of the real frames, plus the weighted divergence.
 
-        It is the negative evidence lower bound of a frame, without its constant and multiplied by
-        2·``noise_db``²/(``mels``·``spread_db``²), so that the error has the unit that it has in all autoencoders.
+        It is the negative evidence lower bound of a frame without its constant, multiplied by 2σ²/(Ms²), where σ is
+        ``noise_db``, M is ``mels`` and s is ``spread_db``. So the error has the unit that it has in all autoencoders.
 
         Args:
             batch: pieces of log-mel in dB, with a mask of the real frames.

@@ -3,7 +3,7 @@
 By hand means what one writes without the library, with the very weights of the model, so that both say the same (it
 is checked): ``F.pad`` and ``F.conv``, and for what runs along an axis a loop over a cell, or ``nn.GRU``. A training
 step is forward and backward on 8 pieces of 64 frames (on a GPU 64 of 128). To compute all again is to run the whole
-recording through the model for each of a frame's 80 values, as one must without a state; it is timed on a few of
+recording through the model for each of a frame's values, as one must without a state; it is timed on a few of
 them. Everything in one process, in turns of a random order, as medians; CPU with one thread, CUDA unchanged.
 
     python benchmarks/autoregressive.py [--device cuda] [--rounds 7] [--out book/measurements/autoregressive-speed.json]
@@ -28,7 +28,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from causalcnn._files import check_writable, write_json
-from causalcnn.models import FrameGenerator, FrameGeneratorConfig, MelNet, PixelCNN, SpectrogramModel
+from causalcnn.models import (
+    AutoregressiveModel,
+    CodePrior,
+    CodePriorConfig,
+    FrameGenerator,
+    FrameGeneratorConfig,
+    MelNet,
+    PixelCNN,
+)
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.nn import CausalConv1d, CausalConv2d
@@ -166,10 +174,15 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def training(model: SpectrogramModel, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Frames a second of a training step, and how many times those of the same network by hand."""
+def training(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Frames a second of a training step, and how many times those of the same network by hand, where there is one."""
     rows, frames = (64, 128) if device.type == "cuda" else (8, 64)
-    bins = torch.randint(0, 256, (rows, frames, 80), generator=torch.Generator().manual_seed(0)).to(device)
+    generator = torch.Generator().manual_seed(0)
+    bins = torch.randint(0, model.distribution.num_bins, (rows, frames, model.cells), generator=generator).to(device)
+    if model.name not in BY_HAND:
+        model.train()
+        seconds = medians({"ours": lambda: model.log_prob(bins).mean().neg().backward()}, rounds, device)["ours"]
+        return {"frames_per_second": {"ours": round(rows * frames / seconds)}}
     by_hand = BY_HAND[model.name]
     say: dict[str, Say] = {"ours": model, "by hand": lambda x: by_hand(model, x, False)}
     cell = "by hand, a loop over a cell"
@@ -195,11 +208,11 @@ def training(model: SpectrogramModel, rounds: int, device: torch.device) -> dict
 
 
 @torch.no_grad()
-def drawing(model: SpectrogramModel, rounds: int, device: torch.device) -> dict[str, Any]:
+def drawing(model: AutoregressiveModel, rounds: int, device: torch.device) -> dict[str, Any]:
     """Frames a second that are drawn at the start and at frame 500, and against computing all again."""
     model.eval()
     generator = torch.Generator().manual_seed(0)
-    prompt = torch.randint(0, 256, (1, AT, 80), generator=generator)
+    prompt = torch.randint(0, model.distribution.num_bins, (1, AT, model.cells), generator=generator)
     start, late = model.sampler(), model.sampler()
     late.read(prompt.to(device))
     uniform = [start.uniform(generator) for _ in range(64)]
@@ -217,17 +230,17 @@ def drawing(model: SpectrogramModel, rounds: int, device: torch.device) -> dict[
         plain.read(prompt.to(device))
         runs["a plain loop in torch"] = lambda: plain.draw(uniform[2])
     found = medians(runs, rounds, device)
-    frame = found[f"at frame {AT}"]
+    frame, all_again = found[f"at frame {AT}"], model.cells * found[f"one value, all {AT} frames again"]
     result: dict[str, Any] = {
         "frames_per_second": {
             name: round(1 / seconds, 1) for name, seconds in found.items() if not name.startswith("one value")
         },
-        "values": 80,
-        f"times_as_fast_as_all_{AT}_frames_again": round(80 * found[f"one value, all {AT} frames again"] / frame),
+        "values": model.cells,
+        f"times_as_fast_as_all_{AT}_frames_again": round(all_again / frame),
         "times_the_cost_at_the_start": round(frame / found["at the start"], 2),
     }
     if len(window[0, 0]) < AT:
-        again = 80 * found["one value, the frames of its field again"]
+        again = model.cells * found["one value, the frames of its field again"]
         result["times_as_fast_as_its_field_again"] = round(again / frame)
     return result
 
@@ -255,16 +268,19 @@ def main() -> None:
         "models": {},
     }
     print(result["device"])
-    networks: dict[str, Callable[[], SpectrogramModel]] = {
+    networks: dict[str, Callable[[], AutoregressiveModel]] = {
         "frame-generator, tiny": lambda: FrameGenerator(FrameGeneratorConfig.tiny()),
         "frame-generator, base": lambda: FrameGenerator(FrameGeneratorConfig.base()),
         "pixelcnn, tiny": PixelCNN,
         "melnet, tiny": MelNet,
+        "code-prior, tiny": lambda: CodePrior(CodePriorConfig.tiny()),
+        "code-prior, base": lambda: CodePrior(CodePriorConfig.base()),
     }
     for name, make in networks.items():
         torch.manual_seed(0)
         model = make().to(device)
-        row: dict[str, Any] = {"output": model.config.output, "parameters": sum(p.numel() for p in model.parameters())}
+        output = getattr(model.config, "output", f"categorical over {model.distribution.num_bins}")
+        row: dict[str, Any] = {"output": output, "parameters": sum(p.numel() for p in model.parameters())}
         if isinstance(model, FrameGenerator):
             row["hidden"] = model.config.hidden
         row["training"] = training(model, asked.rounds, device)

@@ -91,6 +91,8 @@ def _run(options: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = model_class(config)
+    if coder is not None:
+        model.start_from(coder)
     _log_settings(log, options, model, data, budget, runtime)
     history = train(
         model,

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from causalcnn import audit, check_contract
 from causalcnn.causality import Verdict, measure_field, trace
 from causalcnn.models import (
+    CausalVQVAE2,
     CodeBatch,
     CodePrior,
     CodePriorConfig,
     Codes,
     Sampler,
+    VQVAE2Config,
     WithinFrame,
     load_model,
     save_model,
@@ -236,6 +238,24 @@ def test_a_low_temperature_prefers_likelier_codes():
 
 
 # ------------------------------------------------------------------------------------------ as a model
+def test_vectors_of_codes_begin_as_far_apart_as_the_codewords():
+    torch.manual_seed(1)
+    coder = CausalVQVAE2(VQVAE2Config(channels=4, residual_channels=2, residual_blocks=1, code_dim=6, num_codes=9))
+    prior = CodePrior(CodePriorConfig(num_codes=9, channels=3, hidden=2, embedding_size=8))
+    before = prior.embeddings[1].weight.detach().clone()
+    prior.start_from(coder)
+    for embedding, quantizer in zip(prior.embeddings, (coder.quantize_top, coder.quantize_bottom), strict=True):
+        distances = [torch.pdist(words.detach()) for words in (embedding.weight[:, :6], quantizer.codebook)]
+        ratio = distances[0] / distances[1]
+        assert ratio.std() < 1e-4 * ratio.mean()  # all directions there are, so nothing is lost
+    assert torch.equal(prior.embeddings[1].weight[:, 6:], before[:, 6:])
+    few = CodePrior(CodePriorConfig(num_codes=9, channels=3, hidden=2, embedding_size=2))
+    few.start_from(coder)
+    assert torch.allclose(few.embeddings[0].weight.std(), torch.tensor(1.0), atol=0.05)
+    with pytest.raises(ValueError, match=r"the coder has \(10, 20, 9\) top cells"):
+        small().start_from(coder)
+
+
 def test_it_is_kept_and_found_again(tmp_path):
     model = small().float()
     save_model(tmp_path / "prior", model)

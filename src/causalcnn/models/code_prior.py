@@ -34,6 +34,7 @@ from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 
 if TYPE_CHECKING:
     from causalcnn.models.code_corpus import CodeBatch
+    from causalcnn.models.vqvae2_causal import CausalVQVAE2
 
 __all__ = ["CodePrior", "CodePriorConfig"]
 
@@ -358,6 +359,34 @@ class CodePrior(AutoregressiveModel):
                 raise ValueError(f"the codes reach from {low} to {high}; they are 0 to {most}")
         parts = [table(own) for table, own in zip(self.embeddings, self._split(bins, 2), strict=True)]
         return torch.cat(parts, dim=2).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def start_from(self, coder: CausalVQVAE2) -> None:
+        """Let the vectors of the codes begin as the codewords, along their principal directions.
+
+        Codes whose codewords are alike are then alike from the first step on, which a prior would else have to find
+        out for each of them. It is done before a training; the vectors are learned on.
+
+        Args:
+            coder: the model that makes the codes.
+
+        Raises:
+            ValueError: it has other numbers of codes or cells than the config says.
+        """
+        mine, its = (
+            tuple(getattr(config, name) for name in ("top_cells", "bottom_cells", "num_codes"))
+            for config in (self.config, coder.config)
+        )
+        if mine != its:
+            raise ValueError(f"the coder has {its} top cells, bottom cells and codes; this prior has {mine}")
+        for embedding, quantizer in zip(self.embeddings, (coder.quantize_top, coder.quantize_bottom), strict=True):
+            words = quantizer.codebook.double()
+            words = words - words.mean(0)
+            _, _, directions = torch.linalg.svd(words, full_matrices=False)
+            along = (words @ directions.T)[:, : self.config.embedding_size]
+            spread = along.std()
+            if spread > 0:
+                embedding.weight[:, : along.shape[1]] = (along / spread).to(embedding.weight)
 
     # ------------------------------------------------------------------------------------------ the two levels
     @override

@@ -198,6 +198,7 @@ class BitsPerCode(Experiment):
         config = networks()[row].with_(**sizes)
         torch.manual_seed(seed)
         model = CodePrior(config)
+        model.start_from(task.coder)
         history = train(
             model,
             lambda step, rank, world_size: task.corpus.batch(

@@ -3,6 +3,7 @@
 import functools
 import struct
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from causalcnn.codec import (
     DamagedCodeFile,
     ForeignCodeFile,
     Frequencies,
+    container,
     pack_codes,
     read_codes,
     unpack_codes,
@@ -199,7 +201,22 @@ def test_two_files_in_one_and_blocks_in_another_order_are_noticed():
         unpack(one[:a] + one[c:d] + one[a:b])
 
 
+@given(st.lists(st.sampled_from([0, 1, 4, 100, 101, 255]), max_size=60).map(bytes), st.integers(7, 20))
+def test_a_search_of_many_bytes_at_once_finds_the_places_that_one_by_one_does(data, at_once):
+    with mock.patch.object(container, "SEARCHED_BYTES", at_once):
+        found = list(container.places(data))
+    assert found == [start for start in range(len(data)) if container.read_head(data, start)]
+
+
 # ------------------------------------------------------------------------------------------------------ foreign files
+def test_a_large_foreign_file_is_refused_without_long_search():
+    """A place in a thousand looks like a block's, so that few checksums are computed."""
+    data = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
+    assert len(list(container.places(data))) < 3000
+    with pytest.raises(ForeignCodeFile, match="no file of codes"):
+        unpack(data)
+
+
 @given(st.binary(max_size=3000))
 def test_what_is_no_file_of_codes_is_refused(data):
     with pytest.raises((ForeignCodeFile, DamagedCodeFile)) as caught:

@@ -26,7 +26,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from causalcnn._extras import require
-from causalcnn.codec import SpeechCodec, pack_codes, unpack_codes
+from causalcnn.codec import CodeReader, SpeechCodec, pack_codes, unpack_codes
 from causalcnn.models import Codes, IntegerCodePrior, load_model
 from causalcnn.nn import CausalSequential
 from causalcnn.speech import (
@@ -126,6 +126,7 @@ class CodeFiles(Experiment):
         codes, encoding = _timed(lambda: codec.encode(whole))
         packed, packing = _timed(lambda: pack_codes(codes, codec.prior, model=codec.fingerprint, samples=len(whole)))
         file, unpacking = _timed(lambda: unpack_codes(packed.data, codec.prior, model=codec.fingerprint))
+        _, reading = _timed(lambda: _read_live(codec, packed.data))
         sound, decoding = _timed(lambda: codec.sound_of(file))
         number = sum(level.numel() for level in codes)
         more = {
@@ -135,8 +136,8 @@ class CodeFiles(Experiment):
             "cpu_seconds_of_a_second": {
                 name: round(spent / seconds, 4)
                 for name, spent in zip(
-                    ("sound to codes", "codes to file", "file to codes", "codes to sound"),
-                    (encoding, packing, unpacking, decoding),
+                    ("sound to codes", "codes to file", "file to codes", "arriving file to codes", "codes to sound"),
+                    (encoding, packing, unpacking, reading, decoding),
                     strict=True,
                 )
             },
@@ -217,6 +218,13 @@ def _short(value: Any) -> Any:
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     start = time.process_time()
     return work(), time.process_time() - start
+
+
+def _read_live(codec: SpeechCodec, data: bytes) -> None:
+    """Decode a file that arrives in pieces of about a frame."""
+    reader = CodeReader(codec.prior, model=codec.fingerprint)
+    for first in range(0, len(data), 20):
+        reader.feed(data[first : first + 20])
 
 
 def _stoi(clips: list[Tensor], sound: Sound) -> list[float]:

@@ -11,7 +11,7 @@ pytest.importorskip("espeakng_loader")
 
 from causalcnn import audit
 from causalcnn.causality import Verdict
-from causalcnn.models import CausalVQVAE2, load_model
+from causalcnn.models import CausalVQVAE2, CodeCorpus, load_model
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, LogMel, SampleCorpus, synthesize, to_2d
 from causalcnn_book.causal_vqvae2.reconstruction import score
 from causalcnn_book.vocoder.vocoder_quality import compare, noise_vocoder
@@ -95,3 +95,18 @@ def test_the_shipped_vocoder_is_small_has_a_card_and_is_understood():
         assert of_network > of_noise
     for of_network, of_noise in zip(bits[::2], bits[1::2], strict=True):
         assert of_network < of_noise - 0.2
+
+
+@pytest.mark.skipif(not (CHECKPOINTS / "code-prior-tiny.json").exists(), reason="the prior is not trained yet")
+def test_the_shipped_prior_is_small_belongs_to_its_coder_and_prices_unheard_codes_as_its_card_says(unheard):
+    assert (CHECKPOINTS / "code-prior-tiny.safetensors").stat().st_size <= 4_000_000
+    prior, card = load_model(CHECKPOINTS / "code-prior-tiny")
+    coder, coders_card = load_model(CHECKPOINTS / "vqvae2-tiny")
+    assert card["command"].endswith("--out book/checkpoints/code-prior-tiny")
+    assert card["codes_of"] == {"name": "vqvae2-tiny", "sha256": coders_card["sha256"]}
+    with torch.no_grad():
+        clips = [prior.log_prob(prior.join(codes)) for codes in CodeCorpus.of(coder, unheard)]
+    bits = -torch.cat(clips, dim=1).mean().item() / math.log(2)
+    assert abs(bits - card["metrics"]["held_out"]["bits"]) < 0.7, "few seconds, other voices"
+    assert bits < 6
+    assert (prior.field.axis("time").past, prior.field.axis("time").lookahead) == (16, 0)

@@ -292,6 +292,10 @@ def test_codes_that_cannot_be():
         model.generate_bottom(torch.zeros(1, 1, 2, dtype=torch.int64), temperature=0)
     with pytest.raises(TypeError, match="no order"):
         model.distribution.mean(torch.zeros(5))
+    with pytest.raises(TypeError, match="a model has a vector for each"):
+        model.distribution.to_input(torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"the bins reach from 0 to 5; they must lie within 0 to 4"):
+        model.distribution.log_prob(torch.zeros(2, 5), torch.tensor([0, 5]))
 
 
 def test_codes_in_the_order_of_prediction_and_back():

@@ -140,7 +140,7 @@ class BitsPerCode(Experiment):
 
     coder: Path = option(Path("book/checkpoints/vqvae2-tiny"), "the model whose codes are priced")
     budget: str = option("7500 steps", "of the small network's training")
-    larger_budget: str = option("2200 steps", "of the larger network's training")
+    larger_budget: str = option("2600 steps", "of the larger network's training")
 
     @cached_property
     def loaded(self) -> tuple[CausalVQVAE2, dict[str, Any]]:

@@ -269,7 +269,7 @@ def _damage(header: Header | None, recovered: CodeFile, blocks: int, extra: int)
         said.append(f"the seconds {some} are missing or damaged")
     if header is not None and not recovered.lost:
         said.append(f"nothing is lost, but {extra} bytes in it belong to no block")
-    whole = f"{blocks} blocks of up to a second are whole and could be read"
+    whole = "1 block of up to a second is whole" if blocks == 1 else f"{blocks} blocks of up to a second are whole"
     return f"this file of codes is truncated or altered: {'; '.join(said)}. {whole}"
 
 

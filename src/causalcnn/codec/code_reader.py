@@ -81,7 +81,7 @@ class CodeReader:
         self.header, self.damaged = None, []
         self._buffer = bytearray()  # from the beginning of the present block on
         self._next = 0  # number of the block that should come
-        self._searched: int | None = None  # up to where no block begins, while one is looked for
+        self._searching = False  # for the next whole block, because the present one is not as it should be
         self._begin()
 
     def _begin(self) -> None:
@@ -113,7 +113,7 @@ class CodeReader:
                 raise ForeignCodeFile("the header of this file of codes is damaged; read it as a whole, by read_codes")
             del self._buffer[:HEADER_BYTES]
         frames: list[Frame] = []
-        while self._search(frames) if self._searched is not None else self._advance(frames):
+        while self._search(frames) if self._searching else self._advance(frames):
             pass
         return frames
 
@@ -126,9 +126,8 @@ class CodeReader:
         frames: list[Frame] = []
         self._close_block()
         if self.header is not None:
-            self._searched = 0
             while self._search(frames):
-                self._searched = 0
+                pass
         return frames
 
     def _close_block(self) -> None:
@@ -146,7 +145,7 @@ class CodeReader:
         head = read_head(self._buffer, 0)
         expected = frames_in_block(self._next, self.header.samples)
         if head is None or head[:2] != (self._next, expected):
-            self._searched = 0  # not the block that should come: only its checksum can say whether it is one
+            self._searching = True  # not the block that should come: only its checksum can say whether it is one
             return True
         size = head[2]
         here = min(len(self._buffer) - HEAD_BYTES, size)
@@ -165,15 +164,14 @@ class CodeReader:
             self._next += 1
             self._begin()
         else:
-            self._searched = 0
+            self._searching = True
             self._close_block()
         return True
 
     def _search(self, frames: list[Frame]) -> bool:
         """Look for the next whole block; say whether one was found."""
         assert self.header is not None
-        start = waits = self._searched or 0
-        waiting = False
+        start, waits, waiting = 0, 0, False  # waits: from where on a block may begin that has not arrived as a whole
         while start + HEAD_BYTES <= len(self._buffer):
             head = read_head(self._buffer, start)
             if head is not None and head[0] >= self._next and head[1] == frames_in_block(head[0], self.header.samples):
@@ -181,16 +179,14 @@ class CodeReader:
                 if block is not None:
                     self._take(block, frames)
                     del self._buffer[: start + block.size]
-                    self._searched = None
+                    self._searching = False
                     self._begin()
                     return True
-                # One that has not arrived as a whole may still be a block.
                 waiting = waiting or start + HEAD_BYTES + head[2] + CHECKSUM_BYTES > len(self._buffer)
             start += 1
             if not waiting:
                 waits = start
-        del self._buffer[:waits]  # no block begins there
-        self._searched = 0
+        del self._buffer[:waits]
         return False
 
     def _take(self, block: Block, frames: list[Frame]) -> None:

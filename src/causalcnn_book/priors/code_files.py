@@ -1,7 +1,8 @@
 """How many bytes is a minute of speech, and what is still understood? Files of codes beside Opus and FLAC.
 
-    causalcnn experiment code-files --out book/measurements/code-files.json
+    causalcnn experiment code-files --out book/measurements/code-files.json --twin _build/integer-code-prior-float
 
+The twin is the prior in floating point, trained like the prior, by the command of its card with ``--set rounded=false``.
 All get the same sounds, at the level of the training speech, of speakers that no model has heard. The clips of a set
 are one recording, so that heads and headers weigh as in a minute of speech; what is understood is measured clip by
 clip. Rates are those of the files as they lie on the disk.

@@ -2,10 +2,10 @@
 
     causalcnn experiment code-files --out book/measurements/code-files.json --twin _build/integer-code-prior-float
 
-The twin is the prior in floating point, trained like the prior, by the command of its card with ``--set rounded=false``.
 All get the same sounds, at the level of the training speech, of speakers that no model has heard. The clips of a set
 are one recording, so that heads and headers weigh as in a minute of speech; what is understood is measured clip by
-clip. Rates are those of the files as they lie on the disk.
+clip. Rates are those of the files as they lie on the disk. The twin is the prior in floating point, trained by the
+command of the prior's card, with ``--set rounded=false`` and another ``--out``.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ def _of_set(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) and abs(value) < 1000 else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}") if abs(value) < 1000 else round(value)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

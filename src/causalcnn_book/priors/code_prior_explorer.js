@@ -26,10 +26,10 @@ import {
 /** @import { Declaration } from "../types" */
 /**
  * @typedef {{ frame: number, cell: number, temperature: number, shows: "codes" | "bits", frames: number,
- *   top_cells: number, bottom_cells: number, num_codes: number, rank: number, steps: number[], off: number,
- *   temperatures: number[], mean_bits: number[], table: string }} State
+ *   top_cells: number, bottom_cells: number, num_codes: number, kept: number, rank: number, steps: number[],
+ *   off: number[][], temperatures: number[], mean_bits: number[], table: string }} State
  * @typedef {{ bits: number[], price: number, entropy: number, half: number, likelier: number }} Expected bits of every
- *   codeword; `half`: how many of the likeliest hold half of the probability; `likelier`: how many are than the code
+ *   codeword; `half`: how many of the likeliest hold half of the probability; `likelier`: how many of the kept ones are
  */
 
 const LEFT = 58;
@@ -55,7 +55,8 @@ function numbersOf(letters) {
   );
 }
 
-/** The table's parts: vectors of codewords, top and bottom, and of cells; the codes; their prices at temperature 1. */
+/** The table's parts: vectors of codewords, top and bottom, and of codes; of each code the codewords that are kept, */
+/** first the one that came, their prices, and the price of all others together, in bits. */
 const parts = remembered(
   (/** @type {State} */ s) => s.table,
   (s) => {
@@ -63,25 +64,40 @@ const parts = remembered(
     const many = s.frames * (s.top_cells + s.bottom_cells);
     let at = 0;
     const take = (/** @type {number} */ length) => all.slice(at, (at += length));
+    const bits = (/** @type {number} */ length) => take(length).map((n) => (n + 2048) / 100);
     const words = [take(s.num_codes * s.rank), take(s.num_codes * s.rank)];
-    const [vectors, codes, prices] = [take(many * s.rank), take(many), take(many)];
-    return { words, vectors, codes, prices: prices.map((p) => (p + 2048) / 100) };
+    const [vectors, kept, prices, rest] = [take(many * s.rank), take(many * s.kept), bits(many * s.kept), bits(many)];
+    return { words, vectors, kept, prices, rest };
   },
 );
+
+/** The place of a code among the codewords. @param {State} s @param {number} at */
+const codeAt = (s, at) => parts(s).kept[at * s.kept];
+
+/** What a code costs at temperature 1, in bits. @param {State} s @param {number} at */
+const priceAt = (s, at) => parts(s).prices[at * s.kept];
 
 /** The place of a code among those of all frames. @param {State} s */
 const place = (s, frame = s.frame, cell = s.cell) => frame * (s.top_cells + s.bottom_cells) + cell;
 
-/** The log-probabilities of all codewords at temperature 1, in nats, but for a constant. @param {State} s */
+/** The codewords whose probabilities are carried as they are, first the one that came. @param {State} s */
+const own = (s) => parts(s).kept.slice(place(s) * s.kept, (place(s) + 1) * s.kept);
+
+/** The log-probabilities of all codewords at temperature 1, in nats. @param {State} s */
 function logits(s) {
-  const { words, vectors } = parts(s);
+  const { words, vectors, prices, rest } = parts(s);
   const level = s.cell < s.top_cells ? 0 : 1;
-  const from = place(s) * s.rank;
-  return upTo(0, s.num_codes - 1).map((word) => {
+  const at = place(s);
+  const logs = upTo(0, s.num_codes - 1).map((word) => {
     let sum = 0;
-    for (let k = 0; k < s.rank; k++) sum += words[level][word * s.rank + k] * vectors[from + k];
+    for (let k = 0; k < s.rank; k++) sum += words[level][word * s.rank + k] * vectors[at * s.rank + k];
     return sum * s.steps[level];
   });
+  const known = new Set(own(s));
+  const others = logs.reduce((sum, log, word) => (known.has(word) ? sum : sum + Math.exp(log)), 0);
+  const found = logs.map((log) => log - Math.log(others + 1e-30) - rest[at] * Math.LN2);
+  own(s).forEach((word, k) => (found[word] = -prices[at * s.kept + k] * Math.LN2));
+  return found;
 }
 
 /** @type {(s: State) => Expected} */
@@ -92,7 +108,7 @@ export const expected = remembered(
     const largest = Math.max(...logs);
     const all = largest + Math.log(logs.reduce((sum, log) => sum + Math.exp(log - largest), 0));
     const bits = logs.map((log) => (all - log) / Math.LN2);
-    const price = bits[parts(s).codes[place(s)]];
+    const price = bits[codeAt(s, place(s))];
     const cheapest = [...bits].sort((a, b) => a - b);
     let half = 0;
     for (let held = 0; held < 0.5 && half < bits.length; half++) held += 2 ** -cheapest[half];
@@ -101,7 +117,7 @@ export const expected = remembered(
       price,
       entropy: bits.reduce((sum, b) => sum + b * 2 ** -b, 0),
       half,
-      likelier: bits.filter((b) => b < price).length,
+      likelier: own(s).filter((word) => bits[word] < price).length,
     };
   },
 );
@@ -111,15 +127,13 @@ function readState(s) {
   const { price, entropy, half, likelier } = expected(s);
   const from = place(s, s.frame, 0);
   return {
-    code: parts(s).codes[place(s)],
+    code: codeAt(s, place(s)),
     price,
     entropy,
     half,
     rank: likelier + 1,
     uniform: Math.log2(s.num_codes),
-    frame_bits: parts(s)
-      .prices.slice(from, from + s.top_cells + s.bottom_cells)
-      .reduce((a, b) => a + b, 0),
+    frame_bits: upTo(from, from + s.top_cells + s.bottom_cells - 1).reduce((sum, at) => sum + priceAt(s, at), 0),
     mean_bits: s.mean_bits[s.temperatures.indexOf(s.temperature)],
   };
 }
@@ -144,12 +158,11 @@ function map(s, level, width) {
 /** @param {State} s @param {0 | 1} level @param {number} width @param {string} id */
 function drawMap(s, level, width, id) {
   const { cells, top, first, dx, dy, bottom } = map(s, level, width);
-  const { codes, prices } = parts(s);
   const right = width - MARGIN;
   /** @param {number} row @param {number} frame */
   const shade = (row, frame) => {
     const at = place(s, frame, first + row);
-    const share = s.shows === "bits" ? prices[at] / DEAREST : codes[at] / (s.num_codes - 1);
+    const share = s.shows === "bits" ? priceAt(s, at) / DEAREST : codeAt(s, at) / (s.num_codes - 1);
     return Math.round(32 * Math.min(1, share));
   };
   const wide = isWide(width);
@@ -206,7 +219,7 @@ function drawExpected(s, width) {
     out += text("cc-digits cc-quiet", LEFT - 9, y(b) + 4, b === 0 ? "0 bits" : b, "end");
   }
   out += path("cc-tick", `M${LEFT} ${tidy(y(uniform))}H${tidy(right)}`, 'stroke-dasharray="5 4"');
-  const code = LEFT + (parts(s).codes[place(s)] + 0.5) * dx;
+  const code = LEFT + (codeAt(s, place(s)) + 0.5) * dx;
   const [from, side] = code > (LEFT + right) / 2 ? [code - 11, "end"] : [code + 11, "start"];
   out += path("cc-now", `M${tidy(code)} ${END}V${tidy(y(price))}`, 'style="stroke-width:2.5"');
   out += path("cc-dot cc-present", `M${tidy(code)} ${tidy(y(price))}h0`, 'stroke-width="9"');
@@ -234,11 +247,12 @@ function drawPicture(s, width, id) {
 /** @param {State} s @param {number} cell */
 const named = (s, cell) => (cell < s.top_cells ? `top ${cell + 1}` : `bottom ${cell - s.top_cells + 1}`);
 
-/** "likeliest", "2nd likeliest". @param {number} rank */
-function ordinal(rank) {
+/** "the 2nd likeliest". @param {State} s @param {number} rank */
+function ordinal(s, rank) {
   if (rank === 1) return "the likeliest";
-  const last = rank % 100 > 10 && rank % 100 < 14 ? 0 : rank % 10;
-  return `the ${count(rank)}${["th", "st", "nd", "rd"][last] ?? "th"} likeliest`;
+  if (rank === s.kept) return `not among the ${s.kept - 1} likeliest`;
+  const last = rank > 10 && rank < 14 ? 0 : rank % 10;
+  return `the ${rank}${["th", "st", "nd", "rd"][last] ?? "th"} likeliest`;
 }
 
 /** @param {State} s */
@@ -248,7 +262,7 @@ function sentence(s) {
   const paid = `${price.toFixed(1)} bits instead of ${tidy(uniform)}`;
   const lies = half === 1 ? "one codeword" : `${count(half)} of ${count(s.num_codes)} codewords`;
   const at = s.temperature === 1 ? "" : `, at temperature ${s.temperature}`;
-  const code = `${which} of frame ${s.frame + 1} costs ${paid}${at}: it is ${ordinal(rank)}.`;
+  const code = `${which} of frame ${s.frame + 1} costs ${paid}${at}: it is ${ordinal(s, rank)}.`;
   return `${code} Half of the probability lies on ${lies}.`;
 }
 
@@ -256,12 +270,18 @@ function sentence(s) {
 function readouts(s) {
   const { price, entropy, half, rank, uniform, frame_bits, mean_bits } = readState(s);
   const most = uniform * (s.top_cells + s.bottom_cells);
-  const off = `± ${s.off.toFixed(2)}`;
+  const at = s.temperatures.indexOf(s.temperature);
+  const [priced, spread] = s.off[at].map((bits) => `± ${bits.toFixed(2)}`);
   const note = `T = ${s.temperature}`;
   return [
-    { key: "price", label: "This code", value: price, text: `${price.toFixed(2)} bits`, note: off },
-    { key: "entropy", label: "Entropy", value: entropy, text: `${entropy.toFixed(2)} bits`, note: off },
-    { key: "rank", label: "Likelier codewords", value: rank - 1, text: count(rank - 1) },
+    { key: "price", label: "This code", value: price, text: `${price.toFixed(2)} bits`, note: priced },
+    { key: "entropy", label: "Entropy", value: entropy, text: `${entropy.toFixed(2)} bits`, note: spread },
+    {
+      key: "rank",
+      label: "Likelier codewords",
+      value: rank - 1,
+      text: `${rank - 1}${rank === s.kept ? " or more" : ""}`,
+    },
     { key: "half", label: "Half lies on", value: half, text: `${count(half)}`, note: `of ${count(s.num_codes)}` },
     {
       key: "frame",
@@ -288,6 +308,7 @@ const declaration = {
     "top_cells",
     "bottom_cells",
     "num_codes",
+    "kept",
     "rank",
     "steps",
     "off",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,9 @@ __all__ = ["CodePriorExplorer"]
 
 CONTROLS = {"shows": "choice", "frame": "slider", "cell": "slider", "temperature": "slider", "play": "buttons"}
 READOUTS = ("price", "entropy", "rank", "half", "frame", "mean")
-TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
-RANKS = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 49, 56, 64, 80, 96, 128, 192, 256, 512)
+TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
+RANKS = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64)
+KEPT = 25
 OFFSET = 2_048
 LARGEST = OFFSET - 1
 LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
@@ -31,15 +33,16 @@ class CodePriorExplorer(Explorer):
     each codeword would cost there, and the temperature changes it. Made by :meth:`of` from what a prior said; without
     it, it shows made-up codes.
 
-    512 log-probabilities of each code are too many for a page. They are a product: a vector of ``rank`` numbers for
-    each codeword of a level, times one for each code, so nothing of a network with as many channels is left out. The
-    page multiplies them, and computes the rest of these, at any temperature. ``off`` says how much the price or the
-    entropy of any code at any temperature differs at most from what the prior said.
+    512 probabilities of each code are too many for a page. It carries those of 25 codewords, the one that came and the
+    likeliest others, and what is left for all others together. How they share it is a product of two vectors of
+    ``rank`` numbers, one for each codeword of a level and one for each code. ``off`` says by how much the price or the
+    entropy of any code differs at most from what the prior said, at each temperature.
 
-    :meth:`read` gives the place of the ``code`` among the sorted codewords, its ``price``, its ``rank`` from 1, the
-    ``entropy``, ``half`` (how many of the likeliest codewords hold half of the probability), ``uniform`` (the price
-    where all are alike), ``frame_bits`` of all codes of the frame at temperature 1, and ``mean_bits``, the mean price
-    of all codes of the figure at this temperature: all in bits. Tests compare them with what the prior said.
+    :meth:`read` gives the place of the ``code`` among the sorted codewords, its ``price``, its ``rank`` from 1 (25 is
+    that or more), the ``entropy``, ``half`` (how many of the likeliest codewords hold half of the probability),
+    ``uniform`` (the price where all are alike), ``frame_bits`` of all codes of the frame at temperature 1, and
+    ``mean_bits``, the mean price of all codes of the figure at this temperature: all prices in bits. Tests compare them
+    with what the prior said.
 
     Args:
         **state: traits by their names, as for :class:`~causalcnn_book.Explorer`.
@@ -55,13 +58,15 @@ class CodePriorExplorer(Explorer):
         top_cells: top codes of a frame.
         bottom_cells: bottom codes of a frame.
         num_codes: codewords of each level.
+        kept: how many probabilities are carried as they are, of each code.
         rank: numbers of each vector.
         steps: for top and bottom codes what a product of whole numbers is multiplied by, in nats.
-        off: the largest error of a price or an entropy, in bits.
+        off: for each of ``temperatures`` the largest error of a price and that of an entropy, in bits.
         temperatures: those that can be chosen.
         mean_bits: for each of them the mean price of all codes, in bits.
         table: whole numbers, each two letters: vectors of the top codewords and of the bottom codewords, along the
-            axis; vectors of the codes, frame by frame; the codes; their prices in hundredths of a bit, less 2,048.
+            axis; of all codes, frame by frame, their vectors; the codewords that are kept, first the one that came;
+            their prices in hundredths of a bit, less 2,048; the price of all others together.
         controls: controls on display, any of ``shows, frame, cell, temperature, play``; default: all.
         readouts: numbers on display, any of ``price, entropy, rank, half, frame, mean``; default: all.
         url_keys: the traits that the page's address keeps.
@@ -73,7 +78,7 @@ class CodePriorExplorer(Explorer):
         >>> shares = np.array([1, 1, 2, 4]) / 8
         >>> figure = CodePriorExplorer.of(np.log(np.tile(shares, (5, 3, 1))), np.full((5, 3), 2), top_cells=1)
         >>> {key: round(figure.read()[key], 2) for key in ("price", "entropy", "rank")}
-        {'price': 2.0, 'entropy': 1.75, 'rank': 2}
+        {'price': 2, 'entropy': 1.75, 'rank': 2}
     """
 
     _module: ClassVar[str] = "priors/code_prior_explorer"
@@ -89,9 +94,10 @@ class CodePriorExplorer(Explorer):
     top_cells = traitlets.Int(0).tag(sync=True)
     bottom_cells = traitlets.Int(0).tag(sync=True)
     num_codes = traitlets.Int(0).tag(sync=True)
+    kept = traitlets.Int(0).tag(sync=True)
     rank = traitlets.Int(0).tag(sync=True)
     steps = traitlets.List(traitlets.Float()).tag(sync=True)
-    off = traitlets.Float(0.0).tag(sync=True)
+    off = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     temperatures = traitlets.List(traitlets.Float(), list(TEMPERATURES)).tag(sync=True)
     mean_bits = traitlets.List(traitlets.Float()).tag(sync=True)
     table = traitlets.Unicode("").tag(sync=True)
@@ -106,7 +112,7 @@ class CodePriorExplorer(Explorer):
     def __init__(self, **state: Any) -> None:
         if "table" not in state:
             logits, codes = _drawn()
-            state = _measured(logits, codes, 5, state.get("temperatures", TEMPERATURES), 0.05) | state
+            state = _measured(logits, codes, 5, state.get("temperatures", TEMPERATURES), 0.25) | state
         super().__init__(**state)
 
     @classmethod
@@ -118,7 +124,7 @@ class CodePriorExplorer(Explorer):
         top_cells: int,
         order: tuple[ArrayLike, ArrayLike] | None = None,
         temperatures: Sequence[float] = TEMPERATURES,
-        within: float = 0.05,
+        within: float = 0.25,
         **state: Any,
     ) -> CodePriorExplorer:
         """Make the figure of what a prior said of some frames.
@@ -134,15 +140,16 @@ class CodePriorExplorer(Explorer):
                 indices.
             temperatures: those that can be chosen, from the lowest to the highest.
             within: the largest error of a price or an entropy that is allowed, in bits. The smaller, the more numbers
-                are carried.
+                are carried. Most errors are far smaller.
             **state: traits of the figure, which come before those that are computed.
 
         Returns:
             The figure.
 
         Raises:
-            ValueError: arrays of other shapes, codes or orders out of range, temperatures that are not above 0, or more
-                than 250,000 letters, which is too much for a page: give it fewer frames.
+            ValueError: arrays of other shapes, codes or orders out of range, temperatures that are not above 0, or what
+                cannot be carried ``within`` so many bits by 250,000 letters, which are enough for a page: give it fewer
+                frames.
         """
         logits, codes = np.asarray(logits, np.float64).copy(), np.asarray(codes, np.int64).copy()
         if logits.ndim != 3 or codes.shape != logits.shape[:2] or not 0 < top_cells < logits.shape[1]:
@@ -170,78 +177,108 @@ def _measured(
     """The traits of a figure, of as few numbers as are right ``within`` so many bits."""
     logs = _normalized(logits)
     frames, cells, size = logs.shape
-    levels = [(logs[:, :top_cells], codes[:, :top_cells]), (logs[:, top_cells:], codes[:, top_cells:])]
-    decomposed = [_decomposed(level.reshape(-1, size)) for level, _ in levels]
-    said = [{t: _said(level, code, t) for t in temperatures} for level, code in levels]
-    ranks = [rank for rank in RANKS if rank < min(size, frames * cells)] or [1]
+    split = (slice(None, top_cells), slice(top_cells, None))
+    levels = [_Level(logs[:, cells].reshape(-1, size), codes[:, cells].reshape(-1)) for cells in split]
+    said = {t: [_said(level.logs, level.codes, t) for level in levels] for t in temperatures}
 
-    def off(rank: int, which: Sequence[float]) -> tuple[float, list[_Product]]:
-        products = [_product(*parts, rank) for parts in decomposed]
-        worst = 0.0
-        for product, (level, code), exact in zip(products, levels, said, strict=True):
-            carried = product.logits.reshape(level.shape)
-            for t in which:
-                found = _said(carried, code, t)
-                worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(found, exact[t], strict=True)))
-        return worst, products
+    def off(carried: list[Floats], temperature: float) -> list[float]:
+        """The largest error of a price, and of an entropy."""
+        worst = [0.0, 0.0]
+        for each, level, exact in zip(carried, levels, said[temperature], strict=True):
+            found = _said(each, level.codes, temperature)
+            worst = [max(w, float(np.abs(a - b).max())) for w, a, b in zip(worst, found, exact, strict=True)]
+        return worst
 
-    low, high = 0, len(ranks) - 1
-    while low < high:  # the error is largest where it is coldest, so only there is it looked for
-        middle = (low + high) // 2
-        low, high = (low, middle) if off(ranks[middle], (min(temperatures),))[0] <= within else (middle + 1, high)
-    rank = ranks[low]
-    worst, products = off(rank, temperatures)
-    if worst > within:
-        raise ValueError(f"with {rank} numbers for each code a price would be wrong by {worst:.3g} bits, not {within}")
-    vectors = np.concatenate([p.vectors.reshape(frames, -1, rank) for p in products], axis=1)
-    prices = np.concatenate([_said(*level, 1.0)[0] for level in levels], axis=1)
-    hundredths = np.clip(np.round(100 * prices), 0, 2 * OFFSET - 1).astype(np.int64) - OFFSET
-    table = np.concatenate([a.reshape(-1) for a in (*(p.words for p in products), vectors, codes, hundredths)])
-    if 2 * len(table) > MOST_LETTERS:
+    for rank in RANKS:
+        parts = [level.carried(rank) for level in levels]
+        if all(max(off([p.logs for p in parts], t)) <= within for t in (min(temperatures), max(temperatures))):
+            break
+    each_level = [
+        [getattr(p, name).reshape(frames, -1) for p in parts] for name in ("vectors", "kept", "prices", "rest")
+    ]
+    table = np.concatenate(
+        [p.words.reshape(-1) for p in parts] + [np.concatenate(both, axis=1).reshape(-1) for both in each_level]
+    )
+    errors = [off([p.logs for p in parts], t) for t in temperatures]
+    worst = max(max(pair) for pair in errors)
+    if 2 * len(table) > MOST_LETTERS or worst > within:
         raise ValueError(
-            f"{frames} frames of {rank} numbers for each code are {2 * len(table):,} letters; a page should carry at "
-            f"most {MOST_LETTERS:,}: give the figure fewer frames"
+            f"{frames} frames with an error of {worst:.2f} bits are {2 * len(table):,} letters; a page should carry at "
+            f"most {MOST_LETTERS:,}, and {within} bits are allowed: give the figure fewer frames, or allow more"
         )
-    means = [float(np.concatenate([each[t][0] for each in said], axis=1).mean()) for t in temperatures]
+    means = [float(np.concatenate([prices for prices, _ in said[t]]).mean()) for t in temperatures]
     return {
         "frames": frames,
         "top_cells": top_cells,
         "bottom_cells": cells - top_cells,
+        "caption": f"Of each code the price is carried, and those of the {min(KEPT, size) - 1} likeliest others. "
+        "The other codewords are drawn nearly as they are; ± is the largest error that this makes of any code.",
         "num_codes": size,
+        "kept": min(KEPT, size),
         "rank": rank,
-        "steps": [p.step for p in products],
-        "off": math.ceil(worst * 1e4) / 1e4,
+        "steps": [p.step for p in parts],
+        "off": [[math.ceil(error * 1e4) / 1e4 for error in pair] for pair in errors],
         "temperatures": [float(t) for t in temperatures],
         "mean_bits": [round(mean, 4) for mean in means],
         "table": _letters(table),
     }
 
 
-class _Product:
-    """Logits as a product of whole numbers: vectors of codewords and of codes, and what to multiply them by."""
+@dataclass(frozen=True)
+class _Carried:
+    """The whole numbers that the page gets of the codes of a level, and the log-probabilities that it makes of them."""
 
-    def __init__(self, words: Floats, vectors: Floats) -> None:
+    words: NDArray[np.int64]
+    vectors: NDArray[np.int64]
+    step: float
+    kept: NDArray[np.int64]
+    prices: NDArray[np.int64]
+    rest: NDArray[np.int64]
+    logs: Floats
+
+
+class _Level:
+    """The log-probabilities of all codes of a level, ``(codes, num_codes)``, and which came."""
+
+    def __init__(self, logs: Floats, codes: NDArray[np.int64]) -> None:
+        self.logs, self.codes = logs, codes
+        ranked = logs.copy()
+        np.put_along_axis(ranked, codes[:, None], 1.0, 1)  # the one that came is the first
+        self.kept = np.argsort(-ranked, axis=1, kind="stable")[:, :KEPT]
+        self.others = np.ones(logs.shape, bool)
+        np.put_along_axis(self.others, self.kept, False, 1)
+        left, values, right = np.linalg.svd(logs - logs.mean(1, keepdims=True), full_matrices=False)
+        self.words, self.vectors = right.T * np.sqrt(values), left * np.sqrt(values)
+
+    def carried(self, rank: int) -> _Carried:
+        """Carry vectors of so many numbers; where there are not so many, zeros, too."""
+        words, vectors = (
+            np.pad(x[:, :rank], ((0, 0), (0, max(0, rank - x.shape[1])))) for x in (self.words, self.vectors)
+        )
         one, two = (max(float(np.abs(x).max()), 1e-9) / LARGEST for x in (words, vectors))
-        self.words, self.vectors = np.round(words / one).astype(np.int64), np.round(vectors / two).astype(np.int64)
-        self.step = one * two
-
-    @property
-    def logits(self) -> Floats:
-        """What the page computes, ``(codes, num_codes)``."""
-        product: Floats = self.vectors.astype(np.float64) @ self.words.T.astype(np.float64) * self.step
-        return product
-
-
-def _decomposed(logs: Floats) -> tuple[Floats, Floats]:
-    """Vectors of codewords and of codes, each with the root of the singular values; constants of codes are left out."""
-    left, values, right = np.linalg.svd(logs - logs.mean(1, keepdims=True), full_matrices=False)
-    return right.T * np.sqrt(values), left * np.sqrt(values)
+        words, vectors = np.round(words / one), np.round(vectors / two)
+        prices = _hundredths(np.take_along_axis(self.logs, self.kept, 1))
+        rest = _hundredths(_log_sum(self.logs, self.others))
+        product = vectors @ words.T * (one * two)
+        logs = product + (_nats(rest) - _log_sum(product, self.others))[:, None]
+        np.put_along_axis(logs, self.kept, _nats(prices), 1)
+        whole = (words.astype(np.int64), vectors.astype(np.int64))
+        return _Carried(*whole, one * two, self.kept, prices, rest, logs)
 
 
-def _product(words: Floats, vectors: Floats, rank: int) -> _Product:
-    """The product of the first numbers of vectors; where there are not so many, of zeros, too."""
-    lacking = ((0, 0), (0, max(0, rank - words.shape[1])))
-    return _Product(*(np.pad(x[:, :rank], lacking) for x in (words, vectors)))
+def _log_sum(logs: Floats, where: NDArray[np.bool_]) -> Floats:
+    """The log of the sum of what is ``where``, of each row; far below all where there is nothing."""
+    found: Floats = np.log(np.where(where, np.exp(logs), 0).sum(1) + 1e-30)
+    return found
+
+
+def _hundredths(logs: Floats) -> NDArray[np.int64]:
+    """Prices in hundredths of a bit, as far as letters reach."""
+    return np.clip(np.round(-100 * logs / math.log(2)), 0, 2 * OFFSET - 1).astype(np.int64) - OFFSET
+
+
+def _nats(hundredths: NDArray[np.int64]) -> Floats:
+    return -(hundredths + OFFSET) / 100 * math.log(2)
 
 
 def _normalized(logits: Floats) -> Floats:
@@ -251,7 +288,7 @@ def _normalized(logits: Floats) -> Floats:
 
 
 def _said(logits: Floats, codes: NDArray[np.int64], temperature: float) -> tuple[Floats, Floats]:
-    """The price of each code and the entropy of its distribution, in bits, ``(frames, cells)`` each."""
+    """The price of each code and the entropy of its distribution, in bits, ``(codes,)`` each."""
     bits = -_normalized(logits / temperature) / math.log(2)
     return np.take_along_axis(bits, codes[..., None], -1)[..., 0], (bits * np.exp2(-bits)).sum(-1)
 

@@ -20,7 +20,7 @@ FRAMES, TOP, CELLS, SIZE = 6, 2, 6, 48
 
 @pytest.fixture(scope="module")
 def said() -> tuple[np.ndarray, np.ndarray]:
-    """Logits of a network with as many channels as there are codewords, and codes drawn from them."""
+    """Logits of a network with many channels, and codes drawn from them."""
     rng = np.random.default_rng(0)
     logits = 2 * rng.normal(size=(FRAMES, CELLS, SIZE)) + 3
     gumbel = -np.log(-np.log(rng.random(logits.shape)))
@@ -50,12 +50,12 @@ def asked(engine: Any, figure: CodePriorExplorer) -> np.ndarray:
 def test_every_state_is_as_close_to_the_prior_as_the_figure_says(engine: Any, said: Any) -> None:
     logits, codes = said
     figure = CodePriorExplorer.of(logits, codes, top_cells=TOP)
-    assert figure.off <= 0.05
+    assert np.max(figure.off) <= 0.25
     found = asked(engine, figure)
     for place, temperature in enumerate(TEMPERATURES):
         price, entropy = exactly(logits, codes, temperature)
-        np.testing.assert_allclose(found[place, ..., 0], price, rtol=0, atol=figure.off + 1e-9)
-        np.testing.assert_allclose(found[place, ..., 1], entropy, rtol=0, atol=figure.off + 1e-9)
+        np.testing.assert_allclose(found[place, ..., 0], price, rtol=0, atol=figure.off[place][0] + 1e-9)
+        np.testing.assert_allclose(found[place, ..., 1], entropy, rtol=0, atol=figure.off[place][1] + 1e-9)
         np.testing.assert_allclose(found[place, ..., 5], float(price.mean()), rtol=0, atol=1e-4)
         assert (found[place, ..., 6] == codes).all()
     at_one = exactly(logits, codes, 1.0)[0].sum(1)
@@ -70,14 +70,12 @@ def test_ranks_and_halves_are_those_of_numpy(engine: Any) -> None:
     ordered = shares.sort(-1, descending=True).values
     half = (ordered.cumsum(-1) < 0.5).sum(-1).numpy() + 1
     rank = (shares > shares.gather(-1, torch.from_numpy(codes)[..., None])).sum(-1).numpy() + 1
-    # what is carried is rounded, so where two codewords are nearly alike they may change places
-    assert (found[..., 2] == rank).mean() > 0.9
-    assert (found[..., 3] == half).mean() > 0.9
-    assert np.abs(found[..., 2] - rank).max() <= 2
-    assert np.abs(found[..., 3] - half).max() <= 1
+    assert (found[..., 2] == np.minimum(rank, figure.kept)).mean() > 0.97  # prices are rounded, so some are alike
+    assert np.abs(found[..., 2] - np.minimum(rank, figure.kept)).max() <= 1
+    assert np.abs(found[..., 3] - half)[half < figure.kept].max() <= 1
 
 
-def test_of_a_network_with_few_channels_nothing_is_left_out() -> None:
+def test_it_prices_as_a_network_does() -> None:
     torch.manual_seed(0)
     config = CodePriorConfig(top_cells=2, bottom_cells=4, num_codes=32, channels=6, hidden=4, embedding_size=4)
     model = CodePrior(config).eval()
@@ -86,11 +84,9 @@ def test_of_a_network_with_few_channels_nothing_is_left_out() -> None:
     with torch.no_grad():
         logits = model(model.to_input(bins))[0].permute(1, 2, 0)
         bits = -model.log_prob(bins)[0] / np.log(2)
-    figure = CodePriorExplorer.of(logits, bins[0], top_cells=2, within=0.01)
-    assert figure.rank <= 8
     for frame, cell in ((0, 0), (4, 1), (8, 5)):
         read = CodePriorExplorer.of(logits, bins[0], top_cells=2, frame=frame, cell=cell).read()
-        assert read["price"] == pytest.approx(float(bits[frame, cell]), abs=0.05)
+        assert read["price"] == pytest.approx(float(bits[frame, cell]), abs=0.02)
         assert read["frame_bits"] == pytest.approx(float(bits[frame].sum()), abs=0.04)
 
 
@@ -103,12 +99,12 @@ def test_another_order_moves_codewords_and_changes_no_price(said: Any) -> None:
             for each in (None, order)
         )
         assert sorted_["code"] == place
-        assert sorted_["price"] == pytest.approx(plain["price"], abs=0.1)
+        assert sorted_["price"] == pytest.approx(plain["price"], abs=0.02)
 
 
 def test_a_second_of_the_books_codes_is_light_enough_or_refused() -> None:
     rng = np.random.default_rng(1)
-    logits = rng.normal(size=(36, 30, 49)) @ rng.normal(size=(49, 512)) / 3
+    logits = rng.normal(size=(36, 30, 49)) @ (rng.normal(size=(49, 512)) / np.arange(1, 50)[:, None]) * 2
     codes = rng.integers(0, 512, (36, 30))
     figure = CodePriorExplorer.of(logits, codes, top_cells=10, temperatures=(1.0,))
     assert len(figure.table) <= 250_000

@@ -14,6 +14,7 @@ import {
   tidy,
   titleOver,
 } from "../explorer.js";
+import { noise } from "../noise.js";
 import { player } from "../player.js";
 
 /** @import { Declaration } from "../types" */
@@ -49,18 +50,6 @@ const NAMES = {
 };
 
 // --- what is computed. Proved equal to causalcnn_book.autoencoders.distorted for every kind and error.
-
-/** Noise of mean 0 and variance 1: a hash of the cell. @param {number} cell */
-function noise(cell) {
-  let n = Math.imul(cell + 1, 0x9e3779b1);
-  for (const [shift, factor] of [
-    [16, 0x85ebca6b],
-    [13, 0xc2b2ae35],
-    [16, 1],
-  ])
-    n = Math.imul(n ^ (n >>> shift), factor);
-  return (2 * ((n >>> 0) / 2 ** 32) - 1) * Math.sqrt(3);
-}
 
 /** @type {(s: State) => Spectrogram} */
 const original = remembered(

@@ -88,12 +88,12 @@ def pulses_or_noise(fit: FrameFit, noise: NDArray[np.float64], lookahead: int = 
         step = int(period[frame]) if voiced[frame] else 1
         if voiced[frame]:
             mixed[sample : sample + step] = 0.0
-            mixed[sample] = (step / _louder(weights[frame], step)) ** 0.5
+            mixed[sample] = (step / louder(weights[frame], step)) ** 0.5
         sample += step
     return mixed
 
 
-def _louder(weights: NDArray[np.float64], period: int) -> float:
+def louder(weights: NDArray[np.float64], period: int) -> float:
     """How many times as much power pulses of mean square 1 have after the filter as noise has."""
     from scipy.signal import lfilter
 

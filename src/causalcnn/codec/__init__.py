@@ -2,6 +2,10 @@
 
 :class:`SpeechCodec` goes from sound to a file and back; :func:`write_codes` and :func:`read_codes` do so with codes;
 :class:`CodeReader` decodes while the bytes arrive. Writing takes the extra ``codec``, reading does not.
+
+A file has a header of 37 bytes and a block for each second: 11 bytes, and the words of the range coder. Of speech this
+is about 1 % more than the likelihood by the prior; of digital silence, which has hardly any information, several times
+as much.
 """
 
 from causalcnn.codec.code_file import (

@@ -48,7 +48,7 @@ class CodeReader:
     """Decode a file of codes while its bytes arrive: a frame at most 8 bytes after the information of its own codes.
 
     So a frame is given before the checksum of its block has arrived. If the block then proves to be damaged, its frames
-    are in :attr:`damaged`, and what comes after it is decoded from the next whole block on. Frames that never came are
+    are in ``damaged``, and what comes after it is decoded from the next whole block on. Frames that never came are
     those whose numbers are left out.
 
     Args:

@@ -1,16 +1,21 @@
 // A player inside a figure: one element, whose sound follows the state, also while it plays.
 import { make } from "./explorer.js";
 
-/** @import { Control } from "./types" */
+/** @import { Changes, Control } from "./types" */
+
+const EVERY_MS = 60;
 
 /**
+ * A player; where a trait counts frames of the sound, the figure goes along while it plays, and it goes where a reader
+ * moves the figure.
  * @template {object} S
  * @param {(s: S) => { title: string, mp3: string }} now the title and the MP3 (as base64) of a state
+ * @param {{ key: keyof S & string, rate: number }} [along] the trait that counts frames, and how many a second
  * @returns {Control<S>}
  */
-export const player = (now) => ({
+export const player = (now, along) => ({
   key: "sound",
-  build({ model, state, follow }) {
+  build({ model, state, keep, follow }) {
     const words = make("div", { class: "cc-sound-title" });
     const audio = make("audio", { controls: "", preload: "none", "data-key": "sound" });
     const seconds = `${(Math.round(model.get("seconds") * 10) / 10).toFixed(1)} seconds`;
@@ -31,6 +36,40 @@ export const player = (now) => ({
       audio.src = source;
       if (playing) audio.play().catch(() => {});
     });
+    if (along) goAlong(audio, along, { state, keep, follow });
     return make("div", { class: "cc-sound" }, words, audio);
   },
 });
+
+/**
+ * Move a trait with the sound, and the sound with the trait.
+ * @template {object} S
+ * @param {HTMLAudioElement} audio
+ * @param {{ key: keyof S & string, rate: number }} along
+ * @param {{ state: () => S, keep: (changes: Changes<S>) => void, follow: (sync: () => void) => void }} figure
+ */
+function goAlong(audio, { key, rate }, { state, keep, follow }) {
+  const frame = () => Number(state()[key]);
+  let known = frame();
+  let telling = false;
+  const tell = () => {
+    telling = true;
+    keep(/** @type {Changes<S>} */ ({ [key]: Math.floor(audio.currentTime * rate) }));
+    telling = false;
+  };
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  let timer;
+  audio.addEventListener("play", () => {
+    clearInterval(timer);
+    timer = setInterval(() => (audio.isConnected ? tell() : clearInterval(timer)), EVERY_MS);
+  });
+  for (const end of ["pause", "ended"])
+    audio.addEventListener(end, () => {
+      clearInterval(timer);
+      tell();
+    });
+  follow(() => {
+    if (frame() !== known && !telling) audio.currentTime = frame() / rate;
+    known = frame();
+  });
+}

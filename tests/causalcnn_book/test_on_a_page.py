@@ -236,3 +236,26 @@ def test_a_sound_follows_its_slider_while_it_plays_and_goes_on_from_where_it_was
     page.wait_for_function("() => document.querySelector('.cc-sound audio').currentTime > 4")
     assert audio.get_attribute("aria-label") == "Its sound in 16 bins, 8.0 seconds"
     assert not audio.evaluate("(a) => a.paused")
+
+
+def test_a_figure_goes_along_with_its_sound_and_the_sound_with_the_figure(page: Any, tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    from causalcnn_book.priors import FileExplorer
+
+    costs = torch.arange(300.0) + 1
+    samples = 0.01 * torch.sin(torch.arange(48_000) / 9)
+    figure = FileExplorer.of({"a": costs}, samples=samples.numpy(), frame=150)
+    _open(page, _page(tmp_path, figure))
+    frame = '() => document.querySelector(".cc-host [data-read=frame]").dataset.value'
+    audio = page.locator("audio")
+    page.locator('input[data-key="frame"]').focus()
+    for key in ("End", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.wait_for_function(f"({frame})() == 299")
+    assert audio.evaluate("(sound) => sound.currentTime") == pytest.approx(2.98)
+    audio.evaluate("(sound) => { sound.currentTime = 0.5; return sound.play(); }")
+    page.wait_for_function(f"({frame})() > 60 && ({frame})() < 290")
+    audio.evaluate("(sound) => sound.pause()")
+    _settle(page)
+    seconds, now = audio.evaluate("(sound) => sound.currentTime"), int(page.evaluate(frame))
+    assert abs(seconds * 100 - (now - 1)) <= 1

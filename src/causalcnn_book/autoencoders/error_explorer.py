@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalcnn_book.autoencoders.distortions import FLOOR_DB, FOUR, KINDS, distorted, strength
+from causalcnn_book.autoencoders.frame_bins import as_bins, rounded
 from causalcnn_book.autoencoders.masking import masked_error_db
 from causalcnn_book.explorer import Explorer, traitlets
 
@@ -119,7 +120,7 @@ class ErrorExplorer(Explorer):
             raise ValueError(
                 f"the samples have the shape {samples.shape}; it must be one recording of 0.1 to 4 s, (samples,)"
             )
-        frames = _rounded(log_mel(samples))
+        frames = rounded(log_mel(samples))
         computed = _measured(frames, errors, kinds)
         if sounds:
 
@@ -136,11 +137,6 @@ class ErrorExplorer(Explorer):
         return cls(**computed | state)
 
 
-def _rounded(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """To half dB, −70 … 57: what the figure carries, and so what is damaged and heard."""
-    return np.clip(np.round(2 * frames) / 2, FLOOR_DB, FLOOR_DB + 127)
-
-
 def _measured(frames: NDArray[np.float64], errors: Sequence[float], kinds: Sequence[str]) -> dict[str, Any]:
     """The traits of a figure of rounded frames, but for its sounds."""
     strengths = {kind: [strength(frames, kind, error) for error in errors] for kind in kinds}
@@ -148,8 +144,7 @@ def _measured(frames: NDArray[np.float64], errors: Sequence[float], kinds: Seque
         kind: [round(masked_error_db(frames, distorted(frames, kind, each)), 4) for each in found]
         for kind, found in strengths.items()
     }
-    cells = base64.b64encode((2 * (frames - FLOOR_DB)).astype(np.uint8).T.tobytes()).decode("ascii")
-    return {"cells": cells, "strengths": strengths, "masked_db": masked, "errors": [float(e) for e in errors]}
+    return {"cells": as_bins(frames), "strengths": strengths, "masked_db": masked, "errors": [float(e) for e in errors]}
 
 
 def _drawn() -> NDArray[np.float64]:
@@ -159,4 +154,4 @@ def _drawn() -> NDArray[np.float64]:
     tracks = ((14, 9, 5), (44, -16, 6), (57, 5, 6))
     shape = sum(np.exp(-(((band - a - b * t * t) / w) ** 2)) for a, b, w in tracks)
     harmonics = 0.75 + 0.25 * np.cos(2 * math.pi * band / (5 + 0.6 * np.sin(5 * t)))
-    return _rounded(FLOOR_DB + 8 + 55 * voiced * shape * harmonics - 6 * np.cos(band / 6 + 9 * t) ** 2)
+    return rounded(FLOOR_DB + 8 + 55 * voiced * shape * harmonics - 6 * np.cos(band / 6 + 9 * t) ** 2)

@@ -179,7 +179,7 @@ def test_bytes_that_are_lost_or_added_cost_the_blocks_that_they_are_in(seed, dat
         return
     with pytest.raises(DamagedCodeFile) as caught:
         unpack(altered)
-    hit = {n for n, (a, b) in enumerate(blocks_of(whole)) if (a < stop and start < b) or a < start == stop < b}
+    hit = {number for number, (begin, end) in enumerate(blocks_of(whole)) if whole[begin:end] not in altered}
     assert_whole_blocks_are_there(caught.value.recovered, codes, hit)
 
 

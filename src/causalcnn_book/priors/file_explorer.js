@@ -1,7 +1,6 @@
 // The file explorer: what a sentence costs, frame by frame, by several models, while it plays; and the file itself.
 import { bytesOf, spectrogramBmp } from "../bitmap.js";
 import {
-  choice,
   clock,
   count,
   explorer,
@@ -25,7 +24,7 @@ import { player } from "../player.js";
 
 /** @import { Declaration } from "../types" */
 /**
- * @typedef {{ frame: number, model: string, bits: Record<string, number[]>, num_cells: number, blocks: number[][],
+ * @typedef {{ frame: number, model: number, bits: Record<string, number[]>, num_cells: number, blocks: number[][],
  *   cells: string }} State `blocks`: of each part of the file after how many frames it is written, and its bytes
  */
 
@@ -44,6 +43,9 @@ const HUES = ["future", "speaker-a", "top", "speaker-b", "bottom"];
 
 /** The names of the models, the yardstick first. @param {State} s */
 const names = (s) => Object.keys(s.bits);
+
+/** The chosen one. @param {State} s */
+const chosen = (s) => names(s)[s.model];
 
 /** The bits of all frames before each, and of all, by model. */
 const sums = remembered(
@@ -71,15 +73,15 @@ function readState(s) {
   const all = sums(s);
   const [last, now] = [frames(s), s.frame + 1];
   const each = names(s).map((name) => ({ name, bits: all[name][now], final: all[name][last] }));
-  const [chosen, first] = [all[s.model], all[names(s)[0]]];
+  const [own, first] = [all[chosen(s)], all[names(s)[0]]];
   return {
     models: each,
-    frame_bits: s.bits[s.model][s.frame],
-    bits_per_code: chosen[now] / (now * s.num_cells),
-    share: chosen[now] / first[now],
-    bytes: Math.ceil(chosen[now] / 8),
-    final_bytes: Math.ceil(chosen[last] / 8),
-    kbit_per_second: ((chosen[last] / last) * RATE) / 1000,
+    frame_bits: s.bits[chosen(s)][s.frame],
+    bits_per_code: own[now] / (now * s.num_cells),
+    share: own[now] / first[now],
+    bytes: Math.ceil(own[now] / 8),
+    final_bytes: Math.ceil(own[last] / 8),
+    kbit_per_second: ((own[last] / last) * RATE) / 1000,
     written: written(s, now),
     file_bytes: written(s, last),
   };
@@ -118,7 +120,7 @@ function bars(s, width) {
   return rows
     .map(({ name, bytes, final, color }, i) => {
       const y = i * ROW + 14;
-      const look = name === s.model ? "cc-title" : "";
+      const look = name === chosen(s) ? "cc-title" : "";
       let out = text(look, MARGIN, y, name);
       out += text(`cc-digits ${look}`, width - MARGIN, y, `${count(Math.ceil(bytes))} bytes`, "end");
       out += rect('style="fill:var(--cc-grid)"', MARGIN, y + 6, (room * final) / most, 8);
@@ -144,7 +146,7 @@ function lines(s, width) {
     const points = all[name].map((bits, frame) => `${x(frame)} ${tidy(y(bits / 8))}`);
     const style = `fill:none;stroke:var(--cc-${hue(s, name)});stroke-width:`;
     out += styled(`${style}1.4;opacity:.45`, `M${points.slice(s.frame + 1).join("L")}`);
-    out += styled(`${style}${name === s.model ? 3 : 2}`, `M${points.slice(0, s.frame + 2).join("L")}`);
+    out += styled(`${style}${name === chosen(s) ? 3 : 2}`, `M${points.slice(0, s.frame + 2).join("L")}`);
   }
   let bytes = 0;
   let steps = `M${x(0)} ${tidy(bottom)}`;
@@ -159,7 +161,7 @@ function costs(s, width) {
   const most = Math.max(...names(s).flatMap((name) => s.bits[name])) * 1.04;
   /** @param {number} bits */
   const y = (bits) => tidy(end - (bits / most) * LOW);
-  const heights = s.bits[s.model];
+  const heights = s.bits[chosen(s)];
   /** @param {number} from @param {number} to */
   const area = (from, to) =>
     from < to &&
@@ -169,7 +171,7 @@ function costs(s, width) {
         .map((bits, i) => `V${y(bits)}H${tidy(LEFT + (from + i + 1) * dx)}`)
         .join("") +
       `V${end}z`;
-  const color = `fill:var(--cc-${hue(s, s.model)})`;
+  const color = `fill:var(--cc-${hue(s, chosen(s))})`;
   let out = styled(`${color};opacity:.3`, area(s.frame + 1, heights.length) || "");
   out += styled(color, area(0, s.frame + 1) || "");
   const first = s.bits[names(s)[0]];
@@ -179,7 +181,7 @@ function costs(s, width) {
   );
   out += valueAxis(LEFT, upTo(0, most, niceStep(LOW / most, 36)), (bits) => Number(y(bits)));
   out += path("cc-tick", `M${LEFT} ${end}H${tidy(right)}`);
-  const words = isWide(width) ? `bits of each frame, ${s.model}; dashed: ${names(s)[0]}` : `bits of each frame`;
+  const words = isWide(width) ? `bits of each frame, ${chosen(s)}; dashed: ${names(s)[0]}` : `bits of each frame`;
   return out + titleOver(LEFT, top - 9, words);
 }
 
@@ -213,8 +215,8 @@ function sentence(s) {
   const { frame_bits, bytes, share } = readState(s);
   const first = names(s)[0];
   const seconds = ((s.frame + 1) / RATE).toFixed(2);
-  const less = s.model === first ? "" : `, ${percent(share)} of those by ${first}`;
-  const spent = `After ${seconds} s: ${count(bytes)} bytes by ${s.model}${less}.`;
+  const less = s.model === 0 ? "" : `, ${percent(share)} of those by ${first}`;
+  const spent = `After ${seconds} s: ${count(bytes)} bytes by ${chosen(s)}${less}.`;
   return `${spent} This frame costs ${frame_bits.toFixed(0)} bits.`;
 }
 
@@ -251,8 +253,7 @@ const later = (s) => ({ frame: s.frame < frames(s) - 1 ? Math.min(s.frame + 10, 
 const declaration = {
   traits: ["frame", "model", "bits", "num_cells", "blocks", "cells"],
   settled(s) {
-    if (!(s.model in s.bits)) s.model = names(s)[names(s).length - 1];
-    return settle(s, { frame: [0, frames(s) - 1] });
+    return settle(s, { frame: [0, frames(s) - 1], model: [0, names(s).length - 1] });
   },
   read: readState,
   picture: drawPicture,
@@ -261,10 +262,11 @@ const declaration = {
   readouts,
   controls: (model) => [
     player(() => ({ title: model.get("title"), mp3: model.get("sound") }), { key: "frame", rate: RATE }),
-    choice(
+    slider(
       "model",
       "Model",
-      Object.keys(model.get("bits")).map((name) => [name, name]),
+      (s) => upTo(0, names(s).length - 1),
+      (_, s) => chosen(s),
     ),
     slider(
       "frame",
@@ -277,9 +279,10 @@ const declaration = {
   range: (s) => [1, s.frame + 1, frames(s)],
   spoken: (s) => sentence(s),
   move: (place) => ({ frame: place - 1 }),
+  press: (s) => ({ ArrowUp: { model: s.model - 1 }, ArrowDown: { model: s.model + 1 } }),
   at(s, x, y, width) {
     const { lines: top, dx } = layout(s, width);
-    return y < top - 10 ? undefined : { frame: Math.floor((x - LEFT) / dx) };
+    return y < top - 24 ? { model: Math.floor(y / ROW) } : { frame: Math.floor((x - LEFT) / dx) };
   },
 };
 

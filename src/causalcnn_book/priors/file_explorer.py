@@ -13,7 +13,7 @@ from causalcnn_book.explorer import Explorer, traitlets
 
 __all__ = ["FileExplorer"]
 
-CONTROLS = {"sound": "sound", "model": "choice", "frame": "slider", "play": "buttons"}
+CONTROLS = {"sound": "sound", "model": "slider", "frame": "slider", "play": "buttons"}
 READOUTS = ("frame", "total", "code", "final", "rate", "file")
 MOST_FRAMES = 3_000
 
@@ -35,7 +35,7 @@ class FileExplorer(Explorer):
     Attributes:
         name: the figure's name in the page's address.
         frame: the last frame that has come, from 0.
-        model: whose cost of each frame is drawn; a name in ``bits``.
+        model: whose cost of each frame is drawn, from 0 in the order of ``bits``; default: the last.
         bits: for each model the bits of each frame, the yardstick first.
         num_cells: codes of a frame.
         blocks: of each part of the file after how many frames it is written, and how many bytes it has; none: no file.
@@ -61,7 +61,7 @@ class FileExplorer(Explorer):
 
     name = traitlets.Unicode("file").tag(sync=True)
     frame = traitlets.Int(0, min=0).tag(sync=True)
-    model = traitlets.Unicode("").tag(sync=True)
+    model = traitlets.Int(0, min=0).tag(sync=True)
     bits = traitlets.Dict(default_value={}).tag(sync=True)
     num_cells = traitlets.Int(30, min=1).tag(sync=True)
     blocks = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
@@ -88,7 +88,7 @@ class FileExplorer(Explorer):
                 f"{ {name: len(each) for name, each in bits.items()} }"
             )
         usual = {
-            "model": list(bits)[-1],
+            "model": len(bits) - 1,
             "frame": 6 * max(lengths) // 10,
             "controls": ["sound", "model", "frame"] if state.get("sound") else ["model", "frame", "play"],
             "readouts": [key for key in READOUTS if key != "file" or state.get("blocks")],

@@ -18,6 +18,7 @@ from causalcnn.engine.reuse import describe
 from causalcnn.models import CausalVQVAE2, VQVAE2Config
 from causalcnn.nn import CausalSequential, Composite, FrameNorm, Pointwise, Residual
 from causalcnn.speech import LogMel
+from tests.fuzz import examples
 
 pytest.importorskip("numba")
 
@@ -190,7 +191,7 @@ def test_a_codebook_that_moved_is_noticed():
 CHANGES = (in_place, by_data, by_numpy, by_a_swap, by_a_setting)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.data())
 def test_streams_begun_resumed_and_reset_in_any_order_are_those_of_torch(data):
     network, pairs = make(), []

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from causalcnn_book import Explorer, palette
+from causalcnn_book.autoencoders import LatentExplorer
 from causalcnn_book.causality import ConeExplorer
 from causalcnn_book.convolution import ResponseExplorer
 
@@ -171,6 +172,29 @@ def test_nothing_moves_when_a_figure_comes_alive_and_nothing_overflows(page, tmp
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     short = page.evaluate("[...document.querySelectorAll('input,button')].filter((e) => e.offsetHeight < 24).length")
     assert short == 0
+
+
+def test_a_place_on_the_map_sounds_without_a_gap_until_it_is_stopped_and_a_sentence_until_its_end(page, tmp_path):
+    page.add_init_script(
+        "window.heard = []; const start = AudioBufferSourceNode.prototype.start;"
+        "AudioBufferSourceNode.prototype.start = function (at) { window.heard.push([at, "
+        "Math.max(...this.buffer.getChannelData(0).map(Math.abs))]); start.call(this, at); }"
+    )
+    figure = LatentExplorer(source="whisper")
+    _open(page, _page(tmp_path, figure))
+    hold, walk = (page.locator(f'button[data-key="{key}"]') for key in ("hold", "walk"))
+    hold.click()
+    page.wait_for_function("heard.length > 30")
+    assert (hold.inner_text(), walk.inner_text()) == ("Stop", "Play the sentence")
+    hold.click()
+    heard = page.evaluate("heard")
+    assert all(0 < peak < 1 for _, peak in heard)
+    assert sorted(at for at, _ in heard) == [at for at, _ in heard]
+    page.evaluate("heard.length = 0")
+    walk.click()
+    assert (hold.inner_text(), walk.inner_text()) == ("Listen here", "Stop")
+    page.wait_for_function("document.querySelector('[data-key=walk]').textContent !== 'Stop'")
+    assert page.evaluate("heard.length") == len(figure.latent_map.path)
 
 
 @pytest.mark.budget

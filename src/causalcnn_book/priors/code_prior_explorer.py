@@ -136,7 +136,7 @@ class CodePriorExplorer(Explorer):
             codes: the codes that came, ``(frames, cells)``.
             top_cells: how many cells are those of top codes, the first ones.
             order: for top and bottom codewords the order in which to draw them, ``(num_codes,)`` each, as
-                :func:`~causalcnn_book.autoencoders.flipped_codes.principal_order` finds it; by default that of their
+                ``principal_order`` of ``causalcnn_book.autoencoders.flipped_codes`` finds it; by default that of their
                 indices.
             temperatures: those that can be chosen, from the lowest to the highest.
             within: the largest error of a price or an entropy that is allowed, in bits. The smaller, the more numbers

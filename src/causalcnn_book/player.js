@@ -57,15 +57,19 @@ function goAlong(audio, { key, rate }, { state, keep, follow }) {
     keep(/** @type {Changes<S>} */ ({ [key]: Math.floor(audio.currentTime * rate) }));
     telling = false;
   };
+  /** Whether the sentence is spoken when it changes. @param {string} when */
+  const announce = (when) => audio.closest(".cc-fig")?.querySelector(".cc-says")?.setAttribute("aria-live", when);
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let timer;
   audio.addEventListener("play", () => {
     clearInterval(timer);
+    announce("off"); // a screen reader would speak over the sound
     timer = setInterval(() => (audio.isConnected ? tell() : clearInterval(timer)), EVERY_MS);
   });
   for (const end of ["pause", "ended"])
     audio.addEventListener(end, () => {
       clearInterval(timer);
+      announce("polite");
       tell();
     });
   follow(() => {

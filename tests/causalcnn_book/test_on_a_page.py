@@ -279,7 +279,10 @@ def test_a_figure_goes_along_with_its_sound_and_the_sound_with_the_figure(page: 
     assert audio.evaluate("(sound) => sound.currentTime") == pytest.approx(2.98)
     audio.evaluate("(sound) => { sound.currentTime = 0.5; return sound.play(); }")
     page.wait_for_function(f"({frame})() > 60 && ({frame})() < 290")
+    says = page.locator(".cc-fig:has(audio) .cc-says")
+    assert says.get_attribute("aria-live") == "off"
     audio.evaluate("(sound) => sound.pause()")
     _settle(page)
+    assert says.get_attribute("aria-live") == "polite"
     seconds, now = audio.evaluate("(sound) => sound.currentTime"), int(page.evaluate(frame))
     assert abs(seconds * 100 - (now - 1)) <= 1

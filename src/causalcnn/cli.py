@@ -316,7 +316,8 @@ def _add_experiment(commands: Any) -> None:
         "experiment",
         help="make a table of the book anew",
         description="Make a table of the book anew. What follows the name goes to the experiment itself: add --help.",
-        epilog=f"experiments: {', '.join(names)}" if names else f"none is installed; {BOOK_EXTRA}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="experiments:\n  " + "\n  ".join(names) if names else f"none is installed; {BOOK_EXTRA}",
     )
     parser.add_argument("name", choices=names or None, metavar="NAME", help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="…", help="arguments of the experiment")

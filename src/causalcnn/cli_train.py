@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = model_class(config)
-    if coder is not None:
+    if coder is not None and hasattr(model, "start_from"):  # the prior in integers has no codewords to start from
         model.start_from(coder)
     _log_settings(log, options, model, data, budget, runtime)
     history = train(

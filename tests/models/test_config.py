@@ -8,6 +8,8 @@ import pytest
 
 from causalcnn.models import MODELS, ModelConfig
 
+TOGETHER = {"top_cells", "bottom_cells"}
+"""Settings that are multiples of each other, so that one alone cannot change."""
 CONFIGS = [pytest.param(model.Config, id=name) for name, model in MODELS.items()]
 
 
@@ -24,6 +26,8 @@ def test_a_copy_has_one_other_setting_and_is_checked_again(config_class):
         for wrong in (-8, 1.5, "2", None):
             with pytest.raises(ValueError, match=f"{name} is {wrong!r}; it must be an integer of at least"):
                 config.with_(**{name: wrong})
+        if name in TOGETHER:
+            continue
         value = getattr(config, name) + 8  # still odd where it must be, and a multiple of 8
         changed = config.with_(**{name: value})
         assert type(changed) is config_class

@@ -107,7 +107,7 @@ class LatentExplorer(Explorer):
                 the sentence is loudest.
 
         Returns:
-            The figure; it weighs about 100 kB in a page, a quarter of them its script.
+            The figure. It adds about 180 kB to a page: 70 of data, 24 of script, and its still pictures.
 
         Raises:
             ValueError: there are no frames.

@@ -9,6 +9,7 @@ without JavaScript.
 
 from __future__ import annotations
 
+import atexit
 import html
 import itertools
 import json
@@ -43,6 +44,7 @@ def _engine(name: str) -> Callable[[str], Any]:
     make = require("py_mini_racer", extra="book").MiniRacer
     with ThreadPoolExecutor(1) as pool:  # where an event loop runs, an engine would live on it, and end with it
         v8 = pool.submit(make).result()
+    atexit.register(v8.close)  # left to the interpreter's end, it once in a while waits there forever
     v8.eval(module(name).replace("export default", "var figure ="))
     return lambda expression: json.loads(v8.eval(f"JSON.stringify({expression})"))
 

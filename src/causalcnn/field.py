@@ -315,7 +315,7 @@ class Field:
         """List the phases of the pattern.
 
         Returns:
-            The outputs of one period, each as a tuple with an index for each axis, in the order of :attr:`cells`.
+            The outputs of one period, each as a tuple with an index for each axis, in the order of ``cells``.
         """
         return itertools.product(*(range(p) for p in self.period))
 

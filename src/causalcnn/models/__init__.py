@@ -23,6 +23,7 @@ from causalcnn.models.excitation import LPWaveNetConfig
 from causalcnn.models.frame_generator import FrameGenerator, FrameGeneratorConfig
 from causalcnn.models.frame_sampling import FrameSampler
 from causalcnn.models.integer_code_prior import IntegerCodePrior, IntegerCodePriorConfig
+from causalcnn.models.latent_model import LatentModel
 from causalcnn.models.lp_wavenet import LPWaveNet
 from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
 from causalcnn.models.lp_wavenet_search import LPWaveNetSearch
@@ -74,6 +75,7 @@ __all__ = [
     "LPWaveNetConfig",
     "LPWaveNetSampler",
     "LPWaveNetSearch",
+    "LatentModel",
     "LatentUse",
     "LogisticMixture",
     "MelCondition",

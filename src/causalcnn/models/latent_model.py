@@ -30,6 +30,20 @@ class LatentModel(Composite):
 
     Shape:
         log-mel spectrograms in dB, ``(batch, 1, time, mels)`` → the same.
+
+    Attributes:
+        config: the settings of the subclass.
+
+    Example:
+        >>> import torch
+        >>> from causalcnn.models import CausalVAE, LatentModel, VAEConfig
+        >>> model = CausalVAE(VAEConfig(channels=8, residual_blocks=1)).eval()
+        >>> isinstance(model, LatentModel)
+        True
+        >>> frame = torch.full((1, 1, 1, 80), -30.0)
+        >>> posterior, state = model.encode_step(frame, model.initial_state(frame))
+        >>> tuple(posterior.mean.shape)
+        (1, 4, 1, 20)
     """
 
     config: Any

@@ -58,7 +58,7 @@ class CodeBatch:
 
     @property
     def codes(self) -> Codes:
-        """Top and bottom codes together, as :meth:`CausalVQVAE2.decode` takes them."""
+        """Top and bottom codes together, as :meth:`VQVAE2.decode` takes them."""
         return Codes(self.top, self.bottom)
 
     def to(self, device: torch.device | str) -> CodeBatch:

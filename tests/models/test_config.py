@@ -9,7 +9,7 @@ import pytest
 from causalcnn.models import MODELS, ModelConfig
 
 TOGETHER = {"top_cells", "bottom_cells"}
-"""Settings that are multiples of each other, so that one alone cannot change."""
+"""Settings that are multiples of each other, so that they change together."""
 CONFIGS = [pytest.param(model.Config, id=name) for name, model in MODELS.items()]
 
 
@@ -26,12 +26,13 @@ def test_a_copy_has_one_other_setting_and_is_checked_again(config_class):
         for wrong in (-8, 1.5, "2", None):
             with pytest.raises(ValueError, match=f"{name} is {wrong!r}; it must be an integer of at least"):
                 config.with_(**{name: wrong})
-        if name in TOGETHER:
-            continue
-        value = getattr(config, name) + 8  # still odd where it must be, and a multiple of 8
-        changed = config.with_(**{name: value})
+        if name in TOGETHER and integers >= TOGETHER:
+            other = {each: 2 * getattr(config, each) for each in TOGETHER}
+        else:
+            other = {name: getattr(config, name) + 8}  # still odd where it must be, and a multiple of 8
+        changed = config.with_(**other)
         assert type(changed) is config_class
-        assert dataclasses.asdict(changed) == dataclasses.asdict(config) | {name: value}
+        assert dataclasses.asdict(changed) == dataclasses.asdict(config) | other
 
 
 def test_a_config_cannot_be_moved():

@@ -9,7 +9,7 @@ by name; nothing is guessed. The files:
 * ``dispatch``: intercepts the operations, calls their rules, refuses what cannot be followed.
 * ``table``: the dependencies of all tensors, in the form that rules read and write.
 * ``rules``: the registry of rules, and ``Call``, what a rule is given.
-* ``rules_pointwise``, ``rules_linear``, ``rules_shape``, ``rules_fft``: the rules.
+* ``rules_pointwise``, ``rules_linear``, ``rules_shape``, ``rules_index``, ``rules_fft``: the rules.
 
 **To add a rule**, start from the name in the error: for ``aten.linalg_inv_ex`` it is ``"linalg_inv_ex"``.
 
@@ -21,7 +21,7 @@ by name; nothing is guessed. The files:
 3. Write the rule in the ``rules_…`` file that fits. :class:`causalcnn.causality.tracing.rules.Call` says what it is
    given and what it must write; :class:`causalcnn.causality.tracing.table.DependencyTable` says what dependencies
    look like. An operation that puts padding around time uses ``DependencyTable.pad``, which leaves marks. One that
-   only moves elements about uses ``_moved`` of ``rules_shape``, which finds out by running it on zeros and ones.
+   only moves elements about uses ``moved`` of ``rules``, which finds out by running it on zeros and ones.
 4. If masks or constants are made with the operation, add its name to ``CONSTANT_RULES`` in ``dispatch``: then the rule
    also runs where nothing depends on the input, and every ``dep`` is None.
 5. Add a function that uses it to ``EXACT`` in ``tests/causality/tracing/test_rules.py``: the test changes every input

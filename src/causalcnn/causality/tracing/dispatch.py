@@ -2,15 +2,16 @@
 
 :class:`Tracer` is the dispatch mode. For one operation it
 
-1. refuses a decision that depends on data or weights (``DECIDES``), and tensors of unknown origin;
+1. refuses a decision that depends on data or weights (``DECIDES``), tensors of unknown origin, and operators that are
+   not PyTorch's own (``aten``): what they read is unknown, whatever their name;
 2. runs the operation, so that its results exist;
 3. returns at once if they are views, through which the table looks;
 4. calls the rule: the one registered for the name; for a form in place (``relu_``) the one of the name without the
    underscore; else, for what torch tags as pointwise, the rule for elementwise operations.
 
-Where no argument depends on the input, no rule is needed: the results are constants if the arguments are
-(``KNOWN``), else unknown numbers. The rules of pointwise operations and of those in ``CONSTANT_RULES`` run all the
-same, because masks and filters are made with them.
+An operation reads every tensor argument, unless its rule says less. Where no argument depends on the input, no rule is
+needed: the results are constants if the arguments are (``KNOWN``), else unknown numbers. The rules of pointwise
+operations and of those in ``CONSTANT_RULES`` run all the same, because masks and filters are made with them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from causalcnn.causality.numerics import mkldnn
-from causalcnn.causality.tracing import rules_fft, rules_linear, rules_shape  # noqa: F401  (they register their rules)
+from causalcnn.causality.tracing import (  # noqa: F401  (they register their rules)
+    rules_fft,
+    rules_index,
+    rules_linear,
+    rules_shape,
+)
 from causalcnn.causality.tracing.rules import RULES, Call, Untraceable
 from causalcnn.causality.tracing.rules_pointwise import elementwise
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable
@@ -42,6 +48,12 @@ DECIDES = {
 
 METADATA = {"transpose_", "t_", "squeeze_", "unsqueeze_", "detach_", "swapaxes_", "swapdims_", "as_strided_"}
 """Operations in place that change only shape and strides, through which the table looks anyway."""
+
+TEMPLATES = {
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_empty", "new_empty_strided",
+    "new_full", "new_ones", "new_zeros",
+}  # fmt: skip
+"""Operations that read only the shape of their argument."""
 
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Operations whose results are not initialised."""
@@ -124,7 +136,8 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         schema = func._schema
-        name = schema.name.partition("::")[2]
+        namespace, _, name = schema.name.partition("::")
+        name = name if namespace == "aten" else schema.name  # an operator of somebody else is none of ours
         inputs = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         for tensor in inputs:
             self._check_origin(tensor, name)
@@ -147,7 +160,7 @@ class Tracer(TorchDispatchMode):
         try:
             self._apply(Call(self.table, func, bound, outs), name, inputs, depends)
         except Untraceable as problem:
-            self.refuse(f"aten.{name}", str(problem))
+            self.refuse(_full_name(name), str(problem))
         self.table.before = {}
         self.count += 1
         if self.count % 32 == 0:
@@ -157,7 +170,7 @@ class Tracer(TorchDispatchMode):
     def _check_decision(self, name: str, inputs: list[Tensor], depends: bool) -> None:
         if name in DECIDES and not all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs):
             why = "a decision or a shape depends on the data" if depends else "a decision depends on the weights"
-            self.refuse(f"aten.{name}", why)
+            self.refuse(_full_name(name), why)
 
     def _check_written(self, name: str, written: dict[str, Any], outs: list[Tensor]) -> None:
         if name in WRITES_KNOWN:
@@ -166,16 +179,16 @@ class Tracer(TorchDispatchMode):
         for argument, value in written.items():
             for tensor in pytree.tree_leaves(value):
                 if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in returned:
-                    self.refuse(f"aten.{name}", f"it writes into its argument {argument!r} and does not return it")
+                    self.refuse(_full_name(name), f"it writes into its argument {argument!r} and does not return it")
 
     def _check_origin(self, tensor: Tensor, name: str) -> None:
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             self.refuse(
-                f"aten.{name}", f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
+                _full_name(name), f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
             )
         if not self.table.knows(tensor):
             if not name.startswith("lift"):
-                self.refuse(f"aten.{name}", "a tensor of unknown origin (made outside of torch, or by a global)")
+                self.refuse(_full_name(name), "a tensor of unknown origin (made outside of torch, or by a global)")
             self.table.register(tensor, KNOWN)
 
     def _apply(self, call: Call, name: str, inputs: list[Tensor], depends: bool) -> None:
@@ -191,15 +204,16 @@ class Tracer(TorchDispatchMode):
             if depends or base in CONSTANT_RULES:
                 RULES[base](call)
                 return
-        elif torch.Tag.pointwise in call.func.tags:
+        elif torch.Tag.pointwise in call.func.tags and "::" not in name:
             elementwise(call)
             return
-        elif depends and not _is_template(name):
-            raise Untraceable("there is no rule for this operation")
+        elif depends and name not in TEMPLATES:
+            foreign = "::" in name
+            raise Untraceable("it is not an operator of PyTorch" if foreign else "there is no rule for this operation")
         is_random = torch.Tag.nondeterministic_seeded in call.func.tags
         writes = name not in ("arange", "resize_") and any(map(_is_written, call.func._schema.arguments))
-        from_constants = _is_template(name) or all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs)
-        known = from_constants and not is_random and not writes and name not in UNDEFINED
+        from_constants = name in TEMPLATES or all(bool((self.table.kind(t) == KNOWN).all()) for t in inputs)
+        known = from_constants and not (is_random or writes or name in UNDEFINED or "::" in name)
         for i in range(len(call.outs)):
             call.put(None, KNOWN if known else UNKNOWN, i)
 
@@ -208,19 +222,17 @@ CONSTANT_RULES = {
     "clone", "_to_copy", "copy_", "copy", "contiguous", "mul", "div", "add", "sub", "where", "masked_fill", "fill",
     "zero", "fill_", "zero_", "bitwise_and", "logical_and", "cat", "stack", "constant_pad_nd", "softmax", "_softmax",
     "_safe_softmax", "log_softmax", "_log_softmax", "tril", "triu", "flip", "roll", "repeat", "index_select",
-    "bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like",
     "native_dropout", "_fft_r2c", "_fft_c2c",
 }  # fmt: skip
 """Operations whose rule also runs where nothing depends on the input: masks and spectra of filters are made so."""
 
 
+def _full_name(name: str) -> str:
+    return name.replace("::", ".") if "::" in name else f"aten.{name}"
+
+
 def _is_written(argument: Any) -> bool:
     return argument.alias_info is not None and argument.alias_info.is_write
-
-
-def _is_template(name: str) -> bool:
-    """Say whether an operation reads only the shape of its argument, as ``zeros_like`` does."""
-    return name.startswith("new_") or name.endswith("_like")
 
 
 def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:

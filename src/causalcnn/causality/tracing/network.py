@@ -10,6 +10,7 @@ torch: each raises :class:`causalcnn.CannotTrace`, naming the operation and the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,7 +191,8 @@ def trace(
     Args:
         module: any module whose first output has time on ``time_axis``. It runs as a copy, in the mode it is in.
         example: an input, ``(batch, channels, time[, frequency])``, or another with time on ``time_axis``; small is
-            good, 30 to 100 frames. Only its shape and dtype count.
+            good, 30 to 100 frames. Only its shape, its dtype and its size count: where it is floating point,
+            noise of that size takes its place, so that equal numbers hide nothing.
         time_axis: where time is, in the input and in the output; frequency, if any, is axis 3.
         rows: whether to keep the rows of the batch apart, to see whether one reads another.
         visits: whether to note every call of a submodule.
@@ -216,7 +218,7 @@ def trace(
     copy = deepcopy_module(module).to("cpu")
     batch = example.shape[0] if rows else 1
     frequencies = example.shape[3] if example.dim() > 3 and time_axis == 2 else 1
-    x = example[:batch].detach().to("cpu").clone()
+    x = _noise_like(example[:batch].detach().to("cpu"))
     table = DependencyTable(batch, x.shape[time_axis], frequencies)
     _enter_constants(table, copy)
     table.register_input(x, time_axis)
@@ -235,6 +237,15 @@ def trace(
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
     joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
     return _result(table, y, time_axis, joint=joint, visits=tuple(noted), short=tracer.short)
+
+
+def _noise_like(x: Tensor) -> Tensor:
+    """Return seeded noise of the root mean square of ``x``; a copy where that is not floating point."""
+    if not x.is_floating_point():
+        return x.clone()
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    size = x.double().square().mean().sqrt().item()
+    return (noise * (size if 0 < size < math.inf else 1.0)).to(x.dtype)
 
 
 def _rows_mix(dep: Tensor, table: DependencyTable) -> bool:

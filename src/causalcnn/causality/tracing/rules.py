@@ -15,16 +15,16 @@ registered when their file is imported, so a new file must be imported in ``disp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn.causality.tracing.table import UNKNOWN, DependencyTable, Operand
+from causalcnn.causality.tracing.table import KNOWN, MASKED, UNKNOWN, DependencyTable, Operand
 
-__all__ = ["RULES", "Call", "Untraceable", "broadcast", "drop", "listed", "rule", "union"]
+__all__ = ["RULES", "Call", "Untraceable", "broadcast", "drop", "listed", "moved", "moved_dep", "rule", "sunk", "union"]
 
 
 class Untraceable(Exception):
@@ -111,6 +111,10 @@ def rule(*names: str) -> Callable[[Callable[[Call], None]], Callable[[Call], Non
     return register
 
 
+VANISHES = {torch.float64: 746.0, torch.float32: 104.0, torch.float16: 18.0, torch.bfloat16: 104.0}
+"""How far below 0 an exponential is exactly 0."""
+
+
 def broadcast(dep: Tensor | None, shape: torch.Size) -> Tensor | None:
     """Expand ``(width, *small)`` to ``(width, *shape)``, aligned from the right as numbers are."""
     if dep is None:
@@ -130,6 +134,22 @@ def union(*deps: Tensor | None) -> Tensor | None:
     return out
 
 
+def sunk(scores: Operand, axes: int | list[int] | None = None) -> Tensor:
+    """Say which scores a finite mask pushed so far below the others that nothing of them is left in a softmax.
+
+    A mask of −1e4 hides scores around 1, not scores around 1e4. So it counts only where what it leaves lies below the
+    highest score along ``axes`` by six times the largest of all scores that are not masked, and by enough for an
+    exponential to be exactly 0. Without ``axes`` it must lie that far below 0.
+    """
+    masked, value = scores.masks(), scores.value
+    if not value.is_floating_point() or not bool(masked.any()):
+        return masked & False
+    free = value[~masked & (value > value[masked].max())].abs()  # a choice by data may have masked some more
+    margin = 6 * float(free.max()) if len(free) else 0.0
+    top = value.new_zeros(()) if axes is None else value.masked_fill(masked, -torch.inf).amax(axes, keepdim=True)
+    return masked & (value < top - max(margin, 1.1 * VANISHES[value.dtype]))
+
+
 def drop(dep: Tensor | None, dropped: Tensor, table: DependencyTable) -> Tensor | None:
     """Remove the dependencies of the ``dropped`` elements; marks of padding stay."""
     if dep is None:
@@ -139,3 +159,51 @@ def drop(dep: Tensor | None, dropped: Tensor, table: DependencyTable) -> Tensor 
     out = dep & ~dropped
     out[table.cells :] = dep[table.cells :]
     return out
+
+
+def moved_dep(call: Call, deps: Mapping[str, Tensor | None], **fixed: Any) -> Tensor | None:
+    """Run an operation on zeros and ones in the place of these arguments, one row for each cell, to see what arrives.
+
+    Args:
+        call: the operation. It may only move, copy or add up elements.
+        deps: the dependencies of the arguments whose elements move, or None.
+        **fixed: other arguments, under which no one is lost.
+
+    Returns:
+        What each element of the first result depends on; None where nothing does.
+    """
+    # Some operations want all their arguments in one dtype.
+    others = [v for n, v in call.arguments.items() if n not in deps and isinstance(v, Tensor)]
+    dtype = next((t.dtype for t in others if t.is_floating_point()), torch.float32)
+    blank = {n: torch.zeros(call[n].shape, dtype=dtype) for n in deps}
+
+    def run(rows: dict[str, Tensor]) -> Tensor:
+        copies = {n: row.to(dtype, copy=True) for n, row in (blank | rows).items()}  # some write in place
+        result = call.func(**call.arguments | fixed | copies)
+        return (result[0] if isinstance(result, (tuple, list)) else result) != 0
+
+    given = {n: dep for n, dep in deps.items() if dep is not None}
+    if not given:
+        return None
+    rows = next(iter(given.values())).shape[0]
+    out = torch.zeros(rows, *call.outs[0].shape, dtype=torch.bool)
+    present = torch.stack([dep.flatten(1).any(1) for dep in given.values()]).any(0)
+    for i in present.nonzero().flatten().tolist():
+        out[i] = run({n: dep[i] for n, dep in given.items()})
+    return out
+
+
+def moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: Any) -> None:
+    """Write what arrives where, for operations that only move, copy or add up elements.
+
+    ``name`` is the argument whose elements move, ``also`` names other arguments whose elements are written; everything
+    else must be constant. ``fixed`` replaces arguments under which a one would not arrive.
+    """
+    call.forbid(*(n for n in call.arguments if n != name and n not in also))
+    operands = {n: call.operand(n) for n in (name, *also)}
+    kind = torch.full(call.outs[0].shape, KNOWN, dtype=torch.uint8)
+    for what in (MASKED, UNKNOWN):  # where both arrive, nothing is known
+        rows = {n: (o.kind == what).expand(o.value.shape)[None] for n, o in operands.items()}
+        if any(bool(row.any()) for row in rows.values()) and (found := moved_dep(call, rows, **fixed)) is not None:
+            kind[found[0]] = what
+    call.put(moved_dep(call, {n: o.dep for n, o in operands.items()}, **fixed), kind)

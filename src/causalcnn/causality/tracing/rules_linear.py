@@ -129,8 +129,10 @@ def _product(a: Operand, b: Operand, table: DependencyTable) -> Tensor | None:
 def matmul(call: Call) -> None:
     """The product of two matrices, or of a batch of them."""
     a, b = call.operand("self"), call.operand("mat2")
-    known = bool(a.known.all() and b.known.all())
-    call.put(_product(a, b, call.table), KNOWN if known else UNKNOWN)
+    known = (a.known.all() & b.known.all()).expand(call.outs[0].shape)
+    if a.zero.any() or b.zero.any():  # a constant 0 where each product has one, as between two triangular matrices
+        known = known | (torch.matmul((~a.zero).float(), (~b.zero).float()) == 0)
+    call.put(_product(a, b, call.table), torch.where(known, KNOWN, UNKNOWN).to(torch.uint8))
 
 
 @rule("addmm", "baddbmm")
@@ -172,6 +174,43 @@ def det(call: Call) -> None:
     for i, out in enumerate(call.outs):
         dep = None if whole is None else whole.reshape(*whole.shape, *(1,) * (out.dim() - whole.dim() + 1))
         call.put(None if dep is None else dep.expand(dep.shape[0], *out.shape), out=i)
+
+
+@rule("_trilinear")
+def trilinear(call: Call) -> None:
+    """The sum over some axes of the product of three tensors, as in ``nn.Bilinear``."""
+    operands = []
+    for i in (1, 2, 3):
+        given, axes = call.operand(f"i{i}"), sorted(call[f"expand{i}"])
+        value, dep = given.value, given.dep
+        for axis in axes:
+            value, dep = value.unsqueeze(axis), None if dep is None else dep.unsqueeze(axis + 1)
+        operands.append((value.shape, dep))
+    shape = torch.broadcast_shapes(*(size for size, _ in operands))
+    dep = union(*(broadcast(dep, shape) for _, dep in operands))
+    over = [axis + 1 for axis in call["sumdim"]]
+    call.put(dep if dep is None or not over else any_over(dep, over))
+
+
+@rule("linalg_solve_triangular")
+def solve_triangular(call: Call) -> None:
+    """A row of the solution reads the rows that were solved before it: those above it, or below, and itself."""
+    matrix, right, upper = call.operand("self").dep, call.operand("B").dep, call["upper"]
+    if not call["left"]:  # X·A = B is Aᵀ·Xᵀ = Bᵀ
+        matrix = None if matrix is None else matrix.mT
+        right, upper = None if right is None else right.mT, not upper
+
+    def up_to_row(dep: Tensor) -> Tensor:
+        dep = dep.flip(-2) if upper else dep
+        dep = dep.to(torch.uint8).cummax(-2).values.bool()
+        return dep.flip(-2) if upper else dep
+
+    if matrix is not None:
+        half = torch.ones(matrix.shape[-2:], dtype=torch.bool)
+        matrix = any_over(matrix & (half.triu() if upper else half.tril()), -1, keepdim=True)
+    shape = call.outs[0].shape if call["left"] else call.outs[0].mT.shape
+    dep = union(*(broadcast(None if d is None else up_to_row(d), shape) for d in (matrix, right)))
+    call.put(dep if dep is None or call["left"] else dep.mT)
 
 
 @rule("_cdist_forward", "_euclidean_dist", "cdist")

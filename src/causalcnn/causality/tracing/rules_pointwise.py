@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, drop, rule, union
-from causalcnn.causality.tracing.table import KNOWN, MASKED, UNKNOWN, Operand
+from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, drop, listed, rule, sunk, union
+from causalcnn.causality.tracing.table import KNOWN, MASKED, UNKNOWN, Operand, any_over
 
 __all__ = ["elementwise"]
 
@@ -25,7 +26,43 @@ def elementwise(call: Call) -> None:
 
 
 rule("_prelu_kernel", "complex", "polar", "log_sigmoid_forward", "rrelu_with_noise")(elementwise)
-rule("native_dropout", "frexp", "bucketize")(elementwise)
+rule("native_dropout", "frexp", "floor_divide", "fake_quantize_per_tensor_affine_cachemask")(elementwise)
+rule("_fake_quantize_per_tensor_affine_cachemask_tensor_qparams")(elementwise)
+
+
+@rule("fake_quantize_per_channel_affine_cachemask")
+def fake_quantize(call: Call) -> None:
+    """Each number is rounded to the grid of its channel, which may be computed."""
+    shape, axis = call.outs[0].shape, call["axis"]
+    deps = [call.operand("self").dep]
+    for name in ("scale", "zero_point"):
+        if (dep := call.operand(name).dep) is not None:
+            deps.append(broadcast(dep.unflatten(1, (-1, *(1,) * (len(shape) - axis - 1))), shape))
+    for i in range(len(call.outs)):
+        call.put(union(*deps), out=i)
+
+
+@rule("mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy", "nll_loss_forward")
+def loss(call: Call) -> None:
+    """A loss reads its arguments element by element, and all of them where it is reduced to one number."""
+    deps = [d for t in call.tensors() if (d := call.table.dep(t)) is not None]
+    for i, out in enumerate(call.outs):
+        if call["reduction"] == 0 and "nll" not in call.func._schema.name:
+            call.put(union(*(broadcast(dep, out.shape) for dep in deps)), out=i)
+        else:
+            wholes = (dep.flatten(1).any(1).view(-1, *(1,) * out.dim()) for dep in deps)
+            call.put(union(*(whole.expand(whole.shape[0], *out.shape) for whole in wholes)), out=i)
+
+
+@rule("bucketize", "searchsorted")
+def bucketize(call: Call) -> None:
+    """A place among boundaries reads its own number, and all boundaries of its row where these are computed."""
+    shape = call.outs[0].shape
+    deps = [broadcast(call.operand("self").dep, shape)]
+    for name in ("boundaries", "sorted_sequence", "sorter"):
+        if call.get(name) is not None and (dep := call.operand(name).dep) is not None:
+            deps.append(broadcast(any_over(dep, -1, keepdim=True), shape))
+    call.put(union(*deps))
 
 
 @rule("glu")
@@ -63,7 +100,11 @@ def mul(call: Call) -> None:
         drop(broadcast(b.dep, shape), a.zero.expand(shape), call.table),
     )
     known = (a.known & b.known) | a.zero | zero_b
-    call.put(dep, torch.where(known.expand(shape), KNOWN, UNKNOWN).to(torch.uint8))
+    # A score under a mask may be scaled; by how much the mask still weighs is seen where the softmax is taken.
+    masked = (a.kind == MASKED) & b.positive
+    masked = masked if divides else masked | (b.kind == MASKED) & a.positive
+    kind = torch.where(known, KNOWN, torch.where(masked, MASKED, UNKNOWN)).to(torch.uint8)
+    call.put(dep, kind.expand(shape))
 
 
 @rule("add", "sub")
@@ -86,6 +127,29 @@ def add(call: Call) -> None:
     call.put(dep, kind.to(torch.uint8))
 
 
+@rule("exp", "sigmoid")
+def vanish(call: Call) -> None:
+    """Of a score that a mask pushed far enough down nothing is left."""
+    x = call.operand("self")
+    if x.blank or not bool((x.kind == MASKED).any()):
+        elementwise(call)
+        return
+    gone = sunk(x) & (call.outs[0] == 0)
+    dep = None if x.dep is None else x.dep & ~gone
+    call.put(dep, torch.where(gone | x.known, KNOWN, UNKNOWN).to(torch.uint8))
+
+
+@rule("maximum", "clamp", "clamp_min")
+def at_least(call: Call) -> None:
+    """A score under a mask stays there where the bound is as far down: ``maximum(scores, finfo.min)``."""
+    x = call.operand("self")
+    elementwise(call)
+    name = next(n for n in ("other", "min") if n in call.arguments)
+    if (x.kind == MASKED).any() and call[name] is not None and call.get("max") is None:
+        low = ((x.kind == MASKED) & call.operand(name).masks()).expand(call.outs[0].shape)
+        call.put(call.table.dep(call.outs[0]), torch.where(low, MASKED, call.table.kind(call.outs[0])))
+
+
 def _choose(call: Call, condition: Operand, yes: Operand, no: Operand) -> None:
     """A choice by a constant reads the chosen side only; a choice by data reads both sides and the data."""
     shape = call.outs[0].shape
@@ -98,7 +162,9 @@ def _choose(call: Call, condition: Operand, yes: Operand, no: Operand) -> None:
         )
         call.put(dep, torch.where(picked, yes.kind.expand(shape), no.kind.expand(shape)))
     else:
-        call.put(union(*(broadcast(o.dep, shape) for o in (condition, yes, no))))
+        dep = union(*(broadcast(o.dep, shape) for o in (condition, yes, no)))
+        both = torch.zeros((), dtype=torch.bool) if yes.blank or no.blank else yes.masks() & no.masks()
+        call.put(dep, torch.where(both, MASKED, UNKNOWN).to(torch.uint8).expand(shape))
 
 
 @rule("where")
@@ -123,7 +189,28 @@ def fill(call: Call) -> None:
     call.put(broadcast(value.dep, shape), value.kind.expand(shape))
 
 
-@rule("bernoulli_", "uniform_", "normal_", "exponential_", "random_", "rand_like", "randn_like", "randint_like")
-def random(call: Call) -> None:
-    """Random numbers read nothing, and nothing is known of them."""
-    call.put(None)
+# ---------------------------------------------------------------------- random numbers
+def _drawn(call: Call, *templates: str) -> None:
+    """Random numbers read, element by element, what they are drawn by; ``templates`` only lend their shape."""
+    shape = call.outs[0].shape
+    by = [t for name, value in call.arguments.items() if name not in templates for t in listed(value)]
+    call.put(union(*(broadcast(call.table.dep(t), shape) for t in by if isinstance(t, Tensor))))
+
+
+@rule("bernoulli_", "uniform", "normal_", "exponential", "geometric", "cauchy", "log_normal", "random", "randint_like")
+def overwrite(call: Call) -> None:
+    """Random numbers in the place of others; a probability or an upper bound may be data, and is read."""
+    _drawn(call, "self")
+
+
+@rule("bernoulli", "normal", "poisson", "binomial", "_standard_gamma")
+def draw(call: Call) -> None:
+    """Random numbers by a probability, a mean or a rate that may be data."""
+    _drawn(call, *(["self"] if call.func._overloadname in ("p", "Tensor") else []))
+
+
+@rule("multinomial", "_sample_dirichlet")
+def draw_from_row(call: Call) -> None:
+    """Random indices, or shares, by the weights of a whole row."""
+    dep = call.operand("self").dep
+    call.put(None if dep is None else any_over(dep, -1, keepdim=True).expand(dep.shape[0], *call.outs[0].shape))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, listed, rule, union
+from causalcnn.causality.tracing.rules import Call, Untraceable, broadcast, listed, moved, rule, sunk, union
 from causalcnn.causality.tracing.rules_pointwise import elementwise
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, any_over
 
@@ -17,58 +15,49 @@ __all__: list[str] = []
 
 
 # ---------------------------------------------------------------------- moving elements
-def _moved(call: Call, name: str = "self", also: Sequence[str] = (), **fixed: Any) -> None:
-    """Run the operation itself on zeros and ones, one row for each cell, to see what arrives where.
-
-    For operations that only move, copy or add up elements. ``name`` is the argument whose elements move, ``also`` names
-    other arguments whose elements are written; everything else must be constant. ``fixed`` replaces arguments under
-    which a one would not arrive.
-    """
-    call.forbid(*(n for n in call.arguments if n != name and n not in also))
-    operands = {n: call.operand(n) for n in (name, *also)}
-    blank = {n: torch.zeros(o.value.shape, dtype=torch.float32) for n, o in operands.items()}
-    shape = call.outs[0].shape
-
-    def run(rows: dict[str, Tensor]) -> Tensor:
-        copies = {n: row.to(torch.float32, copy=True) for n, row in rows.items()}  # some operations write in place
-        result = call.func(**call.arguments | fixed | copies)
-        return (result[0] if isinstance(result, (tuple, list)) else result) != 0
-
-    deps = {n: o.dep for n, o in operands.items() if o.dep is not None}
-    out = None
-    if deps:
-        out = torch.zeros(call.table.width, *shape, dtype=torch.bool)
-        present = torch.stack([dep.flatten(1).any(1) for dep in deps.values()]).any(0)
-        for i in present.nonzero().flatten().tolist():
-            out[i] = run(blank | {n: dep[i] for n, dep in deps.items()})
-    unknown = run({n: (~o.known).expand(o.value.shape) for n, o in operands.items()})
-    call.put(out, torch.where(unknown, UNKNOWN, KNOWN).to(torch.uint8))
-
-
 @rule("roll", "flip", "repeat", "tril", "triu", "im2col", "col2im", "pixel_shuffle", "pixel_unshuffle")
-@rule(
-    "diag_embed", "diagonal_backward", "slice_backward", "select_backward", "channel_shuffle", "native_channel_shuffle"
-)
+@rule("diag_embed", "channel_shuffle", "native_channel_shuffle")
 @rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "expand_copy", "slice_copy", "view_copy")
 @rule("upsample_nearest1d", "upsample_nearest2d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d")
 @rule("upsample_linear1d", "upsample_bilinear2d", "rot90", "unfold_copy", "as_strided_copy", "permute_copy")
 def move(call: Call) -> None:
     """Elements change places; interpolation and adaptive averages add a few of them up."""
-    _moved(call)
+    moved(call)
 
 
 @rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def adaptive_max(call: Call) -> None:
     """A maximum reads the windows that the average reads; the indices that come with it read the same."""
-    _moved(call)
+    moved(call)
     for i in range(1, len(call.outs)):
         call.put(call.table.dep(call.outs[0]), out=i)
 
 
-@rule("unfold_backward")
-def fold(call: Call) -> None:
-    """Frames are added up where they overlap, as in the inverse STFT."""
-    _moved(call, "grad_in")
+@rule("unfold_backward", "diagonal_backward", "slice_backward", "select_backward")
+def unslice(call: Call) -> None:
+    """What was sliced goes back to its place; frames are added up where they overlap, as in the inverse STFT."""
+    moved(call, "grad_in" if "grad_in" in call.arguments else "grad_output")
+
+
+@rule("_pack_padded_sequence")
+def pack(call: Call) -> None:
+    """Sequences of known lengths, frame by frame; so it is known how many of them still run."""
+    if not call.operand("lengths").known.all():
+        raise Untraceable("the lengths of the sequences are not known")
+    moved(call, "input")
+    call.put(None, KNOWN, out=1)
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d")
+def grid_sample(call: Call) -> None:
+    """Constant places read their neighbors; places that the data choose may be anywhere."""
+    grid, source, shape = call.operand("grid"), call.operand("input"), call.outs[0].shape
+    if grid.known.all():
+        moved(call, "input")
+        return
+    whole = None if source.dep is None else any_over(source.dep, list(range(3, source.dep.dim())), keepdim=True)
+    place = None if grid.dep is None else any_over(grid.dep, -1).unsqueeze(2)
+    call.put(union(broadcast(whole, shape), broadcast(place, shape)))
 
 
 @rule("constant_pad_nd")
@@ -86,7 +75,7 @@ def pad_constant(call: Call) -> None:
 @rule("replication_pad3d")
 def pad_with_input(call: Call) -> None:
     """Put copies of the input around: they depend on what they copy, and are marked as an edge."""
-    _moved(call)
+    moved(call)
     source = call.operand("self").dep
     if source is None:
         return
@@ -142,93 +131,15 @@ def stack(call: Call) -> None:
     call.put(torch.stack(deps, dim + 1), kind)
 
 
-# ---------------------------------------------------------------------- picking by index
-@rule("index_select", "gather")
-def pick(call: Call) -> None:
-    """A constant index reads what it picks; one that depends on data reads itself and all that it might point at."""
-    index, source, dim = call.operand("index"), call.operand("self"), call["dim"]
-    shape = call.outs[0].shape
-    if index.dep is None and index.known.all():
-        _moved(call)
-        return
-    dim = dim % max(1, source.value.dim())
-    table = source.dep
-    if table is not None:
-        table = any_over(table, dim + 1, keepdim=True)
-        if call.func._schema.name == "aten::gather":
-            for axis, size in enumerate(shape):
-                table = table if axis == dim else table.narrow(axis + 1, 0, size)
-        table = table.expand(table.shape[0], *shape)
-    picked = index.dep
-    if picked is not None and call.func._schema.name == "aten::index_select":
-        picked = picked.reshape(picked.shape[0], *(-1 if a == dim else 1 for a in range(len(shape))))
-    call.put(union(table, None if picked is None else broadcast(picked, shape)))
-
-
-@rule("embedding")
-def embedding(call: Call) -> None:
-    """A codeword depends on its index, and on the whole table where that is computed."""
-    table, index = call.operand("weight"), call.operand("indices")
-    shape = call.outs[0].shape
-    dep = None if index.dep is None else index.dep.unsqueeze(-1).expand(index.dep.shape[0], *shape)
-    if table.dep is not None:
-        whole = table.dep.any(1)
-        dep = union(dep, whole.reshape(whole.shape[0], *(1,) * (len(shape) - 1), -1).expand(whole.shape[0], *shape))
-    call.put(dep)
-
-
-@rule("index", "_unsafe_index", "take")
-def index(call: Call) -> None:
-    """Constant indices read what they pick; indices that depend on data read themselves and all they might point at."""
-    indices = call.get("indices", call.get("index"))
-    given = [i for i in listed(indices) if i is not None]
-    operands = [call.table.operand(i) for i in given]
-    if all(o.dep is None and o.known.all() for o in operands):
-        _moved(call)
-        return
-    if any(i.dtype == torch.bool for i in given):
-        raise Untraceable("a boolean index picks as many elements as the data say")
-    places = [n for n, i in enumerate(indices) if i is not None] if isinstance(indices, (list, tuple)) else [0]
-    picked = torch.broadcast_shapes(*(i.shape for i in given))
-    shape = call.outs[0].shape
-    start = places[0] if places == list(range(places[0], places[-1] + 1)) else 0
-    deps = []
-    for operand in operands:
-        wide = broadcast(operand.dep, torch.Size(picked))
-        if wide is not None:
-            rest = (1,) * (len(shape) - start - len(picked))
-            deps.append(wide.reshape(wide.shape[0], *(1,) * start, *picked, *rest).expand(wide.shape[0], *shape))
-    source = call.operand("self").dep
-    if source is not None:  # it may point at anything
-        whole = source.flatten(1).any(1).view(-1, *(1,) * len(shape))
-        deps.append(whole.expand(whole.shape[0], *shape))
-    call.put(union(*deps))
-
-
-@rule("index_put", "_index_put_impl", "scatter", "scatter_add", "index_add", "index_copy", "slice_scatter")
-@rule("select_scatter", "diagonal_scatter", "index_fill")
-def write(call: Call) -> None:
-    """What is written at constant places goes exactly there; at places that the data choose, anywhere."""
-    places = [n for n in ("indices", "index") if n in call.arguments]
-    operands = [call.table.operand(t) for n in places for t in listed(call[n]) if isinstance(t, Tensor)]
-    sources = [n for n in ("values", "src", "source", "value") if isinstance(call.get(n), Tensor)]
-    if all(o.dep is None and o.known.all() for o in operands):
-        # What is added, subtracted or multiplied is read: a sum of ones shows it, 1 − 1 and 0 · 1 would hide it.
-        plain = {"value": 0, "alpha": 1, "reduce": "add"}
-        _moved(call, "self", sources, **{n: v for n, v in plain.items() if n in call.arguments and n not in sources})
-        return
-    shape = call.outs[0].shape
-    everything = [d for t in call.tensors() if (d := call.table.dep(t)) is not None]
-    read = torch.stack([d.flatten(1).any(1) for d in everything]).any(0) if everything else None
-    call.put(None if read is None else read.view(-1, *(1,) * len(shape)).expand(read.shape[0], *shape))
-
-
 # ---------------------------------------------------------------------- taking an axis as a whole
 def _axes(call: Call, tensor: Tensor) -> list[int]:
     value = next((call[n] for n in ("dim", "dims") if call.get(n) is not None), None)
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return list(range(tensor.dim()))
     return sorted({d % max(1, tensor.dim()) for d in listed(value)})
+
+
+PEAKS = {"amax", "max", "argmax", "logsumexp"}
 
 
 @rule("sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "argmax", "argmin", "var", "std")
@@ -240,11 +151,14 @@ def reduce(call: Call) -> None:
         elementwise(call)
         return
     x = call.operand("self")
-    kind = KNOWN if bool(x.known.all()) else UNKNOWN
+    kind, axes = KNOWN if bool(x.known.all()) else UNKNOWN, _axes(call, x.value)
+    seen = x.dep
+    if seen is not None and not x.blank and call.func._schema.name.removeprefix("aten::") in PEAKS:
+        seen = seen & ~sunk(x, axes)  # the highest score is none of those under a mask
     for i, out in enumerate(call.outs):
-        dep = x.dep
+        dep = seen
         if dep is not None:
-            for axis in reversed(_axes(call, x.value)):
+            for axis in reversed(axes):
                 dep = any_over(dep, axis + 1, keepdim=True)
             dep = dep.reshape(dep.shape[0], *out.shape)
         call.put(dep, kind, i)
@@ -273,7 +187,7 @@ def softmax(call: Call) -> None:
     x, out = call.operand("self"), call.outs[0]
     axis = call["dim"] % x.value.dim()
     log = "log_softmax" in call.func._schema.name
-    masked = x.masks() & ((out.exp() if log else out) == 0)
+    masked = x.infinite & (x.value < 0) | sunk(x, axis)
     # Under a mask of −∞ the logarithm is the constant −∞; under a finite mask it still holds the sum over all others.
     gone = masked & (out == -math.inf) if log else masked
     dep = x.dep

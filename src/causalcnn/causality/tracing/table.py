@@ -27,8 +27,11 @@ __all__ = ["KNOWN", "MASKED", "UNKNOWN", "DependencyTable", "Operand", "Signal",
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
 """What is known of a number: nothing; its value, because it is a constant; or that a mask pushed it far down."""
 
-MASK_VALUE = -1e4
-"""A constant at or below this, added before a softmax, counts as −∞: many networks write −1e9 for it."""
+MASK_VALUE = -1e3
+"""A constant at or below this, added before a softmax, may stand for −∞: many networks write −1e9, icefall −1000.
+
+It counts as −∞ only where the softmax of the run is exactly 0 there: scores that are as large outweigh a mask.
+"""
 
 
 def any_over(dep: Tensor, dims: int | list[int], *, keepdim: bool = False) -> Tensor:
@@ -119,6 +122,11 @@ class Operand:
     def zero(self) -> Tensor:
         """Where the value is a constant zero: what is multiplied by it is not read."""
         return self.known & (self.value == 0)
+
+    @property
+    def positive(self) -> Tensor:
+        """Where the value is a constant above zero."""
+        return self.known & (self.value > 0) if not self.value.is_complex() else torch.zeros_like(self.known)
 
     @property
     def infinite(self) -> Tensor:

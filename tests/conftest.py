@@ -20,6 +20,7 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("CAUSALCNN_RULES_RAISE", "1")  # a rule that fails is a fault, and no answer
 
 
 @pytest.fixture(autouse=True)

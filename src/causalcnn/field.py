@@ -694,6 +694,8 @@ class Field:
 
     def __str__(self) -> str:
         past = "all the past" if self.past == math.inf else f"{self._frames(self.past)} of past"
+        if self.past < 0:
+            past = "neither past nor present"
         if self.lookahead == math.inf:
             ahead = "all the future"
         elif self.lookahead > 0:

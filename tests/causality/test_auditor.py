@@ -128,8 +128,12 @@ def test_bad_questions_get_clear_errors():
         audit(net, (1, 1, 40), convention="loose")
     with pytest.raises(ValueError, match="at least 4"):
         audit(net, (1, 1, 3))
-    with pytest.raises(ValueError, match="floating point"):
-        audit(net, torch.ones(1, 1, 40, dtype=torch.long))
+    with pytest.raises(ValueError, match="timeout_s"):
+        audit(net, (1, 1, 40), timeout_s=0)
+    with pytest.raises(ValueError, match="no tensor"):
+        audit(net, torch.ones(40))
+    with pytest.raises(ValueError, match="complex64"):
+        audit(net, torch.ones(1, 1, 40, dtype=torch.complex64))
 
 
 def test_a_report_is_readable_as_text_and_html():
@@ -281,19 +285,18 @@ def fails(x: Tensor) -> Tensor:
     raise OSError("no such disc")
 
 
-def test_the_default_dtype_comes_back_after_an_error():
-    with pytest.raises(OSError, match="disc"):
-        audit(Apply(fails), (1, 2, 40))
+def test_an_error_of_the_network_is_an_answer_and_leaves_torch_as_it_was():
+    report = audit(Apply(fails), (1, 2, 40))
+    assert (report.verdict, report.passed) == (Verdict.UNKNOWN, False)
+    assert report.problem == "the network fails on the example: OSError: no such disc"
+    assert "OSError: no such disc" in report.evidence[0].result
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_examples_and_outputs_without_a_time_axis_are_refused_with_what_is_needed():
-    with pytest.raises(ValueError, match=r"example has shape \(2, 40\).*\(batch, channels, time"):
-        audit(Apply(lambda x: 2 * x), (2, 40), time_axis=1)
-    with pytest.raises(ValueError, match=r"returns a tensor of shape \(\) first.*wrap"):
-        audit(Apply(lambda x: (x.square().mean(), x)), (1, 2, 40))
-    with pytest.raises(ValueError, match="returns no tensor"):
-        audit(Apply(lambda x: None), (1, 2, 40))
+def test_a_network_that_returns_nothing_over_time_is_unknown_with_what_it_returns():
+    assert "but no tensor" in audit(Apply(lambda x: None), (1, 2, 40)).problem
+    report = audit(Apply(lambda x: (x.square().mean(), x[:, 0].mean(1))), (1, 2, 40))
+    assert "output[0] of shape (), output[1] of shape (1,)" in report.problem
 
 
 @pytest.mark.parametrize(

@@ -8,41 +8,48 @@ An audit asks the same question in several ways, because each way can be deceive
 * *Rows and calls*: does one row of a batch read another, and does one call change the next?
 * *Rounding* (:mod:`causalcnn.causality.numerics`): on the user's device and in its dtype, does the past still move?
 
-``_judge`` combines the first two into the verdict; what each verdict proves is said at
-:class:`causalcnn.causality.Verdict`.
+``case`` holds the probes, and ``judge`` there combines the first two into the verdict; what each verdict proves is said
+at :class:`causalcnn.causality.Verdict`. ``adapter`` brings networks with other inputs and outputs into one form. What
+goes wrong in a network, or in a rule, ends in the verdict *unknown*, with the error in one line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from causalcnn.causality.copies import deepcopy_module
-from causalcnn.causality.dynamic import PerturbationResult, Runner, compare_chunks, perturb_future, truncate
-from causalcnn.causality.inputs import floating_parameter, make_example, positive_axis, with_frames
-from causalcnn.causality.numerics import removing_switch
+from causalcnn.causality.adapter import Adapter, Output, TimeAxis, adapt, groups, run_outputs
+from causalcnn.causality.case import Case, judge, numerical_mode, static_evidence
+from causalcnn.causality.copies import deepcopy_module, in_float64
+from causalcnn.causality.dynamic import Runner, seeded
+from causalcnn.causality.inputs import floating_parameter, in_one_line
+from causalcnn.causality.limits import TimeUp, time_limit
 from causalcnn.causality.report import AuditReport, Evidence, LeakError, Verdict
-from causalcnn.causality.static import StaticResult, analyze, first_leaking_module
-from causalcnn.causality.tracing import CannotTrace, trace
+from causalcnn.causality.static import StaticResult, analyze
 from causalcnn.nn.base import Convention
 
 __all__ = ["assert_causal", "audit"]
 
+NAMED_OUTPUTS = 8
+"""Outputs that are judged one by one, where all of them together do not pass."""
+
 
 def audit(
     module: nn.Module,
-    example: Tensor | Sequence[int],
+    example: Tensor | Sequence[Any] | Mapping[str, Any],
     *,
     mode: Literal["exact", "numerical"] = "exact",
     convention: str | Convention | None = None,
-    time_axis: int = 2,
+    time_axis: TimeAxis = None,
+    output_time_axis: int | Mapping[str, int | None] | None = None,
     max_frames: int = 512,
+    timeout_s: float | None = None,
 ) -> AuditReport:
     """Say whether a network reads the future, how far, which submodule first, and whether it is only rounding.
 
@@ -52,32 +59,43 @@ def audit(
     proves and what it does not.
 
     The module is judged in the mode that it is in, ``train()`` or ``eval()``: batch normalisation reads all frames in
-    training and one frame in ``eval()``. It is not changed; everything runs on copies. An error that the network
-    itself raises on the example is passed on.
+    training and one frame in ``eval()``. It is not changed; everything runs on copies. An error of the network, or of
+    the audit itself, ends in the verdict *unknown*, with the error in ``problem`` and in the evidence.
 
     A network that is accused is told by what: ``culprit`` and ``kind`` name the submodule and its fault, ``evidence``
     holds every probe with its finding. Where ``frames`` names outputs although ``observed`` is 0, these weights hide
     the leak, and no measurement of them will find it. Only the first leak is named: mend it and audit again.
 
+    Every tensor that the network returns is judged, also in tuples, dicts and objects, if it carries time:
+    ``outputs`` names each. A tensor whose shape does not grow with the input, a last state or a loss, carries none.
+
     Args:
-        module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis. Where it
-            returns several tensors, the first one is judged.
-        example: an input in floating point, ``(batch, channels, time[, frequency])``, or the shape of one, which is
-            then filled with seeded noise. 50 to 100 frames are enough; a strided network needs so many outputs.
-        mode: ``"exact"`` judges in float64 on the CPU; ``"numerical"`` also runs the network on the device and in the
-            dtype that it is in, and reports the size of what leaks there and the backend switch that removes it.
+        module: any module over time.
+        example: an input in floating point, ``(batch, channels, time[, frequency])`` or ``(batch, time)``; or whole
+            numbers, such as tokens, ``(batch, time)``; or the shape of one, which is then filled with seeded noise. A
+            tuple holds several arguments, a dict keyword arguments. 50 to 100 frames are enough; a strided network
+            needs so many outputs.
+        mode: ``"exact"`` judges in float64 on the CPU, or in the module's own dtype where float64 cannot run;
+            ``"numerical"`` also runs the network on the device and in the dtype that it is in, and reports the size of
+            what leaks there and the backend switch that removes it.
         convention: ``"strict"`` (output ``u`` reads inputs up to ``u·stride``) or ``"block"`` (up to the end of its
             own block, ``(u + 1)·stride - 1``). Default: what the module declares, else strict.
-        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
+        time_axis: where time is in the input; −1 is its last axis. By default axis 2, or axis 1 of ``(batch, time)``.
+            Of several inputs, those that have as many frames as the first carry time as well, the others are
+            conditions; a tuple, or a dict, with one axis or None for each says it otherwise.
+        output_time_axis: where time is in the outputs, for all of them or by their names; by default the axis that
+            grows with the input.
         max_frames: the longest input, in frames, on which the structure is followed; up to 4,096 are tried where a
             strided network has too few outputs.
+        timeout_s: seconds after which the audit gives up, with the verdict *unknown*. The clock is looked at between
+            the operations of the network. None for no limit.
 
     Returns:
         A report that prints as text and as HTML; ``report.passed`` is the answer for a program.
 
     Raises:
-        ValueError: an unknown ``mode`` or ``convention``; an example that is not floating point, has fewer than three
-            axes, fewer than 4 frames or no axis ``time_axis``; or a network that returns no tensor with that axis.
+        ValueError: an unknown ``mode`` or ``convention``; an example without batch and time, or with fewer than 4
+            frames; or no axis ``time_axis``.
 
     Example:
         >>> from torch import nn
@@ -94,67 +112,55 @@ def audit(
         ('looks ahead', 1, '1')
         >>> report.kind
         'Conv1d: a convolution whose window lies ahead; its padding does not fit'
+
+        A network of tokens that returns two tensors, of which one looks ahead:
+
+        >>> import torch
+        >>> class Two(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.embed = nn.Embedding(10, 4)
+        ...     def forward(self, tokens):
+        ...         y = self.embed(tokens)
+        ...         return {"past": y.cumsum(1), "both": y + y.flip(1)}
+        >>> audit(Two(), torch.randint(10, (1, 40))).outputs
+        {"output['past']": 0, "output['both']": inf}
     """
     if mode not in ("exact", "numerical"):
         raise ValueError(f"mode is {mode!r}; it must be 'exact' or 'numerical'")
+    if timeout_s is not None and not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}; it must be a number of seconds above 0, or None")
     rule = Convention.of(convention or _declared(module))
-    x = _two_rows(example if isinstance(example, Tensor) else make_example(module, example, noise=True))
-    if x.dim() < 3:
-        raise ValueError(
-            f"the example has shape {tuple(x.shape)}; an audit needs (batch, channels, time[, frequency]): where there "
-            "are no channels, wrap the network in a module that puts an axis there and takes it away"
-        )
-    time_axis = positive_axis(x, time_axis)
-    if x.shape[time_axis] < 4:
-        raise ValueError(f"the example has {x.shape[time_axis]} frames on axis {time_axis}; an audit needs at least 4")
-    exact = deepcopy_module(module).to("cpu", torch.float64)
-    x64 = x.detach().to("cpu", torch.float64)
-    with _float64_by_default():
-        static = analyze(exact, x64, rule, time_axis, max(max_frames, min(x.shape[time_axis], 2 * max_frames)))
-        case = _Case(exact, x64, rule, time_axis, static)
-        changed, of_changed = case.changed_future()
-        truncated, of_truncated = case.cut_short()
-        rows_mix, of_rows = case.rows()
-        keeps_state, of_state = case.called_twice()
-        evidence = [_static_evidence(static), of_changed, of_truncated, of_rows, of_state, *case.uneven_pieces()]
-        observed = changed.ahead if changed.change > case.rounding else 0
-        verdict, ahead = _judge(static, observed, truncated)
-        culprit, kind = case.culprit(verdict, truncated)
-    rounding, remedy = changed.change if 0 < changed.change <= case.rounding else None, None
-    if mode == "numerical":
-        rounding, remedy, more = _numerical(module, x, rule, time_axis, static, verdict)
-        evidence += more
-    return AuditReport(
-        network=type(module).__name__,
-        verdict=verdict,
-        lookahead=ahead,
-        observed=observed,
-        frames=static.ahead,
-        culprit=culprit,
-        kind=kind,
-        convention=rule.value,
-        stride=float(static.stride),
-        mode=mode,
-        rounding=rounding,
-        remedy=remedy,
-        rows_mix=rows_mix,
-        keeps_state=keeps_state,
-        receptive_field=static.field,
-        evidence=tuple(evidence),
-    )
+    network = getattr(module, "_orig_mod", module)  # a compiled module runs the same, but hides its operations
+    adapted, x = adapt(network, example, time_axis)
+    if x.shape[2] < 4:
+        raise ValueError(f"the example has {x.shape[2]} frames; an audit needs at least 4")
+    evidence: list[Evidence] = []
+    audit_one = _Audit(type(network).__name__, mode, rule, max_frames, evidence)
+    with time_limit(timeout_s), seeded(0, [x.device] if x.device.type == "cuda" else None):
+        try:
+            return audit_one.report(adapted, _two_rows(x), output_time_axis)
+        except TimeUp:
+            problem = f"not finished within {timeout_s:g} s"
+        except Exception as error:
+            problem = in_one_line(error)
+    evidence.append(Evidence("the audit itself", None, problem, "everything here"))
+    return audit_one.unknown(problem)
 
 
-def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options: object) -> AuditReport:
+def assert_causal(
+    module: nn.Module, example: Tensor | Sequence[Any] | Mapping[str, Any], **options: object
+) -> AuditReport:
     """Assert in a test suite that a network is causal: return the report of :func:`causalcnn.audit`, or raise it.
 
     Passing means more than the verdict *causal*: rows of a batch must also be independent, and nothing may be kept from
     one call to the next (:attr:`causalcnn.AuditReport.passed`). A network that could not be followed does not pass.
 
     Args:
-        module: any module from ``(batch, channels, time[, frequency])`` to outputs with time on the same axis.
-        example: an input in floating point, ``(batch, channels, time[, frequency])``, or its shape.
-        **options: the other arguments of :func:`causalcnn.audit`: ``mode``, ``convention``, ``time_axis``,
-            ``max_frames``.
+        module: any module over time.
+        example: an input, ``(batch, channels, time[, frequency])`` or another, or its shape, as for
+            :func:`causalcnn.audit`.
+        **options: the other arguments of :func:`causalcnn.audit`.
 
     Returns:
         The report, with ``report.passed`` true.
@@ -176,10 +182,10 @@ def assert_causal(module: nn.Module, example: Tensor | Sequence[int], **options:
 
 
 @contextlib.contextmanager
-def _float64_by_default() -> Iterator[None]:
-    """Make float64 the default dtype: what a forward creates itself, a first state for example, must suit the copy."""
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make another dtype the default: what a forward creates itself, a first state for example, must suit the copy."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:
@@ -197,147 +203,133 @@ def _declared(module: nn.Module) -> Convention:
 
 def _two_rows(x: Tensor) -> Tensor:
     """Return the example with at least two rows, so that one of them could read the other."""
-    if not x.is_floating_point():
-        raise ValueError(f"the example is {x.dtype}; an audit changes its numbers and needs floating point")
     return x if x.shape[0] >= 2 else torch.cat([x, x.flip(-1) * 0.5])
 
 
-def _static_evidence(static: StaticResult) -> Evidence:
-    misses = "what happens only at one particular frame, beyond the inputs that were tried"
-    name = "structure (any weights)"
-    if static.seen is None:
-        return Evidence(name, None, static.problem, "everything here")
-    frames, outputs = static.seen.frames
-    if static.lookahead > 0:
-        worst = "without end" if static.lookahead == math.inf else f"up to {static.lookahead} frames"
-        return Evidence(name, False, f"{len(static.ahead)} of {outputs} outputs read ahead, {worst}", misses)
-    if not static.certain:
-        return Evidence(name, None, f"no read ahead in {frames} frames, but {static.problem}", misses)
-    what = str(static.field) if static.field is not None else f"no output of {outputs} reads ahead"
-    return Evidence(name, True, what, misses)
+class _Audit:
+    """One audit: what was asked, and the evidence so far."""
 
+    def __init__(self, name: str, mode: str, rule: Convention, max_frames: int, evidence: list[Evidence]) -> None:
+        self.name, self.mode, self.rule, self.max_frames, self.evidence = name, mode, rule, max_frames, evidence
 
-def _judge(static: StaticResult, observed: float, truncated: PerturbationResult) -> tuple[Verdict, float]:
-    if static.lookahead > 0:
-        return Verdict.LOOKS_AHEAD, static.lookahead
-    if observed:  # the operations could not be followed, or not all of them
-        return Verdict.LOOKS_AHEAD, observed
-    if truncated.ahead:
-        return Verdict.LOOKS_AHEAD, math.inf
-    return (Verdict.CAUSAL, 0) if static.certain else (Verdict.UNKNOWN, math.nan)
+    def unknown(self, problem: str) -> AuditReport:
+        """Report that nothing could be shown, and why."""
+        return AuditReport(
+            network=self.name, verdict=Verdict.UNKNOWN, lookahead=math.nan, observed=0, frames={}, culprit=None,
+            kind="", convention=self.rule.value, stride=math.nan, mode=self.mode, rows_mix=None,
+            evidence=tuple(self.evidence), problem=problem,
+        )  # fmt: skip
 
-
-class _Case:
-    """One network under audit: a float64 copy on the CPU, in the mode in which it was given.
-
-    Each probe returns what it found, with its evidence.
-    """
-
-    def __init__(self, module: nn.Module, x: Tensor, rule: Convention, time_axis: int, static: StaticResult) -> None:
-        self.module, self.x, self.rule, self.time_axis, self.static = module, x, rule, time_axis, static
-        self.run = Runner(module, time_axis)
-        self.rounding = self.run.rounding(x[:1])
-        self.stride: Fraction | None = static.stride if static.seen is not None else None
-
-    def changed_future(self) -> tuple[PerturbationResult, Evidence]:
-        """Ask whether a changed future changes the past."""
-        reach = max(1, self.static.lookahead)
-        seen = perturb_future(self.run, self.x[:1], self.rule, self.time_axis, self.stride, reach)
-        result = "no output before it changed, bit by bit"
-        if seen.ahead:
-            result = f"outputs up to {seen.ahead} frames before it changed, by {seen.change:.1e} relative"
-        is_rounding = seen.ahead > 0 and seen.change <= self.rounding
-        return seen, Evidence(
-            f"changed future (these weights, {seen.runs} runs)",
-            None if is_rounding else not seen.ahead,
-            result + (": rounding" if is_rounding else ""),
-            "a closed gate, a weight that is zero, an argmin that did not flip",
+    def report(self, adapted: Adapter, x: Tensor, output_time_axis: TimeAxis) -> AuditReport:
+        """Run the network, find its outputs, and judge all of them."""
+        exact, x64, problem = self._runnable(adapted, x)
+        if exact is None:
+            self.evidence.append(Evidence("the example", None, f"the network fails: {problem}", "everything here"))
+            return self.unknown(f"the network fails on the example: {problem}")
+        with _default_dtype(torch.float64 if exact.exact else torch.get_default_dtype()):
+            outputs = run_outputs(Runner(exact, 2).returned, exact, x64[:1], output_time_axis)
+            timeless = [output for output in outputs if output.axis is None]
+            self.evidence += [
+                Evidence(f"{output.name}, {output.shape}", None, "it carries no time: not judged", "everything here")
+                for output in timeless[:NAMED_OUTPUTS]
+            ]
+            together = groups(outputs)
+            if not together:
+                found = ", ".join(f"{output.name} of shape {output.shape}" for output in outputs) or "no tensor"
+                return self.unknown(f"the network returns nothing over time, but {found}")
+            reports = [self._judge(exact, adapted, x, x64, group) for group in together]
+        named = {output.name: 0.0 for output in outputs if output.axis is not None}
+        for one in reports:
+            named.update(one.outputs)
+        order = [Verdict.LOOKS_AHEAD, Verdict.UNKNOWN, Verdict.CAUSAL]
+        worst = min(reports, key=lambda one: order.index(one.verdict))
+        return replace(
+            worst,
+            outputs=named,
+            rows_mix=True if any(r.rows_mix for r in reports) else worst.rows_mix,
+            keeps_state=any(r.keeps_state for r in reports),
+            evidence=(*self.evidence, *worst.evidence),
         )
 
-    def cut_short(self) -> tuple[PerturbationResult, Evidence]:
-        """Ask whether a recording that ends early has the same outputs as far as it goes."""
-        if self.run.is_stochastic(self.x[:1]):
-            result = "not asked: the network draws random numbers, and for another length it draws others"
-            return PerturbationResult(0, 0.0, 0), Evidence("recording cut short", None, result, "everything here")
-        seen = truncate(self.run, self.x[:1], self.rule, self.time_axis, self.stride, self.rounding)
-        result = f"its outputs are the same up to {seen.change:.1e} relative"
-        if seen.ahead:
-            result = f"outputs up to {seen.ahead} frames before the end differ, by {seen.change:.1e} relative"
-        return seen, Evidence(
-            f"recording cut short ({seen.runs} lengths)",
-            None if not seen.runs else not seen.ahead,
-            result if seen.runs else "every shorter input was too short for the network",
-            "as above; and another length may select another kernel, so that rounding is allowed",
+    def _runnable(self, adapted: Adapter, x: Tensor) -> tuple[Adapter | None, Tensor, str]:
+        """Return a copy that runs on the CPU, with its example: in float64 if it can, else in its own dtype."""
+        problem = ""
+        for exact in (True, False):
+            try:
+                copy = deepcopy_module(adapted)
+                copy = in_float64(copy) if exact else copy.to("cpu")
+                copy.exact = exact
+                own = x.detach().to("cpu", torch.float64) if exact else x.detach().to("cpu")
+                with _default_dtype(torch.float64 if exact else torch.get_default_dtype()):
+                    Runner(copy, 2).returned(own[:1])
+            except Exception as error:
+                problem = problem or in_one_line(error)
+                continue
+            if not exact:
+                result = f"it does not run ({problem}); judged in its own dtype"
+                self.evidence.append(Evidence("in float64", None, result, "what is as small as rounding"))
+            return copy, own, ""
+        return None, x, problem
+
+    def _analyze(self, network: nn.Module, x: Tensor) -> StaticResult:
+        try:
+            longest = max(self.max_frames, min(x.shape[2], 2 * self.max_frames))
+            return analyze(network, x, self.rule, 2, longest)
+        except Exception as error:
+            return StaticResult(problem=in_one_line(error))
+
+    def _judge(self, exact: Adapter, adapted: Adapter, x: Tensor, x64: Tensor, group: list[Output]) -> AuditReport:
+        """Judge outputs that make one signal together, all at once; one by one only where they do not pass."""
+        network = exact.giving(group)
+        static = self._analyze(network, x64)
+        case = Case(network, x64, self.rule, static)
+        changed, of_changed = case.changed_future()
+        truncated, of_truncated = case.cut_short()
+        rows_mix, of_rows = case.rows()
+        keeps_state, of_state = case.called_twice()
+        evidence = [static_evidence(static), *case.same_input_twice(), of_changed, of_truncated, of_rows, of_state]
+        evidence += case.uneven_pieces()
+        observed = changed.ahead if changed.change > case.rounding else 0
+        verdict, ahead = judge(static, observed, truncated, case)
+        culprit, kind = case.culprit(verdict, truncated)
+        problem = ""
+        if verdict is Verdict.UNKNOWN:
+            problem = case.unsteady or static.problem or of_changed.result
+        rounding, remedy = changed.change if 0 < changed.change <= case.rounding else None, None
+        if self.mode == "numerical":
+            own, signal = adapted.giving(group), x
+            if (parameter := floating_parameter(adapted.network)) is not None:
+                signal = x.to(parameter.device, parameter.dtype if adapted.plain else x.dtype)
+            rounding, remedy, more = numerical_mode(own, signal, self.rule, static, verdict)
+            evidence += more
+        return AuditReport(
+            network=self.name,
+            verdict=verdict,
+            lookahead=ahead,
+            observed=observed,
+            frames=static.ahead,
+            culprit=culprit,
+            kind=kind,
+            convention=self.rule.value,
+            stride=float(static.stride),
+            mode=self.mode,
+            rounding=rounding,
+            remedy=remedy,
+            rows_mix=rows_mix,
+            keeps_state=keeps_state,
+            receptive_field=static.field,
+            evidence=tuple(evidence),
+            outputs=self._one_by_one(exact, x64, group, ahead),
+            problem=problem,
         )
 
-    def rows(self) -> tuple[bool, Evidence]:
-        """Ask whether a row of the batch reads another, by any weights or by these."""
-        full, other = self.run(self.x), self.x.clone()
-        other[0] = other[0] * -2 + 1
-        gap = (self.run(other)[1:] - full[1:]).abs().max().item() if full.shape[0] > 1 and full.numel() else 0.0
-        observed = gap > self.rounding * (full.abs().max().item() or 1.0)
-        by_structure: bool | None = None
-        if self.static.seen is not None:
-            frames = min(self.static.seen.frames[0], max(24, 3 * int(self.static.stride)))
-            with contextlib.suppress(CannotTrace, RuntimeError, ValueError):
-                small = with_frames(self.x[:2], frames, self.time_axis)
-                by_structure = trace(self.module, small, time_axis=self.time_axis, rows=True).rows_mix
-        mix = bool(by_structure) or observed
-        result = "a row reads another" if mix else "no row reads another"
-        misses = "without the structure: as for the changed future" if by_structure is None else "nothing that is known"
-        return mix, Evidence("rows of a batch", not mix, result, misses)
-
-    def called_twice(self) -> tuple[bool, Evidence]:
-        """Ask whether the network keeps something from one call to the next."""
-        shared = deepcopy_module(self.module)
-        first = self.run(self.x, shared)
-        self.run(self.x * -1 + 0.5, shared)
-        again = self.run(self.x, shared)
-        kept = first.shape != again.shape or not torch.equal(first.nan_to_num(), again.nan_to_num())
-        result = "the same input gives another output the second time" if kept else "the same input, the same output"
-        return kept, Evidence("called twice", not kept, result, "state that only another input would show")
-
-    def uneven_pieces(self) -> list[Evidence]:
-        """Ask, where the network can be streamed, whether uneven pieces give what the whole gives."""
-        gap = compare_chunks(self.module, self.x) if self.time_axis == 2 else None
-        if gap is None:
-            return []
-        result = f"the whole and uneven pieces through step() agree to {gap:.1e} relative"
-        return [Evidence("uneven pieces", gap <= 1e-12 or None, result, "a look-ahead that step() has too")]
-
-    def culprit(self, verdict: Verdict, truncated: PerturbationResult) -> tuple[str | None, str]:
-        """Name the first submodule that leaks, and what is wrong with it."""
-        if verdict is not Verdict.LOOKS_AHEAD:
-            return None, ""
-        if self.static.seen is None:
-            return None, "not located: the operations could not be followed"
-        if not self.static.ahead:
-            length = "not located: something is computed from the length of the recording"
-            return None, length if truncated.ahead else "not located: no operation on the inputs that were tried"
-        x = with_frames(self.x[:1], self.static.leaking_frames, self.time_axis)
-        return first_leaking_module(self.module, x, self.rule, self.time_axis) or (None, "not located")
-
-
-def _numerical(
-    module: nn.Module, x: Tensor, rule: Convention, time_axis: int, static: StaticResult, verdict: Verdict
-) -> tuple[float | None, str | None, list[Evidence]]:
-    """Run on the user's device: what leaks there although the structure is clean, and which switch stops it."""
-    parameter = floating_parameter(module)
-    if parameter is not None:
-        x = x.to(parameter.device, parameter.dtype)
-    run = Runner(module, time_axis)
-    stride = static.stride if static.seen is not None else None
-    seen = perturb_future(run, x, rule, time_axis, stride)
-    probe = f"changed future on {x.device.type}, {str(x.dtype).removeprefix('torch.')}"
-    misses = "kernels that other shapes, batches or libraries would select"
-    if not seen.ahead:
-        return None, None, [Evidence(probe, True, "no output before it changed", misses)]
-    result = f"outputs before it changed by {seen.change:.1e} relative"
-    if verdict is not Verdict.CAUSAL:
-        return None, None, [Evidence(probe, False, result, misses)]
-    switch, left = removing_switch(x.device.type, lambda: perturb_future(run, x, rule, time_axis, stride).change)
-    evidence = [Evidence(probe, None, f"{result}: rounding, the structure is causal", misses)]
-    evidence += [
-        Evidence(name, rest == 0 or None, f"{rest:.1e} relative remain", misses) for name, rest in left.items()
-    ]
-    return seen.change, switch, evidence
+    def _one_by_one(self, exact: Adapter, x: Tensor, group: list[Output], ahead: float) -> dict[str, float]:
+        """Return for each of these outputs how far it looks ahead, where they do so together by ``ahead``."""
+        if len(group) == 1 or ahead == 0 or math.isnan(ahead):
+            return {output.name: ahead for output in group}
+        found = {output.name: math.nan for output in group}
+        for output in group[:NAMED_OUTPUTS]:
+            alone = self._analyze(exact.giving([output]), x)
+            if alone.certain or alone.lookahead > 0:
+                found[output.name] = alone.lookahead
+        return found

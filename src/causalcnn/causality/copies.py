@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from causalcnn.nn.compose import POINTWISE
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d
 
-__all__ = ["LINEAR_COPIES", "deepcopy_module", "linearized_copy"]
+__all__ = ["LINEAR_COPIES", "deepcopy_module", "in_float64", "linearized_copy"]
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -41,6 +41,27 @@ def deepcopy_module(module: Module) -> Module:
             own = {k: v for k, v in vars(type(part)).items() if k not in ("__dict__", "__weakref__")}
             part.__class__ = type(type(part).__name__, type(part).__bases__, own)
     return copied
+
+
+def in_float64(module: Module) -> Module:
+    """Bring a module to the CPU and to float64; complex numbers stay complex, and plain tensors go along.
+
+    ``module.to(torch.float64)`` would drop the imaginary parts, and leave what is no parameter and no buffer.
+    """
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if value.is_complex():
+            return value.to("cpu", torch.complex128)
+        return value.to("cpu", torch.float64 if value.is_floating_point() else value.dtype)
+
+    module._apply(convert)
+    for part in module.modules():
+        for name, value in list(vars(part).items()):
+            if not name.startswith("_") and isinstance(value, Tensor):
+                vars(part)[name] = convert(value)
+    return module
 
 
 def _average(pool: nn.MaxPool1d | nn.MaxPool2d) -> nn.Module:
@@ -196,7 +217,7 @@ def linearized_copy(module: nn.Module, *, seed: int = 0) -> nn.Module:
         True
     """
     generator = torch.Generator().manual_seed(seed)
-    linear = _linear(deepcopy_module(module).to("cpu", torch.float64).eval(), {})
+    linear = _linear(in_float64(deepcopy_module(module)).eval(), {})
     drawn: set[nn.Parameter] = set()
     with torch.no_grad():
         for part in linear.modules():

@@ -8,13 +8,17 @@ longer inputs are tried, until the field of one length explains the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
+from causalcnn.causality.adapter import TimeAxis, inner_network, one_signal
+from causalcnn.causality.declarations import declared_field
 from causalcnn.causality.field_fitting import NoPeriodicField, fit_field, is_consistent
-from causalcnn.causality.inputs import make_example, positive_axis, stride_from_lengths, with_frames
+from causalcnn.causality.inputs import in_one_line, stride_from_lengths, with_frames
 from causalcnn.causality.periods import preview
 from causalcnn.causality.tracing import CannotTrace, Trace, trace
 from causalcnn.field import Field
@@ -27,28 +31,32 @@ MAX_FRAMES = 4096
 
 def receptive_field(
     module: nn.Module,
-    example: Tensor | Sequence[int] | None = None,
+    example: Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     axis: str | None = None,
-    time_axis: int = 2,
+    time_axis: TimeAxis = None,
+    output_time_axis: int | Mapping[str, int | None] | None = None,
     max_frames: int = MAX_FRAMES,
 ) -> Field:
     """Say which inputs each output of a network reads, for any weights: right, or an error.
 
-    The field of a module that declares one (a :class:`causalcnn.CausalModule`) is taken as it is. Any other module is
-    run, and the dependencies are followed through every operation; where the result repeats itself along time, it is a
-    :class:`causalcnn.Field`, confirmed on a longer input. Weights do not count, so a kernel that was initialised with
-    zeros is read. The pattern is looked for within ``max_frames``: what a module does at one particular frame beyond
-    that stays unseen.
+    The field of a module that declares one (a :class:`causalcnn.CausalModule`) is taken as it is, unless what runs is
+    not what declared it: a subclass with a ``forward`` of its own, a method replaced on the object, a hook. Any other
+    module is run, and the dependencies are followed through every operation; where the result repeats itself along
+    time, it is a :class:`causalcnn.Field`, confirmed on a longer input. Weights do not count, so a kernel that was
+    initialised with zeros is read. The pattern is looked for within ``max_frames``: what a module does at one
+    particular frame beyond that stays unseen.
 
     Args:
-        module: any module from ``(batch, channels, time[, frequency])`` to the same; it runs as it is, in
-            training mode or not (batch normalisation reads all frames in training, one in ``eval()``).
-        example: an input, ``(batch, channels, time[, frequency])``, or its shape. Its number of frames is a start only:
-            more are tried as needed. May be left out for a module that declares its field, and for one whose first
-            layer is a ``Conv1d``.
+        module: any module over time; it runs as it is, in training mode or not (batch normalisation reads all frames
+            in training, one in ``eval()``). Of several outputs, the first one that carries time is taken.
+        example: an input, ``(batch, channels, time[, frequency])``, or its shape; or other inputs, as for
+            :func:`causalcnn.audit`. Its number of frames is a start only: more are tried as needed. May be left out
+            for a module that declares its field, and for one whose first convolution is a ``Conv1d`` that gets the
+            input's channels.
         axis: ``"time"`` or ``"frequency"`` for the projection of a joint field on one of them.
-        time_axis: where time is, in the input and in the output; −1 is the last axis of the input.
+        time_axis: where time is in the input, as for :func:`causalcnn.audit`.
+        output_time_axis: where time is in the output; by default the axis that grows with the input.
         max_frames: the longest input to try, in frames.
 
     Returns:
@@ -73,21 +81,22 @@ def receptive_field(
         >>> field.size, field.holes, sorted(field.inputs_of(0))
         (13, 8, [0, 3, 6, 9, 12])
     """
-    declared = getattr(module, "field", None)
-    if isinstance(declared, Field):
+    declared = declared_field(module)
+    if declared is not None:
         if axis and declared == Field.identity():  # of a layer that knows of no axes: the same along each
             return Field.identity()
         return declared.axis(axis) if axis else declared
-    x = example[:1].detach() if isinstance(example, Tensor) else make_example(module, _shape(module, example))
-    found = _search(module, x, positive_axis(x, time_axis), max_frames)
+    network, x = one_signal(module, _shape(module) if example is None else example, time_axis, output_time_axis)
+    try:
+        found = _search(network, x[:1], 2, max_frames)
+    except CannotTrace as error:
+        raise CannotTrace(f"{error}. What these weights read is shown by causalcnn.measure_field and audit.") from None
     return found.axis(axis) if axis else found
 
 
-def _shape(module: nn.Module, shape: Sequence[int] | None) -> Sequence[int]:
-    """Return the shape of an input of one row; guessed from the first layer where that is a ``Conv1d``."""
-    if shape is not None:
-        return (1, *tuple(shape)[1:])
-    first = next((part for part in module.modules() if not list(part.children())), None)
+def _shape(module: nn.Module) -> Sequence[int]:
+    """Return the shape of an input of one row; guessed from the first convolution where that is a ``Conv1d``."""
+    first = next((part for part in module.modules() if isinstance(part, _ConvNd)), None)
     if not isinstance(first, nn.Conv1d):
         raise ValueError(
             f"{type(module).__name__} declares no field and its input cannot be guessed: pass an example, or its "
@@ -141,8 +150,8 @@ def growing_traces(
             seen = trace(module, with_frames(x, frames, time_axis), time_axis=time_axis)
         except CannotTrace:
             raise
-        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-            yield Attempt(frames, None, field, problem=f"on {frames} frames the network fails: {error}")
+        except Exception as error:
+            yield Attempt(frames, None, field, problem=f"on {frames} frames the network fails: {in_one_line(error)}")
         else:
             if min_outputs:
                 max_frames = max(
@@ -162,7 +171,7 @@ def growing_traces(
 
 def _search(module: nn.Module, x: Tensor, time_axis: int, max_frames: int) -> Field:
     """Return the field that two lengths confirm and that no shorter one contradicts."""
-    network, problem = type(module).__name__, "no input was long enough"
+    network, problem = type(inner_network(module)).__name__, "no input was long enough"
     start = min(max(START_FRAMES, x.shape[time_axis] // 4), max_frames)
     shorter: list[Trace] = []
     for attempt in growing_traces(module, x, time_axis, start=start, max_frames=max_frames):

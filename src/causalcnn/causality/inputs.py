@@ -16,6 +16,7 @@ __all__ = [
     "allowed_lookahead",
     "first_tensor",
     "floating_parameter",
+    "in_one_line",
     "make_example",
     "positive_axis",
     "stride_from_lengths",
@@ -79,3 +80,10 @@ def stride_from_lengths(frames: int, outputs: int) -> Fraction:
 def allowed_lookahead(stride: Fraction, convention: Convention) -> int:
     """Return how many frames beyond ``u·stride`` output ``u`` may read."""
     return convention.lookahead(int(stride)) if stride >= 1 else 0
+
+
+def in_one_line(error: BaseException, most: int = 300) -> str:
+    """Write an error for a report: its type, and the first line of its message."""
+    lines = str(error).strip().splitlines() or [""]
+    line = lines[0] if len(lines[0]) <= most else lines[0][:most] + "…"
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__

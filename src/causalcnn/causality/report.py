@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from causalcnn.field import Field
 
-__all__ = ["AuditReport", "Evidence", "LeakError", "Verdict"]
+__all__ = ["AuditReport", "Evidence", "LeakError", "Verdict", "count_frames"]
 
 
 class Verdict(enum.Enum):
@@ -28,9 +28,13 @@ class Verdict(enum.Enum):
     recording that was cut short gave other outputs: then something is computed from the length. A number that is read
     and cancels again, as in ``future - future``, counts as read.
 
-    ``UNKNOWN``: the operations could not be followed, or not far enough to be sure, and no probe showed a leak. Nothing
-    is proven either way. The evidence says which operation in which submodule could not be followed;
+    ``UNKNOWN``: the operations could not be followed, or not far enough to be sure, and no probe showed a leak; or the
+    network is nondeterministic, raises an error, or was not finished in time. Nothing is proven either way. The report
+    says why in one line, such as which operation in which submodule could not be followed;
     the docstring of ``causalcnn.causality.tracing`` says how to add a rule for it.
+
+    What no verdict covers: what other threads compute, if it comes back by neither a tensor nor a start that can be
+    noticed, and what a network does only at a certain time, on a certain call or on certain draws of random numbers.
 
     Attributes:
         CAUSAL: nothing ahead is read, for any weights.
@@ -79,7 +83,7 @@ class Evidence:
         >>> from causalcnn import audit
         >>> structure = audit(nn.Conv1d(1, 1, 3, padding=1), (1, 1, 40)).evidence[0]
         >>> structure.good, structure.result
-        (False, '47 of 48 outputs read ahead, up to 1 frames')
+        (False, '47 of 48 outputs read ahead, up to 1 frame')
     """
 
     probe: str
@@ -114,10 +118,13 @@ class AuditReport:
         rounding: the largest change of an output, relative to the largest output, that a changed future caused and that
             only rounding explains; None where there was none.
         remedy: the backend switch that removes this rounding, or None. It is looked for in numerical mode only.
-        rows_mix: whether a row of the batch reads another one.
+        rows_mix: whether a row of the batch reads another one; None where it could not be asked.
         keeps_state: whether a call changes the result of the next one.
         receptive_field: what an output reads, where that repeats along time and could be followed; else None.
         evidence: every probe with its result and with what it can miss.
+        outputs: for each tensor that the network returns and that carries time, by its place in what is returned, how
+            many input frames it looks ahead, as in ``lookahead``. What is said above holds for the worst of them.
+        problem: why the verdict is unknown, in one line; else empty.
 
     Example:
         >>> from causalcnn import CausalConv1d, audit
@@ -140,37 +147,44 @@ class AuditReport:
     mode: str
     rounding: float | None = None
     remedy: str | None = None
-    rows_mix: bool = False
+    rows_mix: bool | None = False
     keeps_state: bool = False
     receptive_field: Field | None = None
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
+    outputs: Mapping[str, float] = field(default_factory=dict)
+    problem: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the network is causal, keeps its rows apart, and keeps nothing from one call to the next."""
-        return self.verdict is Verdict.CAUSAL and not self.rows_mix and not self.keeps_state
+        return self.verdict is Verdict.CAUSAL and self.rows_mix is False and not self.keeps_state
 
     def _headline(self) -> str:
         if self.verdict is Verdict.CAUSAL:
             return f"{self.network} is causal ({self.convention})"
         if self.verdict is Verdict.UNKNOWN:
             return f"{self.network}: unknown, its causality could be neither shown nor refuted"
-        return f"{self.network} looks {_frames(self.lookahead)} ahead ({self.convention})"
+        return f"{self.network} looks {count_frames(self.lookahead)} ahead ({self.convention})"
 
     def _facts(self) -> list[str]:
         facts = []
+        if self.problem:
+            facts.append(f"why: {self.problem}")
+        if len(self.outputs) > 1 or "output" not in self.outputs:
+            facts += [f"{name} {_in_words(ahead)}" for name, ahead in list(self.outputs.items())[:12]]
+            facts += [f"… {len(self.outputs)} outputs in all"] if len(self.outputs) > 12 else []
         if self.culprit is not None:
             name = repr(self.culprit) if self.culprit else "the network itself"
             facts.append(f"first leak: {name}, {self.kind}")
         elif self.kind:
             facts.append(f"first leak: {self.kind}")
         if self.frames:
-            shown = ", ".join(f"{u} ({_frames(n)})" for u, n in list(self.frames.items())[:4])
+            shown = ", ".join(f"{u} ({count_frames(n)})" for u, n in list(self.frames.items())[:4])
             facts.append(f"output frames that look ahead: {shown}{', …' if len(self.frames) > 4 else ''}")
         if self.observed:
-            facts.append(f"these weights show {_frames(self.observed)} of it")
+            facts.append(f"these weights show {count_frames(self.observed)} of it")
         elif self.frames:
-            facts.append("these weights hide it: others may show it")
+            facts.append("these weights hide it: others may show it, unless what is read cancels again")
         if self.receptive_field is not None:
             facts.append(f"field: {self.receptive_field}")
         if self.rounding is not None:
@@ -178,6 +192,8 @@ class AuditReport:
             facts.append(f"rounding: the past moves by {self.rounding:.1e} relative when the future changes{cure}")
         if self.rows_mix:
             facts.append("rows of a batch are not independent: one reads another")
+        if self.rows_mix is None:
+            facts.append("whether rows of a batch are independent could not be asked")
         if self.keeps_state:
             facts.append("state is kept from one call to the next: the same input gives another output")
         return facts
@@ -206,7 +222,14 @@ class AuditReport:
         )
 
 
-def _frames(number: float) -> str:
+def _in_words(lookahead: float) -> str:
+    if math.isnan(lookahead):
+        return "is unknown"
+    return f"looks {count_frames(lookahead)} ahead" if lookahead else "is causal"
+
+
+def count_frames(number: float) -> str:
+    """Write a number of frames, ``1 frame`` or ``2 frames``; infinitely many are all of the recording."""
     if number == math.inf:
         return "all of the recording"
     number = int(number) if number == int(number) else number

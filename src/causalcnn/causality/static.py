@@ -15,8 +15,9 @@ from fractions import Fraction
 
 from torch import Tensor, nn
 
+from causalcnn.causality.adapter import inner_network
 from causalcnn.causality.field_inference import growing_traces
-from causalcnn.causality.inputs import allowed_lookahead, stride_from_lengths
+from causalcnn.causality.inputs import allowed_lookahead, in_one_line, stride_from_lengths
 from causalcnn.causality.tracing import CannotTrace, Trace, Visit, trace
 from causalcnn.causality.tracing.network import time_axis_of
 from causalcnn.causality.tracing.table import DependencyTable, any_over
@@ -122,8 +123,8 @@ def _at_one_length(module: nn.Module, x: Tensor, convention: Convention, time_ax
     """Analyse a network that takes inputs of one length only: that of the example."""
     try:
         seen = trace(module, x, time_axis=time_axis)
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        return StaticResult(problem=str(error) or "no input was long enough")
+    except Exception as error:
+        return StaticResult(problem=in_one_line(error))
     stride = stride_from_lengths(*seen.frames)
     leaks = lookahead_per_output(seen, stride, convention)
     reads_everything = bool(leaks) and bool(seen.reads.all())
@@ -205,7 +206,7 @@ def _inside(name: str, outer: str) -> bool:
 
 
 def _named(module: nn.Module, visit: Visit) -> tuple[str, str]:
-    return visit.name, describe(module.get_submodule(visit.name), visit)
+    return visit.name, describe(inner_network(module).get_submodule(visit.name), visit)
 
 
 def _count_future(seen: Trace, stride: Fraction, convention: Convention) -> int:
@@ -230,6 +231,13 @@ def _remove_future(tensor: Tensor, table: DependencyTable, frames: int, conventi
     table.set(tensor, dep.transpose(axis + 1, 1), table.kind(tensor))
 
 
+def _reads_ahead_inside(last: tuple[int, ...]) -> bool:
+    """Say whether the output in the middle reads ahead, too, and not only those at an edge."""
+    stride = stride_from_lengths(max(last, default=0) + 1, len(last))
+    middle = len(last) // 2
+    return bool(last) and last[middle] > middle * stride + allowed_lookahead(stride, Convention.BLOCK)
+
+
 def describe(part: nn.Module, visit: Visit) -> str:
     """Say what is wrong with a submodule, in words, from its type and the operations that it ran."""
     name, ran = type(part).__name__, set(visit.operations)
@@ -242,9 +250,13 @@ def describe(part: nn.Module, visit: Visit) -> str:
         return f"{name}: it normalises over time"
     if getattr(part, "bidirectional", False):
         return f"{name} in both directions: the second one reads the future"
+    everywhere = visit.last_out is not None and _reads_ahead_inside(visit.last_out)
     if any(op.startswith("reflection_pad") for op in ran) or getattr(part, "padding_mode", "") == "reflect":
-        return f"{name}: reflect padding mirrors the future into the past"
-    if getattr(part, "padding_mode", "") == "circular":
+        if not everywhere:
+            return f"{name}: reflect padding mirrors the future into the past"
+        if "convolution" not in ran:
+            return f"{name}: padding on both sides: the window behind it lies ahead"
+    elif getattr(part, "padding_mode", "") == "circular":
         return f"{name}: circular padding joins the end to the start"
     if ran & {"_fft_r2c", "_fft_c2c"}:
         return f"{name}: a spectrum over a window that lies ahead"

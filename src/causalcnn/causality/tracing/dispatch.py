@@ -17,6 +17,7 @@ operations and of those in ``CONSTANT_RULES`` run all the same, because masks an
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from causalcnn.causality.limits import check_time
 from causalcnn.causality.numerics import mkldnn
 from causalcnn.causality.tracing import (  # noqa: F401  (they register their rules)
     rules_fft,
@@ -38,7 +40,7 @@ from causalcnn.causality.tracing.rules import RULES, Call, Untraceable
 from causalcnn.causality.tracing.rules_pointwise import elementwise
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable
 
-__all__ = ["CannotTrace", "Guard", "Tracer", "plain_kernels"]
+__all__ = ["CannotTrace", "Guard", "RuleFault", "Tracer", "plain_kernels"]
 
 DECIDES = {
     "_local_scalar_dense", "nonzero", "nonzero_static", "masked_select", "masked_scatter", "unique_dim", "_unique2",
@@ -69,6 +71,13 @@ ESCAPES = {
 
 class CannotTrace(RuntimeError):
     """The dependencies of this network cannot be followed. The message names the operation and the submodule."""
+
+
+class RuleFault(BaseException):
+    """A rule failed, where ``CAUSALCNN_RULES_RAISE`` asks for it: in tests, so that nobody takes it for an answer."""
+
+
+RAISES = "CAUSALCNN_RULES_RAISE"
 
 
 class Guard(TorchFunctionMode):
@@ -102,6 +111,8 @@ class Tracer(TorchDispatchMode):
     a slice reached beyond the example.
     """
 
+    supports_higher_order_operators = True  # so that they are refused by name
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else every operation passes torch._dynamo, whose import alone takes seconds
@@ -113,6 +124,8 @@ class Tracer(TorchDispatchMode):
         self.count = 0
         self.short = False
         self.paused = False
+        self.refused: CannotTrace | None = None  # also where the network caught it and went on
+        self.written: set[int] = set()  # the storages that operations wrote
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
@@ -128,13 +141,14 @@ class Tracer(TorchDispatchMode):
         """Raise :class:`CannotTrace`, naming the operation and the submodule that runs."""
         name, kind, _ = self.stack[-1]
         where = f"{name or 'the network itself'} ({kind})"
-        raise CannotTrace(
-            f"cannot follow {operation} in {where}: {why}. What these weights read can still be measured: "
-            "causalcnn.measure_field(module, example), or audit(module, example)."
-        )
+        self.refused = CannotTrace(f"cannot follow {operation} in {where}: {why}")
+        raise self.refused
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        check_time()
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            self.refuse(str(func), "an operator of higher order, which runs functions of its own")
         schema = func._schema
         namespace, _, name = schema.name.partition("::")
         name = name if namespace == "aten" else schema.name  # an operator of somebody else is none of ours
@@ -151,6 +165,8 @@ class Tracer(TorchDispatchMode):
             self.short |= ends[0] > length or min(ends) < -length
         written = {a.name: bound.get(a.name) for a in schema.arguments if _is_written(a)}
         self.table.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
+        changed = inputs if name in WRITES_KNOWN else pytree.tree_leaves(list(written.values()))
+        self.written |= {t.untyped_storage()._cdata for t in changed if isinstance(t, Tensor)}
         result = func(*args, **kwargs)
         outs = [o for o in pytree.tree_leaves(result) if isinstance(o, Tensor)]
         self._check_written(name, written, outs)
@@ -161,6 +177,10 @@ class Tracer(TorchDispatchMode):
             self._apply(Call(self.table, func, bound, outs), name, inputs, depends)
         except Untraceable as problem:
             self.refuse(_full_name(name), str(problem))
+        except Exception as error:
+            if os.environ.get(RAISES):
+                raise RuleFault(f"the rule of {_full_name(name)} fails") from error
+            self.refuse(_full_name(name), f"its rule fails ({type(error).__name__}: {error})")
         self.table.before = {}
         self.count += 1
         if self.count % 32 == 0:

@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from causalcnn.causality.adapter import inner_network
 from causalcnn.causality.copies import deepcopy_module
 from causalcnn.causality.inputs import first_tensor, positive_axis
 from causalcnn.causality.tracing.dispatch import CannotTrace, Guard, Tracer, plain_kernels
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable, any_over
+from causalcnn.causality.tracing.threads import no_other_threads, unseen_writes
 
 __all__ = ["Trace", "Visit", "over_time", "time_axis_of", "trace"]
 
@@ -139,21 +141,26 @@ def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
             yield from _own_tensors(each, depth - 1)
 
 
-def _enter_constants(table: DependencyTable, module: nn.Module) -> None:
-    for parameter in module.parameters():
-        table.register(parameter, UNKNOWN)
+def _all_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the parameters of a module and its parts, and then all that they keep."""
+    yield from module.parameters()
     for part in module.modules():
         for value in vars(part).values():
-            for tensor in _own_tensors(value):
-                if not table.knows(tensor):
-                    blank = tensor.is_floating_point() and not bool(tensor.any())
-                    table.register(tensor, UNKNOWN if blank or tensor.requires_grad else KNOWN)
+            yield from _own_tensors(value)
+
+
+def _enter_constants(table: DependencyTable, module: nn.Module) -> None:
+    for tensor in _all_tensors(module):
+        if not table.knows(tensor):
+            blank = tensor.is_floating_point() and not bool(tensor.any())
+            is_unknown = blank or tensor.requires_grad or isinstance(tensor, nn.Parameter)
+            table.register(tensor, UNKNOWN if is_unknown else KNOWN)
 
 
 def _last_frames(table: DependencyTable, tensor: Tensor) -> tuple[int, ...] | None:
     """Return the last input frame for each index along the time axis of a tensor; None where it has no such axis."""
     dep = table.dep(tensor) if table.knows(tensor) else None
-    if dep is None or tensor.dim() < 2:
+    if dep is None or not tensor.dim():
         return None
     grid = any_over(dep[: table.cells].unflatten(0, table.shape), [0, 2])  # (times, *shape)
     times = over_time(grid, time_axis_of(grid, tensor))
@@ -169,12 +176,14 @@ def over_time(grid: Tensor, axis: int) -> Tensor:
 
 
 def time_axis_of(grid: Tensor, tensor: Tensor) -> int:
-    """Find the axis along which the frames that are read vary most; axis 2 where none does."""
-    best = (1, min(2, tensor.dim() - 1))
-    for axis in range(1, tensor.dim()):
-        variety = len(torch.unique(over_time(grid, axis).T, dim=0))
-        best = max(best, (variety, axis), key=lambda pair: pair[0])
-    return best[1]
+    """Find the axis along which the frames that are read vary most; where none does, one as long as time, or axis 2."""
+    usual = min(2, tensor.dim() - 1)
+    order = [usual, *(a for a in range(1, tensor.dim()) if a != usual), 0]  # axis 0 where it has no rows in front
+
+    def rank(axis: int) -> tuple[int, bool]:
+        return len(torch.unique(over_time(grid, axis).T, dim=0)), tensor.shape[axis] == grid.shape[0]
+
+    return max(order, key=rank)
 
 
 def trace(
@@ -191,8 +200,8 @@ def trace(
     Args:
         module: any module whose first output has time on ``time_axis``. It runs as a copy, in the mode it is in.
         example: an input, ``(batch, channels, time[, frequency])``, or another with time on ``time_axis``; small is
-            good, 30 to 100 frames. Only its shape, its dtype and its size count: where it is floating point,
-            noise of that size takes its place, so that equal numbers hide nothing.
+            good, 30 to 100 frames. Only its shape, its dtype and its size count: noise of that size takes
+            its place, so that equal numbers hide nothing, except where it holds whole numbers.
         time_axis: where time is, in the input and in the output; frequency, if any, is axis 3.
         rows: whether to keep the rows of the batch apart, to see whether one reads another.
         visits: whether to note every call of a submodule.
@@ -223,14 +232,22 @@ def trace(
     _enter_constants(table, copy)
     table.register_input(x, time_axis)
     tracer = Tracer(table)
+    versions = {id(t): (t, t._version) for t in [x, *_all_tensors(copy)] if not t.is_inference()}
     noted: list[Visit] = []
     handles = _watch(copy, tracer, noted if visits else None, edit)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), plain_kernels(), Guard(tracer), tracer:
+        with (
+            torch.no_grad(), torch.random.fork_rng(devices=[]), no_other_threads(tracer.refuse), plain_kernels(),
+            Guard(tracer), tracer,
+        ):  # fmt: skip
             y = copy(x)
     finally:
         for handle in handles:
             handle.remove()
+    if tracer.refused is not None:
+        raise tracer.refused  # the network caught it, and went another way than it does without a trace
+    if unseen_writes(versions, tracer.written):
+        tracer.refuse("a write", "a tensor of the network was written unseen, by another thread perhaps")
     y = first_tensor(y)
     if y is None or y.dim() <= time_axis:
         shape = None if y is None else tuple(y.shape)
@@ -240,8 +257,8 @@ def trace(
 
 
 def _noise_like(x: Tensor) -> Tensor:
-    """Return seeded noise of the root mean square of ``x``; a copy where that is not floating point."""
-    if not x.is_floating_point():
+    """Return seeded noise of the root mean square of ``x``; a copy where that holds whole numbers, such as tokens."""
+    if not x.is_floating_point() or (bool((x == x.round()).all()) and x.unique().numel() > 2):
         return x.clone()
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     size = x.double().square().mean().sqrt().item()
@@ -295,7 +312,7 @@ def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: E
         with tracer.suspended():
             return None if tensor is None else _last_frames(tracer.table, tensor)
 
-    for name, part in module.named_modules():
+    for name, part in inner_network(module).named_modules():
 
         def enter(one: nn.Module, inputs: Any, name: str = name) -> None:
             tracer.stack.append((name, type(one).__name__, []))

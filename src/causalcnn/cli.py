@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -13,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from causalcnn import __version__
+from causalcnn.cli_audit import UsageError, load_network, parse_shape, run_audit, run_receptive_field
 
 __all__ = ["main"]
 
-FOUND, USAGE = 1, 2
-"""Exit codes beside 0: a leak was found; unknown, or the command could not be carried out."""
-
-
-class _UsageError(Exception):
-    """Something in the command line cannot be used; the message says what and why."""
+USAGE = 2
+"""The exit code where a command could not be carried out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,11 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, 0 where all went well, 2 where it could not be carried out; each subcommand says its others.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a sign shows another in its place
+        if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+            stream.reconfigure(errors="replace")
     options = make_parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return options.run(options)
-    except _UsageError as problem:
+    except UsageError as problem:
         print(f"causalcnn {options.command}: {problem}", file=sys.stderr)
         return USAGE
 
@@ -48,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"causalcnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     _add_audit(commands)
+    _add_receptive_field(commands)
     _add_train(commands)
     _add_export(commands)
     _add_encode(commands)
@@ -56,72 +56,51 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# ---------------------------------------------------------------------- audit
+# ---------------------------------------------------- audit and receptive-field
 def _add_audit(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = _network_parser(
+        commands,
         "audit",
-        help="does a network read the future?",
-        description="Audit a network: what it could read of the future, what its weights do, and where it leaks first.",
-        epilog="Exit code 0: causal. 1: looks ahead, mixes rows or keeps state. 2: unknown, or a usage error.",
+        "does a network read the future?",
+        "Audit a network: what it could read of the future, what its weights do, and where it leaks first.",
+        "Exit code 0: causal. 1: looks ahead, mixes rows or keeps state. 2: unknown, or it cannot be carried out; "
+        "then one line says why.",
+        required=True,
     )
-    parser.add_argument("network", help="package.module:name, where name is a module, or makes one when called")
-    parser.add_argument("--example", required=True, metavar="1,8,64", help="shape: batch,channels,time[,frequency]")
     parser.add_argument("--mode", choices=("exact", "numerical"), default="exact")
     parser.add_argument("--convention", choices=("strict", "block"), help="default: what the network declares")
-    parser.add_argument("--time-axis", type=int, default=2, metavar="AXIS")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds after which the answer is 'unknown'")
+    parser.set_defaults(run=run_audit)
+
+
+def _add_receptive_field(commands: Any) -> None:
+    parser = _network_parser(
+        commands,
+        "receptive-field",
+        "what does a network read?",
+        "Give the receptive field of a network: the inputs that each output reads, for any weights.",
+        "Exit code 0: here it is. 2: it cannot be known, or not be carried out; then one line says why.",
+        required=False,
+    )
+    parser.add_argument("--axis", choices=("time", "frequency"), help="of a field over both: along one of them")
+    parser.set_defaults(run=run_receptive_field)
+
+
+def _network_parser(commands: Any, name: str, help: str, description: str, epilog: str, *, required: bool) -> Any:
+    parser = commands.add_parser(name, help=help, description=description, epilog=epilog)
+    parser.add_argument("network", help="package.module:name, where name is a module, or makes one when called")
+    parser.add_argument(
+        "--example",
+        required=required,
+        metavar="1,8,64",
+        help="shape: batch,channels,time[,frequency], or batch,time"
+        + ("" if required else " (default: as the first convolution needs it)"),
+    )
+    parser.add_argument("--tokens", type=int, metavar="N", help="the example holds whole numbers from 0 to N - 1")
+    parser.add_argument("--time-axis", type=int, metavar="AXIS", help="of the input (default: 2, or 1 of batch,time)")
+    parser.add_argument("--output-time-axis", type=int, metavar="AXIS", help="default: the one that grows")
     parser.add_argument("--eval", action="store_true", help="put the network into eval mode first")
-    parser.set_defaults(run=_audit)
-
-
-def _audit(options: argparse.Namespace) -> int:
-    from causalcnn.causality import Verdict, audit
-
-    network, shape = _load(options.network), _shape(options.example)
-    if options.eval:
-        network.eval()
-    try:
-        report = audit(network, shape, mode=options.mode, convention=options.convention, time_axis=options.time_axis)
-    except (ValueError, RuntimeError, IndexError) as problem:
-        raise _UsageError(f"the network cannot be audited on an input of shape {shape}: {problem}") from problem
-    print(report)
-    if report.passed:
-        return 0
-    return USAGE if report.verdict is Verdict.UNKNOWN and not report.rows_mix and not report.keeps_state else FOUND
-
-
-def _shape(example: str) -> tuple[int, ...]:
-    """The shape that ``--example`` names."""
-    try:
-        shape = tuple(int(n) for n in example.split(","))
-    except ValueError:
-        raise _UsageError(f"--example is {example!r}; it must be numbers such as 1,8,64") from None
-    if len(shape) < 3 or min(shape) < 1:
-        raise _UsageError(f"--example is {example!r}; it must be batch,channels,time, each at least 1")
-    return shape
-
-
-def _load(place: str) -> Any:
-    """The network named ``package.module:name``, made if it has to be; modules of the working directory count too."""
-    from torch import nn
-
-    path, colon, name = place.partition(":")
-    if not colon or not name:
-        raise _UsageError(f"{place!r} names no network; write package.module:name")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(path)
-    except ImportError as problem:
-        raise _UsageError(f"cannot import {path!r}: {problem}") from problem
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise _UsageError(f"{path!r} has no {name!r}")
-        found = getattr(found, part)
-    if not isinstance(found, nn.Module) and callable(found):
-        found = found()
-    if not isinstance(found, nn.Module):
-        raise _UsageError(f"{place!r} is a {type(found).__name__}, not a torch.nn.Module or something that makes one")
-    return found
+    return parser
 
 
 # ---------------------------------------------------------------------- train
@@ -233,10 +212,10 @@ def _export(options: argparse.Namespace) -> int:
 
     from causalcnn.export import CannotExport, export_onnx
 
-    shape = _shape(options.example)
+    shape = parse_shape(options.example)
     try:
         if ":" in options.network:
-            network = _load(options.network)
+            network = load_network(options.network)
         else:
             from causalcnn.models import load_model
 
@@ -244,7 +223,7 @@ def _export(options: argparse.Namespace) -> int:
         example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         metadata = export_onnx(network, options.out, example=example, rate_hz=options.rate_hz)
     except (TypeError, ValueError, OSError, ImportError, CannotExport) as problem:
-        raise _UsageError(str(problem)) from problem
+        raise UsageError(str(problem)) from problem
     for name in ("module", "field", "rows", "frames", "latency_ms", "largest_difference"):
         if name in metadata:
             print(f"{name:20}{metadata[name]}")
@@ -327,8 +306,8 @@ def _add_experiment(commands: Any) -> None:
 def _experiment(options: argparse.Namespace) -> int:
     registered = list(entry_points(group=EXPERIMENTS, name=options.name))
     if not registered:
-        raise _UsageError(f"no experiment is installed; {BOOK_EXTRA}")
+        raise UsageError(f"no experiment is installed; {BOOK_EXTRA}")
     try:
         return registered[0].load()(options.rest) or 0
     except ImportError as problem:
-        raise _UsageError(f"{options.name!r} cannot run: {problem}; {BOOK_EXTRA}") from problem
+        raise UsageError(f"{options.name!r} cannot run: {problem}; {BOOK_EXTRA}") from problem

@@ -187,7 +187,7 @@ STOREYS = (
     {"causalcnn"},  # the names that an engineer imports first
     {"causalcnn.models"},
     {"causalcnn.training", "causalcnn.codec"},
-    {"causalcnn.cli_train", "causalcnn.cli_codec"},
+    {"causalcnn.cli_audit", "causalcnn.cli_train", "causalcnn.cli_codec"},
     {"causalcnn.cli"},
     {"causalcnn.__main__"},
     {"causalcnn_book"},

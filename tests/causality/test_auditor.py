@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import pytest
@@ -15,7 +14,6 @@ from causalcnn.causality import Verdict, linearized_copy
 from causalcnn.causality.leak_case_layers import Apply
 from causalcnn.causality.leak_cases import cpc_encoder
 from causalcnn.causality.numerics import removing_switch
-from causalcnn.cli import main
 from causalcnn.speech import LogMel
 
 
@@ -144,43 +142,6 @@ def test_a_report_is_readable_as_text_and_html():
     html = report._repr_html_()
     assert "looks 1 frame ahead" in html
     assert html.count("<tr>") == 1 + len(report.evidence)
-
-
-@pytest.fixture
-def factories(tmp_path, monkeypatch):
-    (tmp_path / "some_networks.py").write_text(
-        "import torch\n"
-        "def causal(): return torch.nn.Sequential(torch.nn.ConstantPad1d((2, 0), 0.0), torch.nn.Conv1d(1, 1, 3))\n"
-        "def leaking(): return torch.nn.Conv1d(1, 1, 3, padding=1)\n"
-        "class Leaves(torch.nn.Module):\n"
-        "    def forward(self, x): return torch.from_numpy(x.detach().numpy().copy())\n"
-        "number = 3\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("some_networks", None)
-
-
-@pytest.mark.parametrize(("name", "code"), [("causal", 0), ("leaking", 1), ("Leaves", 2)])
-def test_the_command_exits_with_the_verdict(factories, capsys, name, code):
-    assert main(["audit", f"some_networks:{name}", "--example", "1,1,40"]) == code
-    assert "evidence" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["some_networks:missing", "--example", "1,1,40"],
-        ["no_such_module:net", "--example", "1,1,40"],
-        ["some_networks:number", "--example", "1,1,40"],
-        ["some_networks:causal", "--example", "1,1"],
-        ["some_networks:causal", "--example", "one,1,40"],
-        ["some_networks", "--example", "1,1,40"],
-    ],
-)
-def test_the_command_explains_what_it_cannot_use(factories, capsys, arguments):
-    assert main(["audit", *arguments]) == 2
-    assert "causalcnn audit:" in capsys.readouterr().err
 
 
 class AfterConv(nn.Module):

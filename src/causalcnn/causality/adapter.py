@@ -285,6 +285,9 @@ def _in_form(y: Tensor, axis: int | None, joint: bool) -> Tensor:
         y: the output.
         axis: where its time is.
         joint: whether the input has an axis of frequency; then what is moved to axis 3 would be taken for one.
+
+    Returns:
+        The same numbers, with time on axis 2.
     """
     assert axis is not None
     if y.is_complex():

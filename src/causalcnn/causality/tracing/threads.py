@@ -51,6 +51,9 @@ def unseen_writes(versions: dict[int, tuple[Tensor, int]], written: set[int]) ->
     Args:
         versions: tensors that lived before the run, by their ``id``, and their versions then.
         written: the storages that operations of the run wrote.
+
+    Returns:
+        Whether there is one.
     """
     return any(
         tensor._version != before and tensor.untyped_storage()._cdata not in written

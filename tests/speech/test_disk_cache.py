@@ -2,15 +2,18 @@
 
 import errno
 import os
+import pickle
+import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from causalcnn.speech import disk_cache
-from causalcnn.speech.disk_cache import CacheWriteError, cached, in_memory
+from causalcnn.speech import FeatureCorpus, Utterance, disk_cache
+from causalcnn.speech.disk_cache import CacheReadError, CacheWriteError, cached, in_memory
 
 PIECES = [
     ({"name": "a", "level_db": -12.3}, np.arange(6, dtype=np.float32).reshape(2, 3)),
@@ -136,3 +139,68 @@ def test_what_is_too_short_is_damaged(tmp_path, length):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         cached(path, never, "numbers")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_is_not_damaged_and_stays(tmp_path, monkeypatch, number):
+    """The cache of another user: making it anew each time would cost hours, and replace what is theirs."""
+    path = tmp_path / "x.cache"
+    cached(path, lambda: PIECES, "numbers")
+    whole, opened = path.read_bytes(), Path.open
+
+    def refuse(file, mode="r", *rest, **more):
+        if file == path and mode == "rb":
+            raise OSError(number, os.strerror(number))
+        return opened(file, mode, *rest, **more)
+
+    with monkeypatch.context() as other:
+        other.setattr(Path, "open", refuse)
+        with pytest.raises(CacheReadError, match=r"x\.cache.*cannot be read .*CAUSALCNN_CACHE"):
+            cached(path, never, "numbers")
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    path = tmp_path / "x.cache"
+    old, new, other = (tmp_path / f"{name}.part" for name in ("x.cache.0123", "x.cache.4567", "y.cache.0123"))
+    for file in (old, new, other):
+        file.write_bytes(b"half")
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    os.utime(other, (long_ago, long_ago))
+    cached(path, lambda: PIECES, "numbers")
+    assert sorted(tmp_path.iterdir()) == [path, new, other]  # new: perhaps somebody writes it just now
+
+
+def test_a_pickle_names_the_file_and_copies_nothing(tmp_path):
+    path = tmp_path / "x.cache"
+    _, array = cached(path, lambda: [({}, np.arange(300_000.0).reshape(-1, 3))], "numbers")
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        data = pickle.dumps(array, protocol)
+        assert len(data) < 1000
+        again = pickle.loads(data)
+        assert isinstance(again, np.memmap)
+        assert np.array_equal(again, array)
+        assert len(pickle.dumps(again, protocol)) < 1000
+        part = pickle.loads(pickle.dumps(array[5:7], protocol))  # a part of it is a copy of that part
+        assert type(part) is np.ndarray
+        assert np.array_equal(part, array[5:7])
+    data = pickle.dumps(array)
+    disk_cache._write(path, [({}, np.zeros((9, 3)))], "numbers")
+    with pytest.raises(CacheReadError, match="made anew since"):
+        pickle.loads(data)
+    path.unlink()
+    with pytest.raises(CacheReadError, match=r"x\.cache.*cannot be read any more"):
+        pickle.loads(data)
+
+
+def test_a_corpus_is_shared_by_processes_that_are_spawned(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAUSALCNN_CACHE", str(tmp_path))
+    noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
+    corpus = FeatureCorpus.of([Utterance(noise)] * 8)
+    data = pickle.dumps(corpus.with_gain(3))
+    assert len(data) < corpus.frames
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).batch(0, rows=4, frames=50).features.sum().item())"
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert float(done.stdout) == corpus.with_gain(3).batch(0, rows=4, frames=50).features.sum().item()

@@ -204,6 +204,48 @@ def test_a_corpus_is_brought_to_a_level(corpus):
         quiet.with_gain(float("nan"))
 
 
+@given(noise_db=st.floats(-120, -60), place=st.integers(0, 3), count=st.integers(1, 2), seed=st.integers(0, 99))
+@settings(max_examples=examples(10), deadline=None)
+def test_clips_without_speech_weigh_nothing(noise_db, place, count, seed):
+    """Digital silence, dither, and the noise of a quiet room, −60 dB of full scale."""
+    draw = np.random.default_rng(seed)
+    noise = [draw.normal(0, 10 ** (noise_db / 20), 8_000).astype(np.float32) for _ in range(count)]
+    silent = [Utterance(np.zeros(8_000, np.float32)), *map(Utterance, noise)]
+    spoken = [utterance(0.5, gain=gain, seed=seed) for gain in (0.02, 0.1, 0.05, 0.1)]
+    alone = FeatureCorpus.of(spoken, cache=False)
+    both = FeatureCorpus.of([*spoken[:place], *silent, *spoken[place:]], cache=False)
+    assert both.level_db == pytest.approx(alone.level_db, abs=1e-6)
+    assert both.with_gain(-30).level_db == pytest.approx(alone.level_db - 30, abs=1e-6)
+    assert both.at_level(-20).level_db == pytest.approx(-20)
+
+
+def test_one_loud_noise_does_not_silence_a_corpus():
+    spoken = [utterance(1, gain=0.02, seed=seed) for seed in range(5)]
+    alone, both = (
+        FeatureCorpus.of(some, cache=False).level_db for some in (spoken, [*spoken, utterance(0.2, gain=0.9)])
+    )
+    assert both - alone == pytest.approx(33 * 0.2 / 5.2, abs=0.2)
+
+
+def test_a_corpus_of_silence_has_no_level_to_change():
+    silent = FeatureCorpus.of([Utterance(np.zeros(8_000, np.float32), speaker="ann")], cache=False)
+    assert silent.level_db == -100
+    for per in ("corpus", "speaker"):
+        with pytest.raises(ValueError, match="all clips of ann are silent"):
+            silent.at_level(-20, per=per)
+
+
+def test_integers_that_nobody_scaled_are_refused_at_the_door():
+    whole = (utterance(1).samples * 32767).astype(np.int16)
+    for samples in (whole, whole.astype(np.int32), whole.astype(np.uint8), torch.zeros(16_000), [0.0] * 16_000):
+        with pytest.raises(ValueError, match=r"an utterance has a float32 array in −1 … 1"):
+            Utterance(samples)
+    with pytest.raises(ValueError, match=r"shape \(2, 800\); an utterance is mono"):
+        Utterance(np.zeros((2, 800), np.float32))
+    with pytest.raises(ValueError, match=r"'000000' has samples that reach .*full scale is 1"):
+        FeatureCorpus.of([Utterance(whole.astype(np.float32))], cache=False)
+
+
 # ------------------------------------------------------------------------------------ sources
 @pytest.fixture
 def folder(tmp_path):

@@ -7,7 +7,8 @@ What to use for what:
 
 - **Speech without a download**, made by espeak-ng with exact phones and words: :func:`synthesize` for a sentence,
   :class:`EmbeddedSpeech` for a corpus, :func:`conversation` for two speakers who talk with each other.
-- **Recordings**: :func:`read_recording` for a file, :class:`AudioFolder` for a folder. :func:`example_recording`,
+- **Recordings**: :func:`read_recording` for a file, :func:`read_blocks` for a long one, :class:`AudioFolder` for a
+  folder. :func:`example_recording`,
   :class:`SpokenDigits` and :func:`download` get those in :data:`SOURCES`, each with its licence;
   :func:`recording_or_embedded` falls back to embedded speech where there is no network. All of these give an
   :class:`Utterance` or several: samples, rate, labels, speaker, source.
@@ -80,7 +81,7 @@ from causalcnn.speech.mu_law import mu_law_decode, mu_law_edges, mu_law_encode
 from causalcnn.speech.online_inversion import OnlineGriffinLim, frame_magnitudes
 from causalcnn.speech.phones import PHONES, arpabet
 from causalcnn.speech.playback import Player, Players, player, players
-from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_recording
+from causalcnn.speech.recordings import AudioFolder, UnreadableRecording, read_blocks, read_recording
 from causalcnn.speech.running_bins import RunningBins
 from causalcnn.speech.sample_corpus import SampleBatch, SampleCorpus
 from causalcnn.speech.sentences import READ_SENTENCES, random_sentence
@@ -153,6 +154,7 @@ __all__ = [
     "player",
     "players",
     "random_sentence",
+    "read_blocks",
     "read_recording",
     "recording_or_embedded",
     "speech_level_db",

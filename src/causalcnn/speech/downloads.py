@@ -163,9 +163,7 @@ def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
         OSError: an archive cannot be unpacked, because the disk is full for example.
         ImportError: the extra ``speech`` is not installed.
     """
-    if name not in SOURCES:
-        raise KeyError(f"no source is called {name!r}; there are {', '.join(SOURCES)}")
-    source = SOURCES[name]
+    source = _source(name)
     unpacked = cache_folder() / source.name
     unpack = unpack and source.is_archive
     if unpack and unpacked.is_dir():
@@ -176,7 +174,7 @@ def download(name: str, *, progress: bool = True, unpack: bool = True) -> Path:
 
 def is_local(name: str) -> bool:
     """Say whether a named recording or archive is on this machine, in ``CAUSALCNN_DATA`` or in the cache."""
-    return _find(SOURCES[name]) is not None
+    return _find(_source(name)) is not None
 
 
 def example_recording(name: str = "libri1") -> Utterance:
@@ -242,6 +240,12 @@ def recording_or_embedded(
 
 
 # ---------------------------------------------------------------------- finding and fetching
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise KeyError(f"no source is called {name!r}; there are {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
 def _find(source: Source) -> Path | None:
     """Look for the file in the data folder and in the cache, and verify its checksum."""
     folder = data_folder()

@@ -14,7 +14,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from causalcnn.speech.disk_cache import CacheWriteError, Entry, Piece, cached, in_memory
+from causalcnn.speech.disk_cache import CacheReadError, CacheWriteError, Entry, Piece, cached, in_memory
 from causalcnn.speech.environment import cache_folder
 from causalcnn.speech.front_end import RATE_HZ
 from causalcnn.speech.sentences import random_sentence
@@ -147,7 +147,7 @@ class EmbeddedSpeech(Sequence[Utterance]):
         path = self._path
         try:
             return cached(path.with_name(path.name + ".cache"), self._pieces, "samples")
-        except CacheWriteError as error:
+        except (CacheReadError, CacheWriteError) as error:
             warnings.warn(f"{error}. Until then they stay in memory", stacklevel=3)
         return in_memory(self._pieces())
 

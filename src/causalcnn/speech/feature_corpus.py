@@ -18,6 +18,7 @@ from causalcnn._checks import at_least
 from causalcnn.speech import feature_extraction as extraction
 from causalcnn.speech.disk_cache import cached, in_memory
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
+from causalcnn.speech.level import LOUD_BELOW_DB, SILENT_DB
 from causalcnn.speech.pieces import draw_pieces
 from causalcnn.speech.utterance import Utterance
 
@@ -71,7 +72,8 @@ class Clip:
         speaker: the speaker's name.
         frames: its length, in frames of 10 ms.
         level_db: its level in dB, see :func:`~causalcnn.speech.speech_level_db`.
-        loud_frames: the number of frames that this level is the mean of.
+        loud_frames: the number of frames that this level is the mean of; 0 for a silent clip, which has no frame above
+            −70 dB.
 
     Example:
         >>> from causalcnn.speech import FRAMES_PER_SECOND, Clip
@@ -152,7 +154,8 @@ class FeatureCorpus(Sequence[Tensor]):
             The corpus, its clips in the order of the source.
 
         Raises:
-            ValueError: no clip; a clip with NaN or infinity, with another rate, or shorter than one hop of 10 ms.
+            ValueError: no clip; a clip with NaN or infinity, with samples far outside −1 … 1, with another rate, or
+                shorter than one hop of 10 ms.
                 Errors of ``source``, such as a damaged file, are passed on.
             OSError: the cache cannot be written, because the disk is full for example. Nothing partial is left there.
             ImportError: the extra ``speech`` is not installed, and no ``CAUSALCNN_CACHE`` names a cache folder.
@@ -193,9 +196,18 @@ class FeatureCorpus(Sequence[Tensor]):
 
     @cached_property
     def level_db(self) -> float:
-        """The mean level of the clips in dB, each weighted by its loud frames."""
-        total = sum(clip.level_db * clip.loud_frames for clip in self.clips)
-        return total / sum(clip.loud_frames for clip in self.clips)
+        """The mean level of the clips in dB, each weighted by its loud frames; −100 where all are silent.
+
+        Silence weighs nothing: neither a clip without a frame above −70 dB, nor one that is more than 30 dB below the
+        middle one, in which nobody speaks.
+        """
+        clips = sorted((clip for clip in self.clips if clip.loud_frames), key=lambda clip: clip.level_db)
+        if not clips:
+            return FLOOR_DB
+        so_far = np.cumsum([clip.loud_frames for clip in clips])
+        middle = clips[int(np.searchsorted(so_far, so_far[-1] / 2))].level_db
+        spoken = [clip for clip in clips if clip.level_db >= middle - LOUD_BELOW_DB]
+        return sum(clip.level_db * clip.loud_frames for clip in spoken) / sum(clip.loud_frames for clip in spoken)
 
     # ------------------------------------------------------------------ clips and batches
     def __getitem__(self, which: int) -> Tensor:  # type: ignore[override]
@@ -368,10 +380,13 @@ class FeatureCorpus(Sequence[Tensor]):
             The corpus at that level; the frames on disk stay as they are.
 
         Raises:
-            ValueError: ``per`` has another value; the gain is not finite.
+            ValueError: ``per`` has another value; the gain is not finite; all clips are silent.
         """
         if per not in ("corpus", "speaker"):
             raise ValueError(f"per is {per!r}; it must be 'corpus' or 'speaker'")
+        if not any(clip.loud_frames for clip in self.clips):
+            who = self.speaker_names[0] if len(self.speaker_names) == 1 else "this corpus"
+            raise ValueError(f"all clips of {who} are silent (no frame is above {SILENT_DB:g} dB): there is no level")
         if per == "corpus":
             return self.with_gain(level_db - self.level_db)
         parts = [self.select_speakers(speaker).at_level(level_db) for speaker in self.speaker_names]

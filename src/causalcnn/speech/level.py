@@ -19,6 +19,10 @@ __all__ = ["LOUD_BELOW_DB", "RunningLevel", "frame_level_db", "speech_level_db",
 LOUD_BELOW_DB = 30.0
 """How far below the loudest frame a frame may be to count for a level, in dB. Pauses and room noise stay out of it."""
 
+SILENT_DB = -70.0
+"""A clip without a louder frame is silent, whatever its frames are relative to each other. The noise of one step of 16
+bits has −78 dB."""
+
 LOUDNESS_EXPONENT = 0.3
 """Loudness grows as the power to the 0.3 (Stevens): what is 10 dB up is twice as loud. Levels are means of it: a mean
 of powers belongs to the single loudest knock, a mean of decibels to the noise between the words."""
@@ -56,7 +60,7 @@ def speech_mask(features: Tensor, mask: Tensor | None = None, *, below_db: float
     """
     if not below_db > 0:
         raise ValueError(f"below_db is {below_db}; it must be more than 0")
-    return _within(frame_level_db(features), mask, below_db)
+    return within(below_db, frame_level_db(features), mask)
 
 
 def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -76,10 +80,24 @@ def speech_level_db(features: Tensor, mask: Tensor | None = None) -> Tensor:
         The exponent 0.3 is from Stanley S. Stevens, The measurement of loudness, Journal of the Acoustical Society of
         America 27, 1955.
     """
-    level = frame_level_db(features)
-    loud = _within(level, mask, LOUD_BELOW_DB)
+    return mean_level_db(frame_level_db(features), mask)
+
+
+def mean_level_db(level: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The level of a clip from those of its frames in dB, ``(…, time)`` → ``(…,)``."""
+    loud = within(LOUD_BELOW_DB, level, mask)
     mean = (_loudness(level) * loud).sum(-1) / loud.sum(-1)
     return torch.where(loud.any(-1), _loudness_to_db(mean), FLOOR_DB)
+
+
+def within(below_db: float, level: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The real frames whose level is at most ``below_db`` below the loudest, bool ``(…, time)``."""
+    if mask is None:
+        mask = torch.ones_like(level, dtype=torch.bool)
+    if not level.shape[-1]:
+        return mask
+    loudest = level.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
+    return mask & (level >= loudest - below_db)
 
 
 class RunningLevel(CausalModule):
@@ -200,16 +218,6 @@ class RunningLevel(CausalModule):
         ramp = self._FALL_DB * torch.arange(level.shape[1] + 1, device=level.device, dtype=level.dtype)
         peaks = (torch.cat([before, level], dim=1) + ramp).cummax(1).values - ramp
         return peaks[:, 1:].clamp(min=self.to_db + self._QUIETEST_PEAK_DB)
-
-
-def _within(level: Tensor, mask: Tensor | None, below_db: float) -> Tensor:
-    """The real frames whose level is at most ``below_db`` below the loudest."""
-    if mask is None:
-        mask = torch.ones_like(level, dtype=torch.bool)
-    if not level.shape[-1]:
-        return mask
-    loudest = level.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
-    return mask & (level >= loudest - below_db)
 
 
 def _power(features: Tensor) -> Tensor:

@@ -48,6 +48,9 @@ class Utterance:
         speaker: a name that is the same for the same voice, ``""`` where unknown.
         source: where it comes from, with its licence: what a page says when it plays it.
 
+    Raises:
+        ValueError: the samples are no floating point numbers, such as 16-bit integers, or not mono.
+
     Example:
         >>> import numpy as np
         >>> from causalcnn.speech import LogMel, Utterance
@@ -63,6 +66,16 @@ class Utterance:
     words: tuple[Span, ...] = ()
     speaker: str = ""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        dtype, shape = getattr(self.samples, "dtype", None), np.shape(self.samples)
+        if not (isinstance(dtype, np.dtype) and dtype.kind == "f"):
+            raise ValueError(
+                f"the samples are {dtype or type(self.samples).__name__}; an utterance has a float32 array in −1 … 1: "
+                "for 16-bit integers, samples.astype(np.float32) / 32768"
+            )
+        if len(shape) != 1:
+            raise ValueError(f"the samples have the shape {shape}; an utterance is mono, (samples,): take the mean")
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import causalcnn
 from causalcnn import cli
+from causalcnn.speech import SOURCES
 
 LIBRARY = Path(cli.__file__).parent
 EXTRAS = {
@@ -87,6 +89,33 @@ def test_an_experiment_gets_what_follows_its_name(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cli, "entry_points", lambda **selection: here.select(**selection))
     assert cli.main(["experiment", "echo", "--out", "table.json"]) == 0
     assert heard == [["--out", "table.json"]]
+
+
+def test_download_lists_what_there_is_and_gives_a_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CAUSALCNN_OFFLINE", "1")
+    monkeypatch.setenv("CAUSALCNN_CACHE", str(tmp_path))
+    monkeypatch.delenv("CAUSALCNN_DATA", raising=False)
+    assert cli.main(["download"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == len(SOURCES)
+    assert any("libri1" in line and "0.1 MB" in line and "CC BY 4.0" in line for line in listed)
+    assert cli.main(["download", "typo"]) == 2
+    assert "no source is called 'typo'; there are libri1" in capsys.readouterr().err
+    assert cli.main(["download", "ljspeech"]) == 2
+    assert "2748.6 MB) is not on this machine and cannot be downloaded" in capsys.readouterr().err
+    archive = tmp_path / SOURCES["free-spoken-digits"].name
+    archive.mkdir()
+    assert cli.main(["download", "free-spoken-digits"]) == 0
+    assert capsys.readouterr().out.strip() == str(archive)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--version"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out.strip() == f"causalcnn {causalcnn.__version__}"
 
 
 heard: list[list[str]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from causalcnn import cli_train
+from causalcnn._files import atomic_write
 from causalcnn.cli import main, make_parser
 from causalcnn.models import load_model
 from causalcnn.training import Interrupted, loop
@@ -56,13 +58,55 @@ def test_it_trains_and_says_what_with_and_where(tmp_path: Path, capsys: pytest.C
     assert sorted(file.name for file in (tmp_path / "made").iterdir()) == ["first.json", "first.safetensors"]
 
 
+def weights(out: str) -> str:
+    """The checksum of the weights that stand in a card."""
+    return json.loads(Path(f"{out}.json").read_text())["sha256"]
+
+
 def test_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
-    train("--vary")
-    first = json.loads(Path("made/first.json").read_text())
-    train("--vary")
-    assert json.loads(Path("made/first.json").read_text())["sha256"] == first["sha256"]
-    train("--vary", "--seed", "1")
-    assert json.loads(Path("made/first.json").read_text())["sha256"] != first["sha256"]
+    for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert train("--vary", "--seed", seed, "--out", out) == 0
+    assert weights("a") == weights("b") != weights("c")
+
+
+def test_a_finished_model_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train()
+    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in Path("made").iterdir()}
+    for words, code, message in (
+        ((), 2, "there is a model 'made/first.safetensors', which would be overwritten; name another --out"),
+        (("--resume",), 0, "first.safetensors is the model of this training already"),
+        (("--resume", "--checkpoint-every", "1 steps"), 0, "nothing is left to do"),
+        (("--resume", "--budget", "6 steps"), 2, "of another training (budget: 3 steps there, 6 steps now)"),
+        (("--resume", "--seed", "1"), 2, "seed: 0 there, 1 now"),
+        (("--resume", "--set", "num_codes=32"), 2, "changes: "),
+    ):
+        capsys.readouterr()
+        assert train(*words) == code, words
+        said = capsys.readouterr()
+        assert message in said.out + said.err
+        assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in Path("made").iterdir()} == before
+    Path("made/first.json").unlink()  # somebody's weights: they are not ours to overwrite
+    assert train("--resume") == 2
+    assert "without its 'first.json'" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_at_the_end_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, *rest: Any) -> None:
+        with atomic_write(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(cli_train, "save_model", full)
+        assert train() == 2
+    said = capsys.readouterr().err
+    for words in ("cannot write 'made/first.safetensors': No space", "first.resume.safetensors", "--resume"):
+        assert words in said
+    assert [file.name for file in Path("made").iterdir()] == ["first.resume.safetensors"]
+    assert train("--resume") == 0
+    train("--out", "unbroken")
+    assert weights("made/first") == weights("unbroken")
 
 
 def test_interrupted_it_says_how_to_go_on_and_does(
@@ -74,8 +118,7 @@ def test_interrupted_it_says_how_to_go_on_and_does(
         whole(state, *rest)
         raise Interrupted("interrupted after step 3; use --resume", state.history)
 
-    train()
-    unbroken = json.loads(Path("made/first.json").read_text())["sha256"]
+    train("--out", "unbroken")
     monkeypatch.setattr(loop, "_loop", stopped)
     assert train() == 130
     assert "--resume" in capsys.readouterr().err
@@ -86,7 +129,7 @@ def test_interrupted_it_says_how_to_go_on_and_does(
     assert train("--resume", "--seed", "7") == 2
     assert "seed: 0 there, 7 now" in capsys.readouterr().err
     assert train("--resume") == 0
-    assert json.loads(Path("made/first.json").read_text())["sha256"] == unbroken
+    assert weights("made/first") == weights("unbroken")
     assert not (tmp_path / "made" / "first.resume.safetensors").exists()
 
 
@@ -204,14 +247,15 @@ def test_a_model_of_samples_trains_and_goes_on_after_an_interrupt(
     def stopped(state: Any, batches: Any, stop_requested: Any, *rest: Any) -> Any:
         return whole(state, batches, lambda: True, *rest)
 
+    words += ["--out", "made/again"]
     monkeypatch.setattr(loop, "_loop", stopped)
     assert main(words) == 130
     assert "interrupted after step 1" in capsys.readouterr().err
-    assert Path("made/sound.resume.safetensors").exists()
+    assert Path("made/again.resume.safetensors").exists()
     monkeypatch.setattr(loop, "_loop", whole)
     assert main([*words, "--resume"]) == 0
-    assert load_model("made/sound")[1]["sha256"] == card["sha256"]
-    assert not Path("made/sound.resume.safetensors").exists()
+    assert load_model("made/again")[1]["sha256"] == card["sha256"]
+    assert not Path("made/again.resume.safetensors").exists()
 
 
 def test_samples_are_not_varied(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from torch import Tensor
 from causalcnn._extras import require
 
 __all__ = ["CheckpointError", "atomic_write", "check_writable", "pack_tensors", "read_tensors", "write_json"]
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LITTER_SECONDS = 24 * 3600
 
 
 class CheckpointError(ValueError):
@@ -60,7 +66,7 @@ def atomic_write(path: str | Path, *, sole_writer: bool = False) -> Iterator[Pat
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise OSError(error.errno, _explanation(path, error, "free some space")) from error
         raise
     finally:
@@ -91,6 +97,10 @@ def write_json(path: str | Path, table: Mapping[str, Any]) -> None:
 
 def _new_part(path: Path, name: str) -> Path:
     part = path.with_name(f"{path.name}{name}.part")
+    with suppress(OSError):  # what a process left that was killed; a living one writes more often than once a day
+        for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            if time.time() - old.stat().st_mtime > LITTER_SECONDS:
+                old.unlink()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.open("wb").close()

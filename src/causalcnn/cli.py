@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_encode(commands)
     _add_decode(commands)
+    _add_download(commands)
     _add_experiment(commands)
     return parser
 
@@ -111,7 +112,8 @@ example, a few minutes on a laptop:
   from causalcnn.models import load_model
   model, card = load_model("my-first")
 
-Stopped by Ctrl-C, a power cut or a cluster? Give the same line again, with --resume.
+Stopped by Ctrl-C, a power cut or a cluster? Give the same line again, with --resume: what is finished stays as it is.
+A model that is there is never overwritten: name another --out, or remove it.
 Several GPUs or processes: torchrun --nproc_per_node 2 -m causalcnn train vqvae2 …
 Exit code 0: trained. 2: not possible, the message says why. 130: interrupted; resume it.
 """
@@ -179,7 +181,7 @@ def _add_train(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     from causalcnn.cli_train import run_train
 
-    return run_train(options)
+    return run_train(options, make_parser().parse_args)
 
 
 # --------------------------------------------------------------------- export
@@ -281,6 +283,34 @@ def _decode(options: argparse.Namespace) -> int:
     from causalcnn.cli_codec import run_decode
 
     return run_decode(options)
+
+
+# ------------------------------------------------------------------- download
+def _add_download(commands: Any) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="get a recording or a corpus by name",
+        description="Get a recording or a corpus by name, checked and unpacked; without a name, list what there is.",
+        epilog="Exit code 0: it is on this machine now; its path is printed. 2: not possible, the message says why.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one of the list (default: show the list)")
+    parser.set_defaults(run=_download)
+
+
+def _download(options: argparse.Namespace) -> int:
+    from causalcnn.speech import SOURCES, download
+
+    if options.name is None:
+        for source in SOURCES.values():
+            print(f"{source.name:32}{source.size / 1e6:>9,.1f} MB  {source.credit}")
+        return 0
+    try:
+        print(download(options.name))
+    except KeyError as problem:
+        raise UsageError(problem.args[0]) from problem
+    except (ValueError, OSError, ImportError) as problem:
+        raise UsageError(str(problem)) from problem
+    return 0
 
 
 # ---------------------------------------------------------------- experiment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 
@@ -74,8 +75,10 @@ def _decode(options: argparse.Namespace) -> None:
     codec = SpeechCodec.load(options.codec, options.prior)
     found = _read(codec, options)
     samples = codec.sound_of(found)
+    sound = io.BytesIO()  # a full disk is no OSError where soundfile finds it
+    soundfile.write(sound, samples, RATE_HZ, format="WAV", subtype="PCM_16")
     with atomic_write(options.out) as part:
-        soundfile.write(str(part), samples, RATE_HZ, format="WAV", subtype="PCM_16")
+        part.write_bytes(sound.getbuffer())
     print(f"written   {options.out}: {len(samples) / RATE_HZ:.2f} s of sound")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import shlex
 import sys
@@ -40,17 +42,21 @@ CODE_MODELS = (CodePrior, IntegerCodePrior)
 """Models that read the codes of log-mel frames; the others read the frames."""
 
 
-def run_train(options: argparse.Namespace) -> int:
+Parse = Callable[[list[str]], argparse.Namespace]
+
+
+def run_train(options: argparse.Namespace, parse: Parse) -> int:
     """Carry out ``causalcnn train``.
 
     Args:
         options: what the parser of ``causalcnn.cli`` made of the command line.
+        parse: that parser, for the command that stands in the card of a model that is there already.
 
     Returns:
         The exit code, 0 where the model was trained, 2 where that was not possible, 130 where it was interrupted.
     """
     try:
-        _run(options)
+        _run(options, parse)
     except Interrupted as stop:
         print(f"causalcnn train: {stop}", file=sys.stderr)
         return INTERRUPTED
@@ -63,7 +69,7 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, parse: Parse) -> None:
     budget = Budget.parse(options.budget)
     model_class, config = _configure(options)
     weights_file, card_file = model_files(options.out)
@@ -82,6 +88,9 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError(f"--vary varies log-mel frames, and {options.model!r} reads {what}; leave it out")
     coder, codes_of = _load_coder(options, reads_codes)
     config = config if coder is None else _with_sizes_of(coder, config, options)
+    if _is_finished(options, parse, weights_file, card_file, checkpoint):
+        log(f"finished  {weights_file} is the model of this training already; nothing is left to do")
+        return
     log(f"corpus    {options.corpus} (made now where it is new: an hour of speech takes half a minute)", flush=True)
     data = _load_data(options, reads_samples)
     if coder is not None:
@@ -117,13 +126,53 @@ def _run(options: argparse.Namespace) -> None:
     if not runtime.is_main:
         return
     kept = model.rounded() if isinstance(model, IntegerCodePrior) and model.config.rounded else model
-    save_model(weights_file, kept, _card(options, budget, data, history) | codes_of)
+    try:
+        save_model(weights_file, kept, _card(options, budget, data, history) | codes_of)
+    except OSError as error:
+        if checkpoint.exists():
+            raise OSError(
+                f"{error}. The training is not lost: its checkpoint is {str(checkpoint)!r}. When there is room, "
+                "give the same line with --resume"
+            ) from error
+        raise
     checkpoint.unlink(missing_ok=True)  # its work is done; until the model was safe it was the only copy
     log(f"model     {weights_file} ({weights_file.stat().st_size / 1e6:.2f} MB), card {card_file}")
     if history.waiting_fraction > 0.1:
         waited = f"{history.waiting_fraction:.0%}"
         log(f"note      the model waited for data {waited} of the time: larger --rows or --frames may help")
     log(f"use it    from causalcnn.models import load_model; model, card = load_model({str(options.out)!r})")
+
+
+# ----------------------------------------------------------------------------------- what is there already
+def _is_finished(
+    options: argparse.Namespace, parse: Parse, weights_file: Path, card_file: Path, checkpoint: Path
+) -> bool:
+    """Whether this training has been finished before. A model is never overwritten, neither by it nor by another."""
+    there = [file for file in (weights_file, card_file) if file.exists()]
+    if not there or (options.resume and checkpoint.exists()):  # stopped while the model was written: it is made again
+        return False
+    way_out = "name another --out, or remove the files of the model"
+    if not options.resume:
+        raise FileExistsError(f"there is a model {str(there[0])!r}, which would be overwritten; {way_out}")
+    if len(there) < 2:
+        missing = card_file if weights_file.exists() else weights_file
+        raise FileExistsError(f"there is {str(there[0])!r} without its {missing.name!r}, and no checkpoint; {way_out}")
+    if differences := _differences_from(load_model(weights_file)[1], options, parse):
+        raise FileExistsError(f"there is a model {str(there[0])!r} of another training ({differences}); {way_out}")
+    return True
+
+
+def _differences_from(card: Mapping[str, Any], options: argparse.Namespace, parse: Parse) -> str:
+    """In what the command that made a model differs from this one, in words; ``""`` where it would make the same."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            made_by = parse(shlex.split(str(card.get("command", "")))[1:])
+    except SystemExit:
+        return "its card has no command that this version knows"
+    free = {"arguments", "run", "out", "resume", "device", "checkpoint_every"}
+    names = [name for name in vars(made_by) | vars(options) if name not in free]
+    pairs = ((name, getattr(made_by, name, None), getattr(options, name, None)) for name in names)
+    return ", ".join(f"{name}: {there} there, {now} now" for name, there, now in pairs if there != now)
 
 
 # ------------------------------------------------------------------------------------------------ model

@@ -19,6 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from causalcnn._files import pack_tensors, read_tensors
 from causalcnn.training import Checkpoint, CheckpointError, Interrupted, NonFiniteLoss
 from tests.fuzz import examples
 from tests.training.toy import Batch, Toy, ToyConfig, batches
@@ -279,6 +280,46 @@ def test_damage_is_told_from_a_checkpoint(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, path, {"causalcnn": '{"format": "causalcnn training checkpoint 1"}'})
     with pytest.raises(CheckpointError, match=r"written by another version.* train anew"):
         training(path, 3, resume=True)
+
+
+@given(data=st.data())
+@settings(max_examples=examples(25), deadline=None)
+def test_whatever_byte_is_altered_a_checkpoint_is_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "altered.safetensors"
+    if not path.exists():
+        training(path, 3)
+    whole = bytearray(path.read_bytes())
+    where = data.draw(st.integers(0, len(whole) - 1))
+    whole[where] ^= data.draw(st.integers(1, 255))
+    altered = path.with_name("altered-byte.safetensors")
+    altered.write_bytes(whole)
+    try:
+        read = Checkpoint.read(altered)
+    except CheckpointError as refused:
+        message = str(refused)
+    else:  # a letter of the checksum's own name
+        same, message = Checkpoint.read(path), str(altered)
+        assert (read.facts, read.settings) == (same.facts, same.settings)
+        assert all(torch.equal(read.tensors[name], value) for name, value in same.tensors.items())
+    assert str(altered) in message
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    training(path, 3)
+    tensors, metadata = read_tensors(path)
+    path.write_bytes(pack_tensors(tensors, {"causalcnn": metadata["causalcnn"]}))
+    training(path, 3, resume=True)
+
+
+def test_a_setting_that_is_not_a_number_is_the_same_setting(tmp_path: Path) -> None:
+    path, kept = tmp_path / "run.safetensors", {"floor": float("nan"), "of": {"x": [1.0, float("nan")]}}
+    training(path, 3, settings=kept)
+    training(path, 3, settings=kept, resume=True)
+    with pytest.raises(CheckpointError, match=r"floor: nan there, 0\.0 now"):
+        training(path, 3, settings={**kept, "floor": 0.0}, resume=True)
 
 
 def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from causalcnn._files import CheckpointError, atomic_write, pack_tensors, read_tensors
@@ -51,8 +53,8 @@ class Checkpoint:
             OSError: the disk is full, or the folder cannot be written; the old file is still there.
             ImportError: safetensors is not installed; the extra ``train`` brings it.
         """
-        header = {"format": FORMAT, "facts": self.facts, "settings": self.settings}
-        data = pack_tensors(self.tensors, {"causalcnn": json.dumps(header)})
+        header = json.dumps({"format": FORMAT, "facts": self.facts, "settings": self.settings})
+        data = pack_tensors(self.tensors, {"causalcnn": header, "sha256": _digest(self.tensors, header)})
         with atomic_write(path, sole_writer=True) as part:
             part.write_bytes(data)
 
@@ -68,7 +70,7 @@ class Checkpoint:
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is cut off, damaged, of another version, or no checkpoint.
+            CheckpointError: the file is cut off, damaged (it has a checksum), of another version, or no checkpoint.
             ImportError: safetensors is not installed; the extra ``train`` brings it.
         """
         tensors, metadata = read_tensors(path)
@@ -85,6 +87,10 @@ class Checkpoint:
                 )
             raise CheckpointError(
                 f"{str(path)!r} holds tensors, but is no {FORMAT!r}; a finished model is read by load_model(path)"
+            )
+        if metadata.get("sha256", "") != _digest(tensors, metadata["causalcnn"]) and "sha256" in metadata:
+            raise CheckpointError(
+                f"{str(path)!r} is damaged: its content fails its checksum; copy it again, or remove it and train anew"
             )
         return cls(tensors, header["facts"], header["settings"])
 
@@ -108,6 +114,15 @@ class Checkpoint:
             )
 
 
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    """The SHA-256 of all that a checkpoint says; safetensors has no checksum."""
+    digest = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
@@ -118,4 +133,4 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
             else:
                 found += _differences(old[key], new[key], inner)
         return found
-    return [] if old == new else [f"{name}: {old!s} there, {new!s} now"]
+    return [] if json.dumps(old) == json.dumps(new) else [f"{name}: {old!s} there, {new!s} now"]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from causalcnn.engine.fusion import fuse
 from causalcnn.engine.plan import Op, Operand, Plan, Register
-from causalcnn.nn.base import CausalModule, makes_a_weight, renew_weight
+from causalcnn.nn.base import CausalModule
+from causalcnn.nn.hooks import has_forward_hooks, renew_weight
 from causalcnn.nn.compose import Composite
 
 __all__ = ["Builder", "CannotCompile", "Symbol", "as_array", "lower", "lowers"]
@@ -656,8 +657,7 @@ def _a(word: str) -> str:
 
 def refuse_hooks(module: nn.Module) -> None:
     """Refuse hooks, which a plan cannot call, except those that make weights (CannotCompile)."""
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    if any(not makes_a_weight(hook) for hook in hooks):
+    if has_forward_hooks(module):
         raise CannotCompile("it has a forward hook, which a plan cannot call")
 
 

@@ -24,6 +24,7 @@ from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import OutputDistribution, bits_per_dimension, get_distribution
 from causalcnn.models.sampling import Sampler
 from causalcnn.nn.base import CausalModule, State
+from causalcnn.nn.hooks import has_forward_hooks
 
 if TYPE_CHECKING:
     from causalcnn.speech import Batch, UniformBins
@@ -270,13 +271,15 @@ class AutoregressiveModel(CausalModule):
             reference: whether to draw in the slow, obvious way that the fast ones are tested against.
 
         Returns:
-            The sampler; that of a model that has a faster way, unless ``reference`` is true. Both draw the same bins.
+            The sampler; that of a model that has a faster way, unless ``reference`` is true or a part of the model has
+            forward hooks, which only the reference runs. Both draw the same bins.
 
         Raises:
             RuntimeError: the model is in training mode.
             ValueError: a weight is not finite.
         """
-        return Sampler(self, rows) if reference else self._fast_sampler(rows)
+        plain = reference or any(map(has_forward_hooks, self.modules()))
+        return Sampler(self, rows) if plain else self._fast_sampler(rows)
 
     def _fast_sampler(self, batch_size: int) -> Sampler:
         return Sampler(self, batch_size)

@@ -26,11 +26,12 @@ from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import CodeCategorical, bits_per_dimension
 from causalcnn.models.pixelcnn import FrequencyBlock, frames_as_rows
 from causalcnn.models.sample_loop import BandLoop
-from causalcnn.models.sampling import Sampler, can_compile, state_after
+from causalcnn.models.sampling import Sampler, can_compile, check_can_draw, state_after
 from causalcnn.models.vqvae2 import Codes
 from causalcnn.nn.base import State
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
+from causalcnn.nn.hooks import renew_weight
 
 if TYPE_CHECKING:
     from causalcnn.models.code_corpus import CodeBatch
@@ -185,6 +186,7 @@ class CodeLevel(nn.Module):
         for block, c in zip(self.frequency_blocks, condition, strict=True):
             h = block(h, frames_as_rows(c))  # (batch · time, channels, cells)
         h = self.relu(self.hidden(self.relu(h.transpose(1, 2))))
+        renew_weight(self.logits)
         y = F.linear(h, HEAD_SCALE * self.logits.weight, HEAD_SCALE * self.logits.bias)
         return y.unflatten(0, (len(x), x.shape[2]))
 
@@ -504,7 +506,8 @@ class CodePrior(AutoregressiveModel):
 
         Raises:
             RuntimeError: the model is in training mode.
-            ValueError: codes of another shape, or that the codebooks do not have; a temperature that is not above 0.
+            ValueError: codes of another shape, or that the codebooks do not have; a temperature that is not above 0 and
+                finite.
         """
         sampler = CodePriorSampler(self, len(top))
         if prompt is not None:
@@ -524,6 +527,7 @@ class CodePriorSampler(Sampler):
     model: CodePrior
 
     def __init__(self, model: CodePrior, rows: int, *, compiled: bool = True) -> None:
+        check_can_draw(model, model.modules())
         super().__init__(model, rows)
         self._loops: list[BandLoop] = []
         if compiled and can_compile(model):
@@ -568,10 +572,9 @@ class CodePriorSampler(Sampler):
             The codes, int64, ``(rows, cells)``.
 
         Raises:
-            ValueError: a temperature that is not above 0, or top codes of another shape or range.
+            ValueError: a temperature that is not above 0 and finite, or top codes of another shape or range.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0")
+        self.model.distribution._check_temperature(temperature)
         if top is not None:
             self._check_bins(top, (self.rows, self.model.config.top_cells), "what is given of the top")
         return self._draw(uniform, temperature, top)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.distributions import Categorical, Gaussian, GaussianMixture, LogisticMixture
-from causalcnn.models.sampling import Sampler
+from causalcnn.models.sampling import Sampler, check_can_draw
 
 __all__ = ["CompiledFrameSampler", "FrameSampler"]
 
@@ -35,7 +35,7 @@ class FrameSampler(Sampler):
         rows: how many spectrograms are drawn side by side.
 
     Raises:
-        RuntimeError: the model is in training mode.
+        RuntimeError: the model is in training mode, or a part of it has a forward hook.
         ValueError: a weight is not finite.
 
     Example:
@@ -49,6 +49,7 @@ class FrameSampler(Sampler):
     """
 
     def __init__(self, model: Any, rows: int) -> None:
+        check_can_draw(model, model.modules())
         super().__init__(model, rows)
         c = model.config
         self._last, encoder_state = self.state

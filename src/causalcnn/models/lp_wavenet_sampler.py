@@ -46,7 +46,7 @@ class LPWaveNetSampler:
     """
 
     def __init__(self, model: Any, rows: int = 1, engine: Engine = "torch") -> None:
-        check_can_draw(model)
+        check_can_draw(model, [model, model.network])
         self.model, self.rows = model, rows
         begin = model.initial_state(model.network.input.weight.new_zeros(rows, 1, 0))
         self._left_to_drop = model.config.lookahead_frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,14 +11,33 @@ from torch import Tensor, nn
 
 from causalcnn.models.sample_loop import BandLoop
 from causalcnn.nn.base import State
+from causalcnn.nn.hooks import has_forward_hooks, renew_weight
 
 __all__ = ["IncrementalSampler", "Sampler"]
 
 
-def check_can_draw(model: nn.Module) -> None:
-    """Refuse a model in training mode (RuntimeError), and one whose weights are not finite (ValueError)."""
+def check_can_draw(model: nn.Module, never_called: Iterable[nn.Module] = ()) -> None:
+    """Refuse a model that cannot draw, and bring its weights up to date, which a sampler reads directly.
+
+    Args:
+        model: the model.
+        never_called: what is not called while the model draws, so that its forward hooks would not run.
+
+    Raises:
+        RuntimeError: the model is in training mode, or one of ``never_called`` has a forward hook.
+        ValueError: a weight is not finite.
+    """
     if model.training:
         raise RuntimeError("the model is in training mode; call model.eval() before it generates")
+    hooked = next(filter(has_forward_hooks, never_called), None)
+    if hooked is not None:
+        raise RuntimeError(
+            f"a {type(hooked).__name__} has a forward hook, which drawing value by value does not call; remove it, or "
+            "draw with the reference, where the model has one: model.sampler(reference=True)"
+        )
+    with torch.no_grad():
+        for part in model.modules():
+            renew_weight(part)
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise ValueError(
@@ -117,10 +137,9 @@ class Sampler:
             The bins, int64 from 0 to ``distribution.num_bins − 1``, ``(rows, cells)``.
 
         Raises:
-            ValueError: a temperature that is not above 0.
+            ValueError: a temperature that is not above 0 and finite.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}; it must be above 0")
+        self.model.distribution._check_temperature(temperature)
         return self._draw(uniform, temperature)
 
     def _check_bins(self, bins: Tensor, shape: tuple[int | None, ...], what: str) -> None:
@@ -166,7 +185,7 @@ class IncrementalSampler(Sampler):
         compiled: False to run the frequency stack by torch in any case.
 
     Raises:
-        RuntimeError: the model is in training mode.
+        RuntimeError: the model is in training mode, or a part of it has a forward hook.
         ValueError: a weight is not finite.
 
     Example:
@@ -180,6 +199,7 @@ class IncrementalSampler(Sampler):
     """
 
     def __init__(self, model: Any, rows: int, *, compiled: bool = True) -> None:
+        check_can_draw(model, model.modules())
         super().__init__(model, rows)
         with torch.no_grad():
             self._loop = self._make_loop() if compiled and can_compile(model) else None

@@ -504,7 +504,7 @@ class WaveNetSampler:
     """
 
     def __init__(self, model: WaveNet, rows: int, engine: Engine = "torch") -> None:
-        check_can_draw(model)
+        check_can_draw(model, [model])
         self.model, self.rows = model, rows
         self._state: State = model.initial_state(model.input.weight.new_zeros(rows, model.in_channels, 0))
         self._stream: WaveNetStream | None = None  # runs while samples are drawn; it does not read the last of them

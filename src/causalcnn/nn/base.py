@@ -9,14 +9,11 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from causalcnn.field import Field
-from causalcnn.nn.exporting import is_exporting
+from causalcnn.nn.hooks import HookedCall, has_forward_hooks, has_hooks, hooked_step, hooks_running, plain_step
 
 __all__ = ["CausalModule", "Convention", "Stateless", "Stream"]
 
@@ -81,24 +78,6 @@ def empty_piece(x: Tensor) -> Tensor:
     return x.narrow(min(2, x.dim() - 1), 0, 0).clone()
 
 
-_MAKES_A_WEIGHT = (WeightNorm, SpectralNorm, BasePruningMethod)
-"""Hooks of torch that make a weight from its parts in front of every ``forward``."""
-
-
-def makes_a_weight(hook: object) -> bool:
-    """Say whether a hook is one of those."""
-    return isinstance(hook, _MAKES_A_WEIGHT)
-
-
-def renew_weight(layer: nn.Module) -> None:
-    """Run those hooks for a ``step`` or a stream; without them the weight would be that of the last forward."""
-    if is_exporting():
-        return  # the weight of the last step becomes a constant
-    for hook in layer._forward_pre_hooks.values():
-        if makes_a_weight(hook):
-            hook(layer, ())
-
-
 class CausalModule(nn.Module, abc.ABC):
     """Base class of all networks that run over time and never read the future.
 
@@ -127,6 +106,18 @@ class CausalModule(nn.Module, abc.ABC):
         >>> check_contract(Difference(), torch.randn(2, 3, 10)).largest_difference
         0.0
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if plain_step(cls) is cls.step:
+            cls.step = hooked_step(cls.step)  # type: ignore[method-assign]
+
+    @override
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not has_hooks(self) or torch.compiler.is_compiling():
+            return super().__call__(*args, **kwargs)
+        with hooks_running(self) as already:  # where a forward steps, and where a step calls its module
+            return self.forward(*args, **kwargs) if already else super().__call__(*args, **kwargs)
 
     @property
     @abc.abstractmethod
@@ -167,7 +158,7 @@ class CausalModule(nn.Module, abc.ABC):
 
         Returns:
             The outputs that these frames complete, perhaps none, ``(batch, out_channels, out_time[, frequency])``;
-            and the new state.
+            and the new state. Hooks of the module run around each step as around a call.
 
         Raises:
             ValueError: ``x`` is no input of this module, or ``state`` does not fit it.
@@ -176,7 +167,7 @@ class CausalModule(nn.Module, abc.ABC):
     def _begin(self, x: Tensor) -> tuple[State, Tensor]:
         """The initial state, and the output for ``x``, a piece without frames: it shows what an output looks like."""
         state = self.initial_state(x)
-        return state, self.step(x, state)[0]
+        return state, plain_step(type(self))(self, x, state)[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the module on a whole sequence.
@@ -191,7 +182,7 @@ class CausalModule(nn.Module, abc.ABC):
         Raises:
             ValueError: ``x`` is no input of this module.
         """
-        return self.step(x, self.initial_state(x))[0]
+        return plain_step(type(self))(self, x, self.initial_state(x))[0]  # the call has run the hooks
 
     def stream(self, state: State | None = None, *, engine: Engine = "torch") -> Stream:
         """Begin a stream: the fast form of :meth:`step`, for inference.
@@ -205,8 +196,8 @@ class CausalModule(nn.Module, abc.ABC):
                 stream that is begun by one can be continued by the other.
 
         Returns:
-            The stream. It holds its own state; the one given is not changed. It may keep the weights of now; after a
-            change of the weights, begin a new one.
+            The stream. It holds its own state; the one given is not changed. It may keep the weights and the hooks of
+            now; after a change of them, begin a new one.
 
         Raises:
             ValueError: ``state`` is no state of this module, or there is no such engine. Most layers find out about the
@@ -214,7 +205,10 @@ class CausalModule(nn.Module, abc.ABC):
                 :class:`causalcnn.engine.CannotCompile`.
         """
         if engine == "torch":
-            return self._torch_stream(state)
+            stream = self._torch_stream(state)
+            if has_forward_hooks(self):
+                stream._run_hooks()
+            return stream
         if engine == "compiled":
             return self._compiled_stream(state)
         raise ValueError(f"engine is {engine!r}; it must be 'torch' or 'compiled'")
@@ -358,6 +352,12 @@ class Stream(Generic[ModuleT]):
 
     def _reuse_output(self) -> None:
         """Allow the stream to write its next output over this one: whoever gets it reads it at once."""
+
+    def _run_hooks(self) -> None:
+        """Run the hooks of the module around each piece. What is remembered is the state, and no hook sees it."""
+        self._advance, self._frame = HookedCall(self, "_advance"), HookedCall(self, "_frame")  # type: ignore[method-assign]
+        self._reuse_output = Stream._reuse_output.__get__(self)  # type: ignore[method-assign]  # a hook may keep it
+        self._copies_input = False
 
     def _initial(self, x: Tensor) -> State:
         """The state before a first piece like this one."""

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, State, Stateless, StatelessStream, Stream, empty_piece
+from causalcnn.nn.hooks import has_forward_hooks, has_hooks
 from causalcnn.nn.streams import RingStream
 
 __all__ = ["CausalSequential", "Composite", "Parallel", "Pointwise", "Residual"]
@@ -123,8 +124,8 @@ class PointwiseStream(StatelessStream):
 
     def _load(self, state: State) -> None:
         function = self.module.function
-        call = function if _has_hooks(function) else function.forward  # a module's call costs more than a small ReLU
-        self._advance = self._frame = call  # type: ignore[method-assign]
+        if not has_hooks(function) and not has_hooks(self.module):  # else they are called, and that costs more
+            self._advance = self._frame = function.forward  # type: ignore[method-assign]
 
 
 Run = Callable[[CausalModule, Tensor], Tensor]
@@ -318,7 +319,7 @@ class SequentialStream(CompositeStream):
                 raise _no_state(name)
         chain: list[Stream] = []
         for stream in self._streams.values():
-            if isinstance(stream, RingStream) and chain and _is_relu(chain[-1]):
+            if isinstance(stream, RingStream) and not has_forward_hooks(stream.module) and chain and _is_relu(chain[-1]):
                 stream.rectifies = True
                 chain.pop()
             chain.append(stream)
@@ -366,11 +367,7 @@ class ResidualStream(CompositeStream):
 def _is_relu(stream: Stream) -> bool:
     """Whether this is the stream of a plain ReLU, of which nobody would miss the call."""
     function = getattr(stream.module, "function", None)
-    return type(function) is nn.ReLU and not _has_hooks(function)
-
-
-def _has_hooks(function: nn.Module) -> bool:
-    return bool(function._forward_hooks or function._forward_pre_hooks)
+    return type(function) is nn.ReLU and not has_hooks(function) and not has_hooks(stream.module)
 
 
 @functools.lru_cache(maxsize=512)

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, Convention, renew_weight
+from causalcnn.nn.base import CausalModule, Convention
 from causalcnn.nn.exporting import is_exporting, over_windows
 from causalcnn.nn.streams import ConvStream, Product, RingStream, Taps
 
@@ -136,7 +136,6 @@ class _CausalConv(CausalModule, _ConvNd):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         self._check(x)
         self._check_state(state, x)
-        renew_weight(self)
         frames = torch.cat([state, x], dim=2)
         y = self._outputs(frames)
         used = (frames.shape[2] - (self._window - self.stride[0])) // self.stride[0] * self.stride[0]

@@ -497,6 +497,10 @@ class QuantizerStream(StatelessStream):
 
     module: VectorQuantizer
 
+    def __init__(self, module: VectorQuantizer, state: State | None = None) -> None:
+        super().__init__(module, state)
+        self._load(())  # encode and decode wait for no piece
+
     def _load(self, state: State) -> None:
         self._codebook = self.module.codebook.detach()
         self._half_norms, self._turned = half_norms(self._codebook), -self._codebook.T.contiguous()

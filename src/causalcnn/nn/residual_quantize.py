@@ -290,9 +290,14 @@ class ResidualQuantizerStream(StatelessStream):
     """Looks codewords up in the codebooks of when it was made; it moves none, also in training."""
 
     module: ResidualVectorQuantizer
+    _streams: list[QuantizerStream]
+
+    def __init__(self, module: ResidualVectorQuantizer, state: State | None = None) -> None:
+        super().__init__(module, state)
+        self._load(())  # encode and decode wait for no piece
 
     def _load(self, state: State) -> None:
-        self._streams = [QuantizerStream(stage, ()) for stage in self.module._stages()]
+        self._streams = [stage.stream(()) for stage in self.module._stages()]
 
     def _advance(self, x: Tensor) -> Tensor:
         return self.module._sum(x, [stream._advance for stream in self._streams])

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causalcnn.nn.base import Stream, renew_weight
+from causalcnn.nn.base import Stream
+from causalcnn.nn.hooks import renew_weight
 
 __all__ = ["ConvStream", "PoolStream", "Product", "RingStream", "Taps"]
 

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 from typing_extensions import override
 
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, Stream, renew_weight
+from causalcnn.nn.base import CausalModule, Stream
 from causalcnn.nn.conv import Pair, as_pair, check_sizes, refuse_padding
 from causalcnn.nn.exporting import is_exporting, pad_if_none
 from causalcnn.nn.streams import Product, RingStream, Taps
@@ -58,7 +58,6 @@ class _CausalTranspose(CausalModule, _ConvNd):
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         self._check(x)
         self._check_state(state, x)
-        renew_weight(self)
         frames = torch.cat([state, x], dim=2)
         return self._completed(frames, self._history), frames[:, :, x.shape[2] :].clone()
 

@@ -636,10 +636,12 @@ class Field:
             The union of what the two read.
 
         Raises:
-            ValueError: the branches have different strides, or the axes do not fit.
+            ValueError: the branches have different strides, or the axes do not fit. Along frequency, :meth:`dense` fits
+                what has an output for each cell, such as a skip.
             TypeError: ``other`` is no field.
         """
         self, other = self._with_same_axes(other)
+        self, other = self._as_many_outputs(other), other._as_many_outputs(self)
         for a, name in enumerate(self.axes):
             if self.advance[a] * other.period[a] != other.advance[a] * self.period[a]:
                 mine, its = (Fraction(f.advance[a], f.period[a]) for f in (self, other))
@@ -657,6 +659,26 @@ class Field:
             future_start.append(min((p[2] for p in parts if p[2] is not None), default=None))
         rate = self.rate_hz if self.rate_hz is not None else other.rate_hz
         return Field(self.axes, period, advance, tuple(cells), tuple(past_end), tuple(future_start), rate)
+
+    def _as_many_outputs(self, other: Field) -> Field:
+        """The same field, if it can be, without a stride along frequency, where ``other`` is :meth:`dense` there.
+
+        Every output of that one reads the same cells. A branch beside it that has an output for each cell can name its
+        outputs one by one instead.
+        """
+        field = self
+        for a, name in enumerate(self.axes):
+            if name == "time" or other.advance[a] or not field.advance[a] or field.advance[a] != field.period[a]:
+                continue
+            length = math.lcm(other.period[a], 1 + max((cell[a] for cells in other.cells for cell in cells), default=0))
+            period = (*field.period[:a], length, *field.period[a + 1 :])
+            advance = (*field.advance[:a], 0, *field.advance[a + 1 :])
+            parts = [field._union([q]) for q in itertools.product(*map(range, period))]
+            cells, past_end, future_start = zip(*parts, strict=True)
+            field = Field(
+                field.axes, period, advance, tuple(map(frozenset, cells)), past_end, future_start, field.rate_hz
+            )
+        return field
 
     def over(self, axes: tuple[str, ...]) -> Field:
         """Give the same field over other axes, which only the identity has.

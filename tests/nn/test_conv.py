@@ -169,7 +169,10 @@ def _then(layer, *pieces):
         (lambda: CausalConv1d(1, 1, 7, padding_mode="reflect"), "would read 6, 4, 2 frames ahead"),
         (lambda: CausalConv1d(1, 1, 7, padding_mode="circular"), "the last 6 frames"),
         (lambda: CausalConv1d(1, 1, 7, padding_mode="replicate"), "history of zeros"),
-        (lambda: CausalConv2d(1, 1, (3, 3), frequency_padding=-1), "must not be negative"),
+        (
+            lambda: CausalConv2d(1, 1, (3, 3), frequency_padding=-1),
+            "frequency_padding is -1; it must be an integer of at least 0",
+        ),
         (lambda: CausalConv2d(1, 1, (3, 3, 3)), "a pair"),
         (lambda: CausalConv1d(2, 1, 3)(torch.zeros(1, 3, 5)), "2 channels"),
         (lambda: CausalConv1d(2, 1, 3)(torch.zeros(3, 5)), "batch, channels, time"),

@@ -186,6 +186,31 @@ def test_an_empty_batch_changes_nothing():
         quantizer(torch.randn(2, 2, 20))
 
 
+@given(
+    offset=st.floats(-3e3, 3e3),
+    spread=st.sampled_from([0.1, 1.0, 30.0]),
+    codes=st.sampled_from([1, 7, 64, 128]),
+    dim=st.sampled_from([1, 5, 32]),
+    vectors=st.sampled_from([1, 30, 700]),
+)
+@settings(max_examples=examples(20), deadline=None)
+def test_the_nearest_word_is_found_as_far_from_zero(offset, spread, codes, dim, vectors):
+    """Every way to look up: in training, with few and with many vectors, in a stream, in a compiled one."""
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(codes, dim).eval()
+    quantizer.sum.copy_(offset + spread * torch.randn(codes, dim))
+    quantizer.count.fill_(1)
+    x = (offset + spread * torch.randn(vectors, dim)).T[None]
+    distances = (x[0].T.double()[:, None] - quantizer.codebook.double()).square().sum(2)
+    stream = quantizer.stream()
+    stream(x[:, :, :0])
+    for found in (quantizer.encode(x), quantizer.quantize(x).indices, stream.encode(x)):
+        excess = distances.gather(1, found[0][:, None])[:, 0].sqrt() - distances.amin(1).sqrt()
+        assert excess.max() <= 1e-4 * spread * dim**0.5
+    compiled = quantizer.stream(engine="compiled")(x)
+    torch.testing.assert_close(compiled, quantizer(x), rtol=1e-5, atol=spread)
+
+
 @pytest.mark.parametrize("start", ["k-means", "random"])
 def test_a_training_that_is_resumed_ends_with_the_same_numbers(start):
     batches = [noise(2, 3, 9, dtype=torch.float32, seed=seed) * (1 + seed % 5) for seed in range(12)]

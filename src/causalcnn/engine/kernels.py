@@ -170,13 +170,15 @@ _one_row = _tile(1, 1, 4)
 
 @intrinsic
 def _exp(context, x):  # type: ignore[no-untyped-def]
-    """e^x, up to rounding, for |x| below 87 (float32) or 708 (float64); above it ∞, and below it the value there.
+    """e^x, up to rounding: ∞ above the largest number, and below the smallest, which is not a normal one, about that.
 
     math.exp is a call for every number; this is arithmetic, which a loop does for a whole vector at once: x = n·ln 2 +
-    r, and e^x = 2^n · e^r with the Taylor series of e^r, |r| ≤ ½ ln 2.
+    r, and e^x = 2^n · e^r with the Taylor series of e^r, |r| ≤ ½ ln 2. The power of two is the product of two that
+    are normal numbers.
     """
     single = x.bitwidth == 32
-    bound, terms, digits, bias = (87.0, 8, 23, 127) if single else (708.0, 14, 52, 1023)
+    most, least = (88.7228, -103.9) if single else (709.7827, -745.1)
+    terms, digits, bias = (8, 23, 127) if single else (14, 52, 1023)
     # ln 2 in two parts, of which the first has few digits, so that n times it is exact.
     high, low = (0.693359375, -2.12194440e-4) if single else (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 
@@ -188,16 +190,20 @@ def _exp(context, x):  # type: ignore[no-untyped-def]
             return ir.Constant(kind, value)
 
         floor = b.module.declare_intrinsic("llvm.floor", [kind])
-        large = b.fcmp_ordered(">", x, c(bound))
-        x = b.select(b.fcmp_ordered("<", x, c(-bound)), c(-bound), x)
-        x = b.select(large, c(bound), x)
+        large = b.fcmp_ordered(">", x, c(most))
+        x = b.select(b.fcmp_ordered("<", x, c(least)), c(least), x)
+        x = b.select(large, c(most), x)
         n = b.call(floor, [b.fadd(b.fmul(x, c(1 / math.log(2))), c(0.5))])
         r = b.fsub(b.fsub(x, b.fmul(n, c(high))), b.fmul(n, c(low)))
         y = c(1 / math.factorial(terms - 1))
         for term in range(terms - 2, -1, -1):
             y = b.fadd(b.fmul(y, r, flags=("contract",)), c(1 / math.factorial(term)), flags=("contract",))
-        power = b.shl(b.add(b.fptosi(n, whole), ir.Constant(whole, bias)), ir.Constant(whole, digits))
-        return b.select(large, c(math.inf), b.fmul(y, b.bitcast(power, kind)))
+        n = b.fptosi(n, whole)
+        half = b.ashr(n, ir.Constant(whole, 1))
+        for part in (half, b.sub(n, half)):
+            power = b.shl(b.add(part, ir.Constant(whole, bias)), ir.Constant(whole, digits))
+            y = b.fmul(y, b.bitcast(power, kind))
+        return b.select(large, c(math.inf), y)
 
     return x(x), generate
 
@@ -222,6 +228,17 @@ def _compiled(function: Callable[..., Any], **more: Any) -> Any:
 def _inlined(function: Callable[..., Any]) -> Any:
     """Compile a function into its only caller: a call with ten arrays costs as much as a small product."""
     return _compiled(function, inline="always")
+
+
+SMALL = 0.02
+"""Below it, 1 − e^−2x has lost digits, and four terms of a series have all of them."""
+
+
+@_inlined
+def _tanh_near_zero(x, kind):  # type: ignore[no-untyped-def]
+    """tanh x for x near 0: x − x³/3 + 2x⁵/15 − 17x⁷/315."""
+    y = x * x
+    return x * (kind(1) - y * (kind(1 / 3) - y * (kind(2 / 15) - y * kind(17 / 315))))
 
 
 @_compiled
@@ -272,9 +289,11 @@ def _pointwise(arena, weights, code, w, source, target, numbers):  # type: ignor
             x = a if x < a else x
             arena[t + i] = b if x > b else x
     elif code == TANH:
-        two = kind(2)
+        two, small = kind(2), kind(SMALL)
         for i in range(n):
-            arena[t + i] = two / (one + _exp(-two * arena[s + i])) - one
+            x = arena[s + i]
+            y = two / (one + _exp(-two * x)) - one
+            arena[t + i] = _tanh_near_zero(x, kind) if abs(x) < small else y
     elif code == SIGMOID:
         for i in range(n):
             arena[t + i] = one / (one + _exp(-arena[s + i]))
@@ -308,13 +327,15 @@ def _pair(arena, code, first, second, target, numbers):  # type: ignore[no-untyp
             arena[t + i] = arena[x + i] / arena[y + i]
     else:
         kind = arena.dtype.type
-        one, two, bound = kind(1), kind(2), kind(20)  # beyond it, tanh is ±1
+        one, two, bound, small = kind(1), kind(2), kind(20), kind(SMALL)  # beyond the bound, tanh is ±1
         for i in range(n):
             value = arena[x + i]
             value = bound if value > bound else value
             value = -bound if value < -bound else value
             a, b = _exp(-two * value), _exp(-arena[y + i])
-            arena[t + i] = (one - a) / ((one + a) * (one + b))
+            c = one + a
+            d = _tanh_near_zero(value, kind) * c if abs(value) < small else one - a
+            arena[t + i] = d / (c * (one + b))
 
 
 @_compiled

@@ -16,6 +16,7 @@ from causalcnn.nn.base import Stateless
 from causalcnn.nn.compose import Composite, Pointwise
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.delay import Delay
+from causalcnn.nn.lookup import centre, half_norms
 from causalcnn.nn.pool import CausalAvgPool1d, CausalMaxPool1d, FrameNorm
 from causalcnn.nn.quantize import VectorQuantizer
 from causalcnn.nn.residual_quantize import ResidualVectorQuantizer
@@ -167,9 +168,8 @@ def _delay(layer: Delay, x: Symbol, builder: Builder) -> Symbol:
 @lowers(FrameNorm, "forward")
 def _norm(layer: FrameNorm, x: Symbol, builder: Builder) -> Symbol:
     arrays = {name: as_array(getattr(layer, name), builder) for name in ("weight", "bias")}
-    if len(arrays["weight"]) not in (1, x.operand.channels):
+    if len(arrays["weight"]) != x.operand.channels:
         raise ValueError(f"input has shape {x.shape}; this layer takes {len(arrays['weight'])} channels")
-    arrays = {name: np.repeat(a, x.operand.channels // len(a)) for name, a in arrays.items()}
     return builder.emit("norm", [x], x.register, {"eps": layer.eps}, arrays)
 
 
@@ -188,10 +188,14 @@ def _residual_quantizer(layer: ResidualVectorQuantizer, x: Symbol, builder: Buil
 
 @knows(VectorQuantizer.encode)
 def _encode(layer: VectorQuantizer, x: Symbol) -> Symbol:
-    """The index of the codeword e with the largest x·e − ½|e|², which is the nearest."""
+    """The index of the codeword e with the largest x·e − ½|e|², which is the nearest; all from a centre."""
     layer._check(x)  # type: ignore[arg-type]
-    codebook = as_array(_codebook(layer, x.builder), x.builder)
-    scores = x.builder.matrix(x, codebook.T, -np.square(codebook).sum(1) / 2)
+    codebook = torch.from_numpy(as_array(_codebook(layer, x.builder), x.builder))
+    middle = centre(codebook)
+    centred = codebook - middle
+    if middle.any():
+        x = x.builder.matrix(x, np.eye(len(middle)), -middle.numpy())
+    scores = x.builder.matrix(x, centred.T.numpy(), -half_norms(centred).numpy())
     return x.builder.emit("argmax", [scores], x.register._replace(channels=1, integer=True))
 
 

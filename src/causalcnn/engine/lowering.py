@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from causalcnn.engine.fusion import fuse
 from causalcnn.engine.plan import Op, Operand, Plan, Register
 from causalcnn.nn.base import CausalModule
-from causalcnn.nn.hooks import has_forward_hooks, renew_weight
 from causalcnn.nn.compose import Composite
+from causalcnn.nn.hooks import has_forward_hooks, renew_weight
 
 __all__ = ["Builder", "CannotCompile", "Symbol", "as_array", "lower", "lowers"]
 
@@ -661,6 +661,14 @@ def refuse_hooks(module: nn.Module) -> None:
         raise CannotCompile("it has a forward hook, which a plan cannot call")
 
 
+def refuse_autocast() -> None:
+    """Refuse to run under autocast (CannotCompile)."""
+    if torch.is_autocast_enabled("cpu"):
+        raise CannotCompile(
+            "it runs under autocast, which a plan does not know; a compiled stream computes in one dtype"
+        )
+
+
 def as_array(tensor: Tensor, builder: Builder) -> np.ndarray:
     """Copy the numbers of a weight, and check that it is where and what the stream is."""
     if tensor.device.type != "cpu" or tensor.dtype != builder.dtype:
@@ -707,10 +715,7 @@ def lower(
             )
         if not x.is_floating_point() and x.dtype not in (torch.int64, torch.int32):
             raise CannotCompile(f"the input is {x.dtype}; a compiled stream takes float32, float64, or int64 indices")
-    if torch.is_autocast_enabled("cpu"):
-        raise CannotCompile(
-            "it runs under autocast, which a plan does not know; a compiled stream computes in one dtype"
-        )
+    refuse_autocast()
     real = [x.dtype for x in examples if x.is_floating_point()] or [p.dtype for p in module.parameters()][:1]
     dtype = real[0] if real else torch.float32
     if dtype not in (torch.float32, torch.float64) or any(x.device.type != "cpu" for x in examples):

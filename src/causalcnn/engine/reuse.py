@@ -59,8 +59,7 @@ class Made:
         Returns:
             The state.
         """
-        mode = torch.is_inference_mode_enabled()  # its tensors cannot be used everywhere
-        key = (type(x), x.dtype, x.device, x.shape[:2], x.shape[3:], mode)
+        key = (type(x), x.dtype, x.device, x.shape[:2], x.shape[3:])
         state = self.states.get(key)
         return _keep(self.states, key, make() if state is None else state)
 

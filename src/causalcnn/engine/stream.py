@@ -13,10 +13,10 @@ from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from causalcnn._extras import require
-from causalcnn.engine.lowering import lower
+from causalcnn.engine.lowering import lower, refuse_autocast
 from causalcnn.engine.machine import Machine, part_of
 from causalcnn.engine.reuse import Made, made_of
-from causalcnn.nn.base import CausalModule, Engine, State, Stream
+from causalcnn.nn.base import CausalModule, Engine, State, Stream, without_gradients
 from causalcnn.nn.compose import Composite
 
 __all__ = ["CompiledStream", "compiled_or_none", "open_stream"]
@@ -61,6 +61,7 @@ class CompiledStream(Stream[Any]):
         super().__init__(module, state)
 
     @override
+    @without_gradients
     def __call__(self, x: Tensor) -> Tensor:
         if x.requires_grad:
             raise RuntimeError("a stream computes without gradients; use module.step(x, state) to differentiate")
@@ -95,6 +96,7 @@ class CompiledStream(Stream[Any]):
 
     def _use(self, name: str, wiring: Callable[..., Any] | None, *examples: Tensor) -> Machine:
         """The machine of a wiring, with the state of now; it is made when it is first used."""
+        refuse_autocast()
         machine = self._machines.get(name)
         if machine is None:
             try:
@@ -142,6 +144,7 @@ class CompiledStream(Stream[Any]):
         return state
 
     @override
+    @without_gradients
     def reset_rows(self, rows: Tensor | list[int]) -> None:
         with self._lock:
             super().reset_rows(rows)

@@ -28,7 +28,7 @@ from causalcnn.models.pixelcnn import FrequencyBlock, frames_as_rows
 from causalcnn.models.sample_loop import BandLoop
 from causalcnn.models.sampling import Sampler, can_compile, check_can_draw, state_after
 from causalcnn.models.vqvae2 import Codes
-from causalcnn.nn.base import State
+from causalcnn.nn.base import State, without_gradients
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 from causalcnn.nn.hooks import renew_weight
@@ -526,6 +526,7 @@ class CodePriorSampler(Sampler):
 
     model: CodePrior
 
+    @without_gradients
     def __init__(self, model: CodePrior, rows: int, *, compiled: bool = True) -> None:
         check_can_draw(model, model.modules())
         super().__init__(model, rows)
@@ -558,7 +559,7 @@ class CodePriorSampler(Sampler):
     def _levels(self) -> tuple[CodeLevel, CodeLevel]:
         return self.model.top, self.model.bottom
 
-    @torch.no_grad()
+    @without_gradients
     def draw(self, uniform: Tensor, temperature: float = 1.0, *, top: Tensor | None = None) -> Tensor:
         """Draw the next frame; a further call goes on after it.
 

@@ -44,6 +44,6 @@ class ModelConfig:
         return replace(self, **changes)
 
     def _check_integers(self, *names: str, least: int = 1) -> None:
-        """Check that settings are integers of at least so much."""
+        """Check that settings are integers of at least so much; those of numpy become Python's, as a file has them."""
         for name in names:
-            at_least(name, getattr(self, name), least)
+            object.__setattr__(self, name, at_least(name, getattr(self, name), least))

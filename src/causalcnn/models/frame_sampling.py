@@ -20,6 +20,7 @@ from torch import Tensor
 from causalcnn.models.autoregressive import HEAD_SCALE
 from causalcnn.models.distributions import Categorical, Gaussian, GaussianMixture, LogisticMixture
 from causalcnn.models.sampling import Sampler, check_can_draw
+from causalcnn.nn.base import without_gradients
 
 __all__ = ["CompiledFrameSampler", "FrameSampler"]
 
@@ -48,6 +49,7 @@ class FrameSampler(Sampler):
         True
     """
 
+    @without_gradients
     def __init__(self, model: Any, rows: int) -> None:
         check_can_draw(model, model.modules())
         super().__init__(model, rows)
@@ -120,6 +122,7 @@ class CompiledFrameSampler(FrameSampler):
     numba need not be installed; librosa brings it.
     """
 
+    @without_gradients
     def __init__(self, model: Any, rows: int) -> None:
         super().__init__(model, rows)
         kind, distribution = _kind(model.distribution), model.distribution

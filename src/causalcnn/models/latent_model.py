@@ -6,13 +6,12 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from causalcnn.engine import CompiledStream, open_stream
-from causalcnn.nn.base import Engine, State
+from causalcnn.nn.base import Engine, State, without_gradients
 from causalcnn.nn.compose import Composite, CompositeStream, Run
 
 __all__ = ["CompiledLatentStream", "LatentModel", "LatentStream"]
@@ -157,7 +156,7 @@ class LatentStream(CompositeStream):
 
     module: LatentModel
 
-    @torch.no_grad()
+    @without_gradients
     def encode(self, x: Tensor) -> Any:
         """Compute the latent of the next frames.
 
@@ -173,7 +172,7 @@ class LatentStream(CompositeStream):
         self._check_piece(x)
         return self.module._encode(x, self.run, self._streams)
 
-    @torch.no_grad()
+    @without_gradients
     def decode(self, latent: Any) -> Tensor:
         """Compute the next frames from their latent.
 
@@ -213,6 +212,7 @@ class CompiledLatentStream(CompiledStream):
 
     module: LatentModel
 
+    @without_gradients
     def encode(self, x: Tensor) -> Any:
         """Compute the latent of the next frames.
 
@@ -230,6 +230,7 @@ class CompiledLatentStream(CompiledStream):
             found = self._use("encode", self.module._encode, x)(x)
         return self.module._from_plan(found)
 
+    @without_gradients
     def decode(self, latent: Any) -> Tensor:
         """Compute the next frames from their latent.
 

@@ -14,7 +14,7 @@ from causalcnn.engine.machine import Machine
 from causalcnn.models.excitation import KEPT, LAGS, next_sample
 from causalcnn.models.sampling import check_can_draw
 from causalcnn.models.vocoder import HOP_SAMPLES, MELS
-from causalcnn.nn.base import Engine
+from causalcnn.nn.base import Engine, without_gradients
 from causalcnn.nn.compose import Run
 
 __all__ = ["LPWaveNetSampler", "lower_speaking"]
@@ -45,6 +45,7 @@ class LPWaveNetSampler:
         [0, 160, 160]
     """
 
+    @without_gradients
     def __init__(self, model: Any, rows: int = 1, engine: Engine = "torch") -> None:
         check_can_draw(model, [model, model.network])
         self.model, self.rows = model, rows
@@ -55,7 +56,7 @@ class LPWaveNetSampler:
         self._stream = model.network.stream(begin["network"])
         self._lines = begin["samples"], begin["excitation"]
 
-    @torch.no_grad()
+    @without_gradients
     def draw(self, frames: Tensor, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
         """Draw the samples of the hops whose frames are known now.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from causalcnn._checks import at_least
 from causalcnn.models.lp_wavenet_sampler import LPWaveNetSampler
 from causalcnn.models.vocoder import HOP_SAMPLES, MELS
-from causalcnn.nn.base import Engine
+from causalcnn.nn.base import Engine, without_gradients
 
 __all__ = ["LPWaveNetSearch"]
 
@@ -54,6 +54,7 @@ class LPWaveNetSearch:
 
     lookahead_frames: int
 
+    @without_gradients
     def __init__(self, model: Any, candidates: int = 4, patience: int = 1, engine: Engine = "torch") -> None:
         self.candidates, self.patience = at_least("candidates", candidates), at_least("patience", patience, 0)
         self.lookahead_frames = model.config.lookahead_frames + patience
@@ -65,7 +66,7 @@ class LPWaveNetSearch:
         self._undecided = like.new_zeros(candidates, 0, HOP_SAMPLES)
         self._misses = like.new_zeros(candidates, patience + 1)
 
-    @torch.no_grad()
+    @without_gradients
     def draw(self, frames: Tensor, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
         """Draw the samples of the hops that can be decided now.
 

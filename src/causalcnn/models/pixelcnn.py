@@ -24,7 +24,7 @@ from causalcnn.field import Field
 from causalcnn.models.autoregressive import HEAD_SCALE, AutoregressiveConfig, SpectrogramModel, init_head
 from causalcnn.models.sample_loop import BandLoop
 from causalcnn.models.sampling import IncrementalSampler, Sampler
-from causalcnn.nn.base import State
+from causalcnn.nn.base import State, without_gradients
 from causalcnn.nn.blocks import ResidualBlock2d
 from causalcnn.nn.conv import CausalConv1d, CausalConv2d
 
@@ -239,6 +239,7 @@ class PixelCNNSampler(IncrementalSampler):
 
     model: PixelCNN
 
+    @without_gradients
     def __init__(self, model: PixelCNN, rows: int, *, compiled: bool = True) -> None:
         super().__init__(model, rows, compiled=compiled)
         mels = model.config.mels

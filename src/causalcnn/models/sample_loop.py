@@ -11,6 +11,7 @@ from torch import Tensor
 
 from causalcnn.engine import Builder, CannotCompile, Plan, Register, Symbol, lower
 from causalcnn.engine.fusion import fuse
+from causalcnn.engine.lowering import refuse_autocast
 from causalcnn.engine.machine import Machine
 from causalcnn.models.distributions import (
     NUM_BINS,
@@ -145,6 +146,7 @@ class SampleLoop:
 
     def draw(self, uniform: Tensor, condition: Tensor, temperature: float) -> Tensor:
         """Draw samples: ``uniform`` ``(rows, samples, num_uniforms)``, ``condition`` ``(rows, channels, samples)``."""
+        refuse_autocast()
         noise = noise_for(self._model.distribution, uniform, temperature).transpose(1, 2)
         pieces = zip(noise.split(AT_ONCE, dim=2), condition.split(AT_ONCE, dim=2), strict=True)
         conditioned = self._machine.plan.inputs == 2

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from causalcnn.models.sample_loop import BandLoop
-from causalcnn.nn.base import State
+from causalcnn.nn.base import State, without_gradients
 from causalcnn.nn.hooks import has_forward_hooks, renew_weight
 
 __all__ = ["IncrementalSampler", "Sampler"]
@@ -92,6 +92,7 @@ class Sampler:
         (2, 8)
     """
 
+    @without_gradients
     def __init__(self, model: Any, rows: int) -> None:
         check_can_draw(model)
         self.model, self.rows = model, rows
@@ -110,7 +111,7 @@ class Sampler:
         model = self.model
         return draw_uniform(self.rows, model.cells, model.distribution.num_uniforms, generator=generator)
 
-    @torch.no_grad()
+    @without_gradients
     def read(self, bins: Tensor) -> None:
         """Read frames that are known, after those that were read or drawn before.
 
@@ -123,7 +124,7 @@ class Sampler:
         self._check_bins(bins, (self.rows, None, self.model.cells), "the prompt")
         self._read(self.model.to_input(bins))
 
-    @torch.no_grad()
+    @without_gradients
     def draw(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Draw the next frame; a further call goes on after it.
 
@@ -198,6 +199,7 @@ class IncrementalSampler(Sampler):
         (True, True)
     """
 
+    @without_gradients
     def __init__(self, model: Any, rows: int, *, compiled: bool = True) -> None:
         check_can_draw(model, model.modules())
         super().__init__(model, rows)

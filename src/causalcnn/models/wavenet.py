@@ -24,7 +24,7 @@ from causalcnn.models.config import ModelConfig
 from causalcnn.models.distributions import NUM_BINS, Categorical, bits_per_dimension, get_distribution
 from causalcnn.models.sample_loop import SampleLoop
 from causalcnn.models.sampling import check_can_draw, draw_uniform
-from causalcnn.nn.base import Engine, State
+from causalcnn.nn.base import Engine, State, without_gradients
 from causalcnn.nn.compose import CausalSequential, Composite, CompositeStream, Run
 from causalcnn.nn.conv import CausalConv1d
 from causalcnn.nn.delay import Delay
@@ -503,6 +503,7 @@ class WaveNetSampler:
         (1,)
     """
 
+    @without_gradients
     def __init__(self, model: WaveNet, rows: int, engine: Engine = "torch") -> None:
         check_can_draw(model, [model])
         self.model, self.rows = model, rows
@@ -524,7 +525,7 @@ class WaveNetSampler:
         """
         return draw_uniform(self.rows, self.model.distribution.num_uniforms, generator=generator)
 
-    @torch.no_grad()
+    @without_gradients
     def read(self, bins: Tensor, condition: Tensor | None = None) -> None:
         """Read samples that are known, after those that were read or drawn before.
 
@@ -549,7 +550,7 @@ class WaveNetSampler:
         self._last = self._state["delay"][:, :, 0]
         self._last_bins = bins[:, -1].cpu() if bins.shape[1] else self._last_bins
 
-    @torch.no_grad()
+    @without_gradients
     def draw_all(self, uniform: Tensor, condition: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Draw the next samples; a further call goes on after them.
 
@@ -578,7 +579,7 @@ class WaveNetSampler:
             self._last_bins = bins[:, -1]
         return bins
 
-    @torch.no_grad()
+    @without_gradients
     def draw(self, uniform: Tensor, condition: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Draw the next sample; a further call goes on after it.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import enum
+import functools
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
 
@@ -76,6 +78,26 @@ class Convention(enum.Enum):
 def empty_piece(x: Tensor) -> Tensor:
     """No frames of ``x``, in memory of its own: only batch, channels, frequency, dtype and device are left."""
     return x.narrow(min(2, x.dim() - 1), 0, 0).clone()
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def without_gradients(method: Method) -> Method:
+    """``torch.no_grad`` for what goes on from call to call: what it keeps can be used in every mode afterwards.
+
+    Tensors that are made in ``torch.inference_mode`` cannot be written into outside of it.
+    """
+
+    @functools.wraps(method)
+    def run(*arguments: Any, **named: Any) -> Any:
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                return method(*arguments, **named)
+        with torch.no_grad():
+            return method(*arguments, **named)
+
+    return run  # type: ignore[return-value]
 
 
 class CausalModule(nn.Module, abc.ABC):
@@ -236,9 +258,11 @@ class CausalModule(nn.Module, abc.ABC):
             A new state, with the initial state in these rows and ``state`` in the others.
 
         Raises:
-            ValueError: the state is in the middle of a block.
+            ValueError: the state is in the middle of a block, or there is no such row.
         """
         leaves, spec = pytree.tree_flatten(state)
+        rows = torch.as_tensor(rows)
+        rows = rows if rows.numel() else rows.long()  # of no row, torch does not know that it is a whole number
         out = []
         for old, new in zip(leaves, pytree.tree_leaves(self.initial_state(x)), strict=True):
             if old.shape[2:] != new.shape[2:]:
@@ -247,7 +271,12 @@ class CausalModule(nn.Module, abc.ABC):
                     f"{self.field.advance[0]} frames (its history holds {old.shape[2]} frames, not {new.shape[2]})"
                 )
             chosen = torch.zeros(old.shape[0], *(1,) * (old.dim() - 1), dtype=torch.bool, device=old.device)
-            chosen[torch.as_tensor(rows)] = True
+            try:
+                chosen[rows] = True
+            except IndexError:
+                raise ValueError(
+                    f"rows are {rows.tolist()}; this state has {len(chosen)}: give whole numbers below that"
+                ) from None
             out.append(torch.where(chosen, new.to(old), old))
         return pytree.tree_unflatten(out, spec)
 
@@ -283,6 +312,7 @@ class Stream(Generic[ModuleT]):
 
     _copies_input = False  # whether it neither keeps nor returns the memory that it is given, but reads it at once
 
+    @without_gradients
     def __init__(self, module: ModuleT, state: State | None = None) -> None:
         self.module = module
         self._like: Tensor | None = None  # an empty piece: what a row that is reset begins with
@@ -290,7 +320,7 @@ class Stream(Generic[ModuleT]):
         if state is not None:
             self._load(state)
 
-    @torch.no_grad()
+    @without_gradients
     def __call__(self, x: Tensor) -> Tensor:
         """Read the next frames.
 
@@ -323,6 +353,7 @@ class Stream(Generic[ModuleT]):
             raise ValueError(f"this stream has {self._like.shape[0]} rows, the input has {x.shape[0]}")
 
     @property
+    @without_gradients
     def state(self) -> State | None:
         """A copy of the state, as :meth:`CausalModule.step` would return it; None before the first piece.
 
@@ -330,7 +361,7 @@ class Stream(Generic[ModuleT]):
         """
         return pytree.tree_map(lambda leaf: leaf.clone(), self._save()) if self._started else None
 
-    @torch.no_grad()
+    @without_gradients
     def reset_rows(self, rows: Tensor | list[int]) -> None:
         """Let some rows of the batch start afresh, at a block boundary; see :meth:`CausalModule.reset_rows`.
 
@@ -338,7 +369,7 @@ class Stream(Generic[ModuleT]):
             rows: the rows to reset, as indices into the batch, ``(rows,)``.
 
         Raises:
-            ValueError: the stream is in the middle of a block.
+            ValueError: the stream is in the middle of a block, or there is no such row.
             RuntimeError: the stream was resumed from a state and has not read a piece yet, so that it does not know
                 what the rows would begin with.
         """

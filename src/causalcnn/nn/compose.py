@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, State, Stateless, StatelessStream, Stream, empty_piece
+from causalcnn.nn.exporting import is_exporting
 from causalcnn.nn.hooks import has_forward_hooks, has_hooks
 from causalcnn.nn.streams import RingStream
 
@@ -319,7 +320,12 @@ class SequentialStream(CompositeStream):
                 raise _no_state(name)
         chain: list[Stream] = []
         for stream in self._streams.values():
-            if isinstance(stream, RingStream) and not has_forward_hooks(stream.module) and chain and _is_relu(chain[-1]):
+            if (
+                isinstance(stream, RingStream)
+                and not has_forward_hooks(stream.module)
+                and chain
+                and _is_relu(chain[-1])
+            ):
                 stream.rectifies = True
                 chain.pop()
             chain.append(stream)
@@ -453,7 +459,7 @@ class Residual(Composite):
     Raises:
         TypeError: a layer reads the future or is not known to be safe; the message says why.
         ValueError: the body looks ahead, has a stride, or changes the rate and back inside, so that its output would
-            not fit the skip.
+            not fit the skip. From ``forward`` and ``step``: the body changes the channels or the frequencies.
 
     Source:
         He et al., Deep Residual Learning for Image Recognition, arXiv 1512.03385, §3.
@@ -489,7 +495,13 @@ class Residual(Composite):
 
     @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
-        return x + run(self.body, x)
+        y = run(self.body, x)
+        if y.shape[1] != x.shape[1] or y.shape[3:] != x.shape[3:]:  # one channel or cell would be spread over all
+            raise ValueError(
+                f"the body makes {tuple(y.shape)} of {tuple(x.shape)}; around a skip it must leave channels and "
+                "frequencies as they are"
+            )
+        return x + y
 
     @override
     def _torch_stream(self, state: State | None) -> Stream:
@@ -515,7 +527,7 @@ class Parallel(Composite):
     Raises:
         TypeError: a branch reads the future or is not known to be safe; the message says why.
         ValueError: there is no branch, their outputs do not come at the same time, or ``combine`` is neither
-            ``"add"`` nor ``"concat"``.
+            ``"add"`` nor ``"concat"``. From ``forward`` and ``step``: the outputs do not fit each other.
 
     Example:
         >>> import torch
@@ -554,4 +566,10 @@ class Parallel(Composite):
     @override
     def compose(self, x: Tensor, run: Run) -> Tensor:
         outputs = [run(branch, x) for branch in self.branches]  # type: ignore[arg-type]
+        kept = slice(2, None) if self.combine == "concat" else slice(1, None)
+        if not is_exporting() and any(y.shape[kept] != outputs[0].shape[kept] for y in outputs):
+            raise ValueError(
+                f"of {tuple(x.shape)} the branches make {', '.join(str(tuple(y.shape)) for y in outputs)}: they speak "
+                "at different times, or have other channels or frequencies"
+            )
         return torch.cat(outputs, 1) if self.combine == "concat" else torch.stack(outputs).sum(0)

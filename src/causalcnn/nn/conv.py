@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Literal
 
 import torch
@@ -21,20 +22,19 @@ __all__ = ["CausalConv1d", "CausalConv2d"]
 Pair = tuple[int, int]
 
 
-def check_sizes(in_channels: int, out_channels: int, groups: int, **sizes: int | tuple[int, ...]) -> None:
-    """Refuse channels, groups and sizes below 1, and groups that do not divide the channels (ValueError)."""
-    for name, value in {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, **sizes}.items():
-        for number in value if isinstance(value, tuple) else (value,):
-            at_least(name, number)
-    if in_channels % groups or out_channels % groups:
+def check_channels(in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
+    """Refuse channels and groups below 1, and groups that do not divide the channels (ValueError); return them."""
+    channels = at_least("in_channels", in_channels), at_least("out_channels", out_channels)
+    if channels[0] % at_least("groups", groups) or channels[1] % groups:
         raise ValueError(
             f"groups is {groups}; it must divide in_channels {in_channels} and out_channels {out_channels}"
         )
+    return *channels, int(groups)
 
 
-def _one(size: int | tuple[int]) -> int:
-    """A size along time, also in torch's form of it: ``(3,)``."""
-    return size[0] if isinstance(size, tuple) and len(size) == 1 else size
+def as_size(name: str, value: int | tuple[int]) -> int:
+    """A size along time, ≥ 1, also in torch's form of it: ``(3,)``."""
+    return at_least(name, value[0] if isinstance(value, tuple) and len(value) == 1 else value)
 
 
 def refuse_padding(padding: int | Pair | str, mode: str, reach: int) -> None:
@@ -255,8 +255,9 @@ class CausalConv1d(_CausalConv, nn.Conv1d):
         *,
         convention: str | Convention = "strict",
     ) -> None:
-        kernel_size, stride, dilation = _one(kernel_size), _one(stride), _one(dilation)
-        check_sizes(in_channels, out_channels, groups, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
+        kernel_size, stride = as_size("kernel_size", kernel_size), as_size("stride", stride)
+        dilation = as_size("dilation", dilation)
         refuse_padding(padding, padding_mode, (kernel_size - 1) * dilation)
         super().__init__(
             in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias, device=device, dtype=dtype
@@ -342,15 +343,13 @@ class CausalConv2d(_CausalConv, nn.Conv2d):
         kernel, step, spread = (
             as_pair(n, v) for n, v in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
         )
-        check_sizes(in_channels, out_channels, groups, kernel_size=kernel, stride=step, dilation=spread)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
         refuse_padding(padding, padding_mode, (kernel[0] - 1) * spread[0])
         if frequency_padding == "same":
             total = (kernel[1] - 1) * spread[1]
             below, above = total // 2, total - total // 2
         else:
-            below, above = as_pair("frequency_padding", frequency_padding)
-            if below < 0 or above < 0:
-                raise ValueError(f"frequency_padding is {(below, above)}; it must not be negative")
+            below, above = as_pair("frequency_padding", frequency_padding, 0)
         both = below if below == above else 0  # torch pads both sides alike, or not at all
         super().__init__(
             in_channels, out_channels, kernel, step, (0, both), spread, groups, bias, device=device, dtype=dtype
@@ -396,10 +395,16 @@ class CausalConv2d(_CausalConv, nn.Conv2d):
         return frames.new_zeros(frames.shape[0], self.out_channels, 0, self._frequencies_out(frames.shape[3]))
 
 
-def as_pair(name: str, value: int | Pair) -> Pair:
-    """An int for both axes, or a pair ``(time, frequency)``, as a pair."""
-    if isinstance(value, int):
-        return value, value
-    if len(value) != 2:
-        raise ValueError(f"{name} is {value!r}; it must be an int or a pair (time, frequency)")
-    return tuple(value)  # type: ignore[return-value]
+def as_pair(name: str, value: int | Pair, minimum: int = 1) -> Pair:
+    """An integer for both axes, or a pair ``(time, frequency)``, as a pair of at least ``minimum``."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    else:
+        value = value, value  # type: ignore[assignment]
+    try:
+        first, second = value  # type: ignore[misc]
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}; it must be an integer or a pair (time, frequency)") from None
+    return at_least(name, first, minimum), at_least(name, second, minimum)

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from causalcnn.nn.workers import share, threads_to_share
 
-__all__ = ["NearestCode", "half_norms", "nearest", "nearest_of_few", "nearest_plain", "nearest_reference", "smallest"]
+__all__ = [
+    "NearestCode",
+    "centre",
+    "half_norms",
+    "nearest",
+    "nearest_of_few",
+    "nearest_plain",
+    "nearest_reference",
+    "smallest",
+]
 
 SCORES, SCORES_ELSEWHERE = 2**19, 2**25
 """Scores (vectors × codes) computed at once: on a CPU 2 MB, which the cache of a core holds; elsewhere enough to fill a
@@ -40,14 +49,26 @@ def half_norms(codebook: Tensor) -> Tensor:
     return codebook.square().sum(1) / 2
 
 
+def centre(codebook: Tensor) -> Tensor:
+    """A point near the codewords, ``(dim,)``, from which :func:`nearest` is exact: 0 where they lie around 0.
+
+    Far from 0, ½|e|² and x·e are large, and little is left of the digits of their difference. The point is a multiple
+    of a power of two, at least as large as the codewords are apart, so that to subtract it rounds nothing.
+    """
+    mean = codebook.mean(0)
+    _, exponent = torch.frexp((codebook - mean).abs().amax())
+    grid = torch.ldexp(codebook.new_ones(()), exponent)
+    return (mean / grid).round() * grid
+
+
 def nearest(vectors: Tensor, codebook: Tensor, half_norms: Tensor, scores: Tensor | None = None) -> Tensor:
     """Find the nearest codeword of each vector with one matrix product.
 
     The codeword e with the smallest |x − e|² is the one with the smallest ½|e|² − x·e.
 
     Args:
-        vectors: the vectors x, ``(vectors, dim)``.
-        codebook: the codewords e, ``(codes, dim)``.
+        vectors: the vectors x, ``(vectors, dim)``, from the :func:`centre`.
+        codebook: the codewords e, ``(codes, dim)``, from the centre.
         half_norms: ½|e|² of each codeword, ``(codes,)``.
         scores: memory to compute in, ``(vectors, codes)``, where the caller has it: new memory would cost more than
             the product.
@@ -84,8 +105,9 @@ def nearest_of_few(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
         The codewords, ``(batch, dim, length)``, and their indices, int64, ``(batch, length)``.
     """
     batch, dim, length = x.shape
-    vectors = x.transpose(1, 2).reshape(-1, dim).to(codebook.dtype)
-    index = nearest(vectors, codebook, half_norms(codebook))
+    vectors, middle = x.transpose(1, 2).reshape(-1, dim).to(codebook.dtype), centre(codebook)
+    centred = codebook - middle
+    index = nearest(vectors - middle, centred, half_norms(centred))
     words = codebook.index_select(0, index).to(x.dtype).view(batch, length, dim)
     return words.transpose(1, 2).contiguous(), index.view(batch, length)
 
@@ -100,7 +122,9 @@ def nearest_plain(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The codewords, ``(batch, dim, length)``, and their indices, int64, ``(batch, length)``.
     """
-    scores = half_norms(codebook) - x.transpose(1, 2) @ codebook.T
+    middle = codebook.mean(0)
+    centred = codebook - middle
+    scores = half_norms(centred) - (x.transpose(1, 2) - middle) @ centred.T
     indices = scores.argmin(2)
     return torch.nn.functional.embedding(indices, codebook).transpose(1, 2), indices
 
@@ -158,7 +182,9 @@ class NearestCode(torch.autograd.Function):
         values = x.new_empty(x.shape)
         indices = torch.empty(batch, length, dtype=torch.int64, device=x.device)
         threads = threads_to_share(x.device) if batch * length >= 2 * WORTH_A_THREAD else 1
-        (norms,) = share(half_norms, [codebook], threads)
+        middle = centre(codebook)
+        centred = codebook - middle
+        (norms,) = share(half_norms, [centred], threads)
         runs = _runs(batch, length, max(codes, dim), threads, x.device)
 
         # Memory is taken once: fresh pages for every piece would cost more than the work.
@@ -176,8 +202,8 @@ class NearestCode(torch.autograd.Function):
                 part = x[rows, :, columns]
                 shape = (part.shape[0], part.shape[2])
                 vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
-                vectors.view(*shape, dim).copy_(part.transpose(1, 2))
-                index = nearest(vectors, codebook, norms, scores[: len(vectors)])
+                torch.sub(part.transpose(1, 2), middle, out=vectors.view(*shape, dim))
+                index = nearest(vectors, centred, norms, scores[: len(vectors)])
                 torch.index_select(codebook, 0, index, out=codewords)
                 indices[rows, columns] = index.view(shape)
                 values[rows, :, columns] = codewords.view(*shape, dim).transpose(1, 2)
@@ -187,7 +213,7 @@ class NearestCode(torch.autograd.Function):
                     counts.index_add_(0, place, torch.ones_like(place, dtype=dtype))
                     sums.index_add_(0, place, vectors)
                 if error:
-                    residual = codewords.sub_(vectors).view(-1)
+                    residual = codewords.sub_(middle).sub_(vectors).view(-1)
                     if padded is not None:
                         codewords.masked_fill_(padded[:, None], 0)
                     errors.append(residual.dot(residual))
@@ -197,6 +223,8 @@ class NearestCode(torch.autograd.Function):
         found = share(look_up, runs, threads)
         all_counts, all_sums, all_errors = zip(*found, strict=True)
         counts, sums = share(functools.partial(functools.reduce, torch.add), (all_counts, all_sums), threads)
+        if statistics:
+            sums += counts[:, None] * middle
         errors = [codebook.new_zeros(()), *itertools.chain.from_iterable(all_errors)]
         ctx.save_for_backward(x, values, *(() if real is None else (real,)))
         ctx.mark_non_differentiable(indices, counts, sums)

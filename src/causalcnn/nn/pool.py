@@ -177,7 +177,7 @@ class FrameNorm(Stateless):
         ``(batch, channels, time[, frequency])``, unchanged.
 
     Raises:
-        ValueError: ``channels`` is below 1.
+        ValueError: ``channels`` is below 1. From ``forward`` and ``step``: the input has other channels.
 
     Source:
         Ba, Kiros and Hinton, Layer Normalization, arXiv 1607.06450, with time left out of the statistics.
@@ -194,14 +194,17 @@ class FrameNorm(Stateless):
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels is {channels}; it must be at least 1")
+        channels = at_least("channels", channels)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     @override
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() < 2 or x.shape[1] != len(self.weight):  # a single channel would be spread over all
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; this layer takes {len(self.weight)} channels on axis 1"
+            )
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).square().mean(1, keepdim=True)
         shape = (-1, *(1,) * (x.dim() - 2))

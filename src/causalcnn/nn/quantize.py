@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from causalcnn._checks import at_least
 from causalcnn.nn.base import State, Stateless, StatelessStream, Stream
 from causalcnn.nn.distributed import all_reduce, broadcast, count_vectors, sample_vectors
 from causalcnn.nn.exporting import is_exporting
-from causalcnn.nn.lookup import NearestCode, half_norms, nearest_of_few, nearest_plain, smallest
+from causalcnn.nn.lookup import NearestCode, centre, half_norms, nearest_of_few, nearest_plain, smallest
 
 __all__ = ["Quantized", "VectorQuantizer"]
 
@@ -28,6 +30,24 @@ FEW = 512
 
 SMALLEST = 1e-20
 """A code that is never used stops fading here, so that its sum and its count keep their ratio for ever."""
+
+
+REMEMBERED = 4
+"""Of so many of the last forwards in training a quantizer knows the codebook, should a backward repeat them."""
+
+_remembered: WeakKeyDictionary[VectorQuantizer, deque[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
+"""Of each of these forwards, some numbers of its input, and its codebook."""
+
+
+def _some_numbers(x: Tensor) -> Tensor:
+    """Enough of ``x`` to know it again."""
+    flat = x.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // 64)].clone()
+
+
+def _is_recomputing() -> bool:
+    """Whether this is a forward within a backward: gradient checkpointing repeats what it did not keep."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _eager(method: Callable[..., None]) -> Callable[..., None]:
@@ -274,7 +294,8 @@ class VectorQuantizer(Stateless):
     def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
         """Find the codewords of ``x``, their indices and the commitment loss. In training, the codebook then moves.
 
-        A frozen codebook never moves.
+        A frozen codebook never moves. Where gradient checkpointing repeats a forward, the codebook does not move again,
+        and the codewords are those of the first time.
 
         Args:
             x: the vectors, ``(batch, dim, time[, frequency])``.
@@ -287,17 +308,23 @@ class VectorQuantizer(Stateless):
         Raises:
             ValueError: ``x`` or ``mask`` has another shape or dtype; or, in training on a CPU, a real vector is not
                 finite, and the codebook stays as it was.
+            RuntimeError: gradient checkpointing repeats a forward that is too long ago.
         """
         self._check(x)
         real = self._real(x, mask)
-        learns = self._learns
+        repeats = self._learns and _is_recomputing()
+        learns = self._learns and not repeats
         if learns and not self._known_to_have_started:
             self._start(x.detach().flatten(2), real)
-        values, indices, error, counts, sums = self._look_up(x, real, error=True, statistics=learns)
+        codebook = self._recall(x) if repeats else self.codebook.detach()
+        values, indices, error, counts, sums = self._look_up(x, real, error=True, statistics=learns, codebook=codebook)
         vectors = indices.numel() if real is None else real.sum().clamp_min(1)
         commitment = error / (vectors * self.dim) if indices.numel() else error
         if learns:
             self._update(x.detach().flatten(2), real, counts, sums, error.detach())
+            if not torch.compiler.is_compiling():
+                kept = _remembered.setdefault(self, deque(maxlen=REMEMBERED))
+                kept.append((_some_numbers(x), codebook))
         shape = (x.shape[0], *x.shape[2:])
         return Quantized(values.view(x.shape), indices.view(shape), commitment, self.num_codes, mask)
 
@@ -390,6 +417,18 @@ class VectorQuantizer(Stateless):
             if not measured and x.numel() <= FEW * self.dim:
                 return nearest_of_few(x.flatten(2), codebook)
             return NearestCode.apply(x.flatten(2), codebook, real, error, statistics)
+
+    def _recall(self, x: Tensor) -> Tensor:
+        """The codebook with which ``x`` was quantized before, for a backward that repeats it."""
+        numbers = _some_numbers(x)
+        for seen, codebook in reversed(_remembered.get(self, ())):
+            if seen.shape == numbers.shape and torch.equal(seen, numbers):
+                return codebook
+        raise RuntimeError(
+            "a backward pass repeats a forward of this quantizer in training, as gradient checkpointing does, and its "
+            f"codebook has moved since then; it knows its last {REMEMBERED} codebooks only, and the input again if it "
+            "is the same to the last bit. Leave the quantizer outside of what is checkpointed"
+        )
 
     @torch.no_grad()
     def _update(self, x: Tensor, real: Tensor | None, counts: Tensor, sums: Tensor, error: Tensor) -> None:
@@ -503,7 +542,9 @@ class QuantizerStream(StatelessStream):
 
     def _load(self, state: State) -> None:
         self._codebook = self.module.codebook.detach()
-        self._half_norms, self._turned = half_norms(self._codebook), -self._codebook.T.contiguous()
+        self._centre = centre(self._codebook)
+        centred = self._codebook - self._centre
+        self._half_norms, self._turned = half_norms(centred), -centred.T.contiguous()
 
     def _advance(self, x: Tensor) -> Tensor:
         batch, dim, *cells = x.shape
@@ -516,7 +557,7 @@ class QuantizerStream(StatelessStream):
         module._check(x)
         plain = x.dtype == self._codebook.dtype and not torch.is_autocast_enabled(x.device.type)
         if plain and x.numel() <= FEW * module.dim:
-            vectors = x.movedim(1, -1).reshape(-1, module.dim)
+            vectors = x.movedim(1, -1).reshape(-1, module.dim) - self._centre
             return smallest(torch.addmm(self._half_norms, vectors, self._turned))
         return module._look_up(x, None, error=False, statistics=False, codebook=self._codebook)[1].view(-1)
 

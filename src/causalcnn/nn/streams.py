@@ -46,7 +46,8 @@ class Product:
 
     ``weight`` is ``(taps, cells, in_channels, frames out, cells out, out_channels)``: what a window of time and
     frequency adds to the outputs that it completes, which are several in a transposed convolution. ``cells`` is the
-    number of cells of an output frame.
+    number of cells of an output frame. With ``gaps``, some outputs read only a part of the window: there are zeros in
+    their weights, and what they do not read may be infinite.
     """
 
     time: Taps
@@ -54,6 +55,7 @@ class Product:
     weight: Tensor
     bias: Tensor | None
     cells: int = 1
+    gaps: bool = False
 
 
 class RingStream(Stream[Any]):
@@ -118,6 +120,7 @@ class RingStream(Stream[Any]):
         row, axes = self._frequency.count * phases * channels, state.dim()
         self._shape_out = (state.shape[0], channels, self._frames_out, product.cells)[:axes]
         self._strides_out = (row, 1, row, channels)[:axes]
+        self._zeros = torch.zeros_like(self._bias).view(-1) if product.gaps else None
 
     def _restore(self, state: Tensor) -> None:
         """Write the history into the rings: a slot of all phases takes as many frames as there are phases."""
@@ -136,7 +139,11 @@ class RingStream(Stream[Any]):
 
     def _save(self) -> Tensor:
         time = self._time
-        held = time.extent - time.step + (self._count - time.extent) % time.step
+        return self._newest(time.extent - time.step + (self._count - time.extent) % time.step)
+
+    def _newest(self, held: int) -> Tensor:
+        """The last frames that were read."""
+        time = self._time
         times = torch.arange(self._count - held, self._count, device=self._rings.device)
         slots = torch.div(times, time.spread, rounding_mode="floor") % time.size
         frames = self._cells()[times % time.spread, :, slots].permute(1, 3, 0, 2)
@@ -205,10 +212,18 @@ class RingStream(Stream[Any]):
             return torch.addmm(self._bias, window, self._matrix)
         return torch.addmm(self._bias, window, self._matrix, out=self._output[0])
 
+    def _exact(self, rows: Tensor) -> Tensor | None:
+        """The outputs of the whole-sequence path, where zeros in the weights have met what is not finite."""
+        if self._zeros is None or rows.view(-1).dot(self._zeros) == 0:
+            return None
+        return self.module._completed(self._newest(self._time.extent), self._time.extent - 1)
+
     def _frame(self, x: Tensor) -> Tensor:
         if x.shape != self._shape:  # else copy_ would broadcast a single channel over all
             raise ValueError(f"a frame has shape {tuple(x.shape)}; this stream takes {self._shape}")
-        return self._complete(self._write(x))  # type: ignore[arg-type]
+        rows = self._complete(self._write(x))  # type: ignore[arg-type]
+        exact = self._exact(rows)
+        return rows if exact is None else exact[:, :, 0]
 
     def _advance(self, x: Tensor) -> Tensor:
         if x.shape != self._one:
@@ -217,6 +232,9 @@ class RingStream(Stream[Any]):
         if window is None:
             return self.module._nothing(x)
         rows = self._complete(window)
+        exact = self._exact(rows)
+        if exact is not None:
+            return exact
         if self._output is not None:
             return self._output[1]
         if self._frames_out == 1:
@@ -265,6 +283,7 @@ class PoolStream(RingStream):
 
     def _prepare(self, state: Tensor) -> None:
         self._time, self._frequency = Taps(self.module.kernel_size, step=self.module.stride), Taps(1)
+        self._zeros = None
         self._frames_out, self._slots = 1, (state.shape[0], self.module.kernel_size, state.shape[1])
         self._shape_out, self._strides_out = (*state.shape[:2], 1), (state.shape[1], 1, 1)
 

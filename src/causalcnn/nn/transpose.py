@@ -8,9 +8,10 @@ from torch.nn.functional import conv_transpose1d, conv_transpose2d
 from torch.nn.modules.conv import _ConvNd
 from typing_extensions import override
 
+from causalcnn._checks import at_least
 from causalcnn.field import Field
 from causalcnn.nn.base import CausalModule, Stream
-from causalcnn.nn.conv import Pair, as_pair, check_sizes, refuse_padding
+from causalcnn.nn.conv import Pair, as_pair, as_size, check_channels, refuse_padding
 from causalcnn.nn.exporting import is_exporting, pad_if_none
 from causalcnn.nn.streams import Product, RingStream, Taps
 
@@ -106,7 +107,24 @@ class _CausalTranspose(CausalModule, _ConvNd):
 
     @override
     def _torch_stream(self, state: Tensor | None) -> Stream:
-        return RingStream(self, state) if self.groups == 1 else Stream(self, state)
+        # A ring looks at each frame for what is not finite, if there are gaps, and a GPU would wait for that.
+        fast = self.groups == 1 and (self.weight.device.type == "cpu" or not self._has_gaps())
+        return RingStream(self, state) if fast else Stream(self, state)
+
+    def _places(self, axis: int) -> list[tuple[int, int]]:
+        """For each tap how many places back it reads in a window, and which of the outputs that this completes."""
+        trim, step, spread = (*self.padding, 0)[axis], (*self.stride, 1)[axis], (*self.dilation, 1)[axis]  # type: ignore[misc]
+        taps = (*self.kernel_size, 1)[axis]
+        return [divmod(tap * spread - trim, step) for tap in range(taps)]
+
+    def _has_gaps(self) -> bool:
+        """Whether some outputs read less than the window."""
+        for axis in range(len(self.kernel_size)):
+            backs = [back for back, _ in self._places(axis)]
+            window = max(0, *backs) - min(0, *backs) + 1
+            if self.kernel_size[axis] < window * self.stride[axis]:
+                return True
+        return False
 
     def _product(self, frequencies: int) -> Product:
         """What this layer does with a window, for its stream.
@@ -117,11 +135,7 @@ class _CausalTranspose(CausalModule, _ConvNd):
             back, phase = divmod(j·spread − trim, stride)
         """
         weight = self.weight.detach().unsqueeze(3).flatten(3)  # (in, out, taps, cells)
-        sizes, spreads = weight.shape[2:], (*self.dilation, 1)
-        strides, trims = (*self.stride, 1), (*self.padding, 0)
-        times, cells = (
-            [divmod(tap * spreads[axis] - trims[axis], strides[axis]) for tap in range(sizes[axis])] for axis in (0, 1)
-        )
+        strides, times, cells = (*self.stride, 1), self._places(0), self._places(1)
         below, above = (abs(limit(0, *(back for back, _ in cells))) for limit in (max, min))
         size = below + 1 + above
         matrix = weight.new_zeros(self._history + 1, size, self.in_channels, *strides[:2], self.out_channels)
@@ -130,7 +144,7 @@ class _CausalTranspose(CausalModule, _ConvNd):
                 matrix[self._history - back, below - behind, :, phase, part] = weight[:, :, tap, cell]
         (out,) = self._frequencies_out((frequencies,)) or (1,)
         windows = Taps(size, below=below, count=-(-out // strides[1]))
-        return Product(Taps(self._history + 1), windows, matrix, self.bias, out)
+        return Product(Taps(self._history + 1), windows, matrix, self.bias, out, self._has_gaps())
 
 
 class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: ignore[misc]  # no output_size
@@ -192,7 +206,9 @@ class CausalConvTranspose1d(_CausalTranspose, nn.ConvTranspose1d):  # type: igno
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_sizes(in_channels, out_channels, groups, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
+        kernel_size, stride = as_size("kernel_size", kernel_size), as_size("stride", stride)
+        dilation = as_size("dilation", dilation)
         refuse_padding(padding, padding_mode, 0)
         refuse_output_padding(output_padding)
         super().__init__(
@@ -267,16 +283,14 @@ class CausalConvTranspose2d(_CausalTranspose, nn.ConvTranspose2d):  # type: igno
         kernel, step, spread = (
             as_pair(n, v) for n, v in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
         )
-        check_sizes(in_channels, out_channels, groups, kernel_size=kernel, stride=step, dilation=spread)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
         refuse_padding(padding, padding_mode, 0)
         refuse_output_padding(output_padding)
-        if frequency_padding < 0:
-            raise ValueError(f"frequency_padding is {frequency_padding}; it must not be negative")
-        trim = (0, frequency_padding)
+        trim = (0, at_least("frequency_padding", frequency_padding, 0))
         super().__init__(
             in_channels, out_channels, kernel, step, trim, 0, groups, bias, spread, device=device, dtype=dtype
         )
-        self.frequency_padding = frequency_padding
+        self.frequency_padding = trim[1]
 
     @property
     @override

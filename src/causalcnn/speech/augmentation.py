@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causalcnn.nn.base import without_gradients
 from causalcnn.speech.feature_corpus import Batch
 from causalcnn.speech.front_end import FLOOR_DB, HOP_SAMPLES, MELS, WINDOW_SAMPLES, LogMel, bands_below
 from causalcnn.speech.level import speech_level_db
@@ -153,6 +154,7 @@ def _curve(draw: np.random.Generator) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+@without_gradients
 def _grain() -> Tensor:
     """Make a record of how white noise flickers in the bands of the front end: power over its mean, ``(2000, 80)``."""
     generator = torch.Generator().manual_seed(0)

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from causalcnn.engine import Builder, CompiledStream, Register, Symbol, lowers, open_stream
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule, Convention, Stream
+from causalcnn.nn.base import CausalModule, Convention, Stream, without_gradients
 from causalcnn.nn.exporting import is_exporting, over_windows, untraced
 
 RATE_HZ = 16_000
@@ -377,6 +377,7 @@ def _lower(layer: LogMel, x: Symbol, builder: Builder) -> Symbol:
 
 
 @lru_cache(maxsize=16)
+@without_gradients
 def _constants(window: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Window and filterbank, derived in float64 once and rounded once."""
     if window == "hann":

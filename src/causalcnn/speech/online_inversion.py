@@ -9,7 +9,7 @@ from torch import Tensor
 
 from causalcnn._checks import at_least
 from causalcnn.field import Field
-from causalcnn.nn.base import CausalModule
+from causalcnn.nn.base import CausalModule, without_gradients
 from causalcnn.speech.front_end import (
     FLOOR_DB,
     FRAMES_PER_SECOND,
@@ -240,6 +240,7 @@ def _check(x: Tensor) -> None:
 
 
 @lru_cache(maxsize=8)
+@without_gradients
 def _filters(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """The filterbank, the sum of the filters at each bin (1 where there is none), and the area of each filter."""
     filters = mel_filterbank()
@@ -249,6 +250,7 @@ def _filters(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, 
 
 
 @lru_cache(maxsize=32)
+@without_gradients
 def _constants(lookahead: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The window, the whisper's spectrum, and for each open hop 1 / the squared windows over it.
 

@@ -30,12 +30,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def torchrun() -> list[str]:
-    return ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+def torchrun(processes: int = 2) -> list[str]:
+    return ["torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(free_port())]
 
 
-def launched(out: Path, run: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *torchrun(), "-m", "tests.training.processes", str(out), run]
+def launched(out: Path, run: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *torchrun(processes), "-m", "tests.training.processes", str(out), run]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -60,17 +60,18 @@ def test_two_processes_train_what_one_would_and_only_the_first_writes(tmp_path: 
     assert first["loss"] == pytest.approx(alone.loss, rel=1e-5)
 
 
-def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [2, 3])  # in whatever order two numbers are added up, the sum is the same
+def test_killed_together_they_go_on_to_the_same_numbers(tmp_path: Path, processes: int) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     for folder in (unbroken, broken):
         folder.mkdir()
-    assert launched(unbroken, "whole").returncode == 0
-    assert launched(broken, "dies").returncode != 0
+    assert launched(unbroken, "whole", processes).returncode == 0
+    assert launched(broken, "dies", processes).returncode != 0
     assert Checkpoint.read(broken / "run.safetensors").facts["step"] == 5
-    again = launched(broken, "whole")
+    again = launched(broken, "whole", processes)
     assert again.returncode == 0, again.stderr
     assert results(broken) == results(unbroken)
-    with pytest.raises(CheckpointError, match="processes: 2 there, 1 now"):
+    with pytest.raises(CheckpointError, match=f"processes: {processes} there, 1 now"):
         train(
             Toy(ToyConfig(dropout=0.0)), batches, f"{STEPS} steps", learning_rate=0.02, device="cpu", progress=False,
             checkpoint=broken / "run.safetensors", resume=True,

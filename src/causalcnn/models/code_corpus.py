@@ -19,7 +19,7 @@ from causalcnn.models.vqvae2_causal import CausalVQVAE2
 from causalcnn.speech import FRAMES_PER_SECOND, Clip, FeatureCorpus
 from causalcnn.speech.disk_cache import Piece, cached, in_memory
 from causalcnn.speech.environment import cache_folder
-from causalcnn.speech.pieces import draw_pieces
+from causalcnn.speech.pieces import draw_pieces, longest_first
 
 __all__ = ["CodeBatch", "CodeCorpus"]
 
@@ -222,10 +222,7 @@ class CodeCorpus(Sequence[Codes]):
         Raises:
             ValueError: ``rows`` is not an integer of at least 1.
         """
-        at_least("rows", rows)
-        order = np.argsort(-self._lengths, kind="stable").tolist()
-        for first in range(0, len(order), rows):
-            which = order[first : first + rows]
+        for which in longest_first(self._lengths, rows):
             yield self._batch(which, [0] * len(which), self.clips[which[0]].frames)
 
     def _batch(self, which: list[int], starts: list[int], frames: int) -> CodeBatch:

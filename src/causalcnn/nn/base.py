@@ -132,7 +132,7 @@ class CausalModule(nn.Module, abc.ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if plain_step(cls) is cls.step:
-            cls.step = hooked_step(cls.step)  # type: ignore[method-assign]
+            cls.step = hooked_step(cls.step)  # type: ignore[method-assign, assignment]
 
     @override
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -290,7 +290,7 @@ class ResidualQuantizerStream(StatelessStream):
     """Looks codewords up in the codebooks of when it was made; it moves none, also in training."""
 
     module: ResidualVectorQuantizer
-    _streams: list[QuantizerStream]
+    _streams: list[Any]
 
     def __init__(self, module: ResidualVectorQuantizer, state: State | None = None) -> None:
         super().__init__(module, state)

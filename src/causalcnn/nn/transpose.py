@@ -113,7 +113,7 @@ class _CausalTranspose(CausalModule, _ConvNd):
 
     def _places(self, axis: int) -> list[tuple[int, int]]:
         """For each tap how many places back it reads in a window, and which of the outputs that this completes."""
-        trim, step, spread = (*self.padding, 0)[axis], (*self.stride, 1)[axis], (*self.dilation, 1)[axis]  # type: ignore[misc]
+        trim, step, spread = (*self.padding, 0)[axis], (*self.stride, 1)[axis], (*self.dilation, 1)[axis]
         taps = (*self.kernel_size, 1)[axis]
         return [divmod(tap * spread - trim, step) for tap in range(taps)]
 

@@ -19,7 +19,7 @@ from causalcnn.speech import feature_extraction as extraction
 from causalcnn.speech.disk_cache import cached, in_memory
 from causalcnn.speech.front_end import FLOOR_DB, FRAMES_PER_SECOND, MELS
 from causalcnn.speech.level import LOUD_BELOW_DB, SILENT_DB
-from causalcnn.speech.pieces import draw_pieces
+from causalcnn.speech.pieces import draw_pieces, longest_first
 from causalcnn.speech.utterance import Utterance
 
 __all__ = ["Batch", "Clip", "FeatureCorpus"]
@@ -268,10 +268,7 @@ class FeatureCorpus(Sequence[Tensor]):
         Raises:
             ValueError: ``rows`` is not a whole number of at least 1.
         """
-        at_least("rows", rows)
-        order = np.argsort(-self._lengths, kind="stable").tolist()
-        for first in range(0, len(order), rows):
-            which = order[first : first + rows]
+        for which in longest_first(self._lengths, rows):
             yield self._batch(which, [0] * len(which), self.clips[which[0]].frames)
 
     def _batch(self, which: list[int], starts: list[int], frames: int) -> Batch:

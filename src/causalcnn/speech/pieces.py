@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from causalcnn._checks import at_least
 
-__all__ = ["draw_pieces"]
+__all__ = ["draw_pieces", "longest_first"]
 
 
 def draw_pieces(
@@ -42,3 +44,22 @@ def draw_pieces(
     start = draw.integers(0, np.maximum(lengths[which] - length, 0) + 1)
     mine = slice(rank * rows, (rank + 1) * rows)
     return which[mine].tolist(), start[mine].tolist()
+
+
+def longest_first(lengths: NDArray[np.int64], rows: int) -> Iterator[list[int]]:
+    """Go through all clips once, so many at a time: little is padded, and what does not fit into memory fails at once.
+
+    Args:
+        lengths: the length of every clip.
+        rows: number of clips at a time, at least 1.
+
+    Yields:
+        The numbers of the clips; the last list may have fewer.
+
+    Raises:
+        ValueError: ``rows`` is not an integer of at least 1.
+    """
+    at_least("rows", rows)
+    order = np.argsort(-lengths, kind="stable").tolist()
+    for first in range(0, len(order), rows):
+        yield order[first : first + rows]

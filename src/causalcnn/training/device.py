@@ -110,8 +110,12 @@ class Runtime:
             dist.broadcast(buffer, 0)
         with warnings.catch_warnings():  # torch 2.13 renames the setting, and torch 2.6 knows the old name only
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
-            # Not at every step: a quantizer sums its statistics over the processes itself.
-            return DistributedDataParallel(objective, broadcast_buffers=False)
+            # Not at every step: a quantizer sums its statistics over the processes itself. Buckets that are built anew
+            # after the first step would add up three numbers in another order then, and a run that is resumed has
+            # another first step; those of a model with unused parameters stay.
+            return DistributedDataParallel(
+                objective, broadcast_buffers=False, find_unused_parameters=self.world_size > 2
+            )
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes.

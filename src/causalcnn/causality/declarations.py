@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from causalcnn.field import Field
-from causalcnn.nn.base import makes_a_weight
+from causalcnn.nn.hooks import has_forward_hooks
 
 __all__ = ["declared_field"]
 
@@ -40,8 +40,7 @@ def _has_global_hooks() -> bool:
 
 
 def _is_as_declared(part: nn.Module) -> bool:
-    hooks = (*part._forward_pre_hooks.values(), *part._forward_hooks.values())
-    if not all(makes_a_weight(hook) for hook in hooks):
+    if has_forward_hooks(part):
         return False
     if any(isinstance(getattr(type(part), name, None), FunctionType) for name in vars(part)):
         return False  # a method was replaced on this object

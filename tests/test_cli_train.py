@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import random
 import shlex
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +323,33 @@ def test_codes_that_cannot_be_learned(words: list[str], message: str, capsys: py
 def test_codes_are_of_no_use_to_other_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--codes-of", "made/first") == 2
     assert "--codes-of is for a model that reads codes, and 'vqvae2' does not" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------------- killed at random
+def in_a_process(*words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "causalcnn", "train", "vqvae2", "--device", "cpu", "--budget", "60 steps"]
+    command += ["--checkpoint-every", "2 steps", "--resume", *SMALL, *SPEECH, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_at_random_and_started_again_it_ends_with_the_same_model() -> None:
+    """A loop that starts a killed training again, and once more when it is finished."""
+    _, errors = (unbroken := in_a_process("--out", "unbroken")).communicate()
+    assert unbroken.returncode == 0, errors
+    draw, checkpoint = random.Random(0), Path("killed.resume.safetensors")
+    for _ in range(4):
+        process = in_a_process("--out", "killed")
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before) and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    said, errors = (finished := in_a_process("--out", "killed")).communicate()
+    assert finished.returncode == 0, errors
+    assert weights("killed") == weights("unbroken")
+    said, errors = (once_more := in_a_process("--out", "killed")).communicate()
+    assert (once_more.returncode, errors) == (0, "")
+    assert "nothing is left to do" in said
+    assert sorted(file.name for file in Path().glob("killed*")) == ["killed.json", "killed.safetensors"]

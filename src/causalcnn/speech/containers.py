@@ -99,7 +99,7 @@ def _fault_of_chunks(file: BinaryIO, kind: bytes, size: int) -> str:
         if fault := _cut(start + length, size):
             return fault
         end = min(whole, size)
-        if kind in (b"RIFF", b"FORM") and not _goes_on(file, start + length, end, _CHUNKED[kind].header[0]):
+        if kind not in (b"caff", b"riff") and not _goes_on(file, start + length, end, _CHUNKED[kind].header[0]):
             return (
                 f"its header contradicts itself: the samples end at byte {start + length}, the file at {end}, and "
                 "what lies between is no chunk"

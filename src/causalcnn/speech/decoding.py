@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -142,6 +143,7 @@ class _Readable:
         self._file, self._start, self._before = file, start, before
         self._size = file.seek(0, os.SEEK_END) - start + len(before)
         self._at = 0
+        self.has_frame_before = bool(before)
         self.error: BaseException | None = None
 
     def readinto(self, buffer: Any) -> int:
@@ -211,11 +213,13 @@ def _blocks(
         del block
     if not total:
         raise UnreadableRecording(refusal(name, "it holds no samples; record or copy it again"))
-    is_estimate = "MPEG" in sound.subtype  # libsndfile guesses the length of an MP3 from that of its beginning
-    if total < sound.frames < UNKNOWN_FRAMES and not is_estimate:
-        raise UnreadableRecording(
-            refusal(name, f"it is cut off or damaged: {total} of {sound.frames} samples could be read. Copy it again")
-        )
+    is_mp3 = "MPEG" in sound.subtype
+    is_guess = readable.has_frame_before or (is_mp3 and "LAYER_III" not in sound.subtype)
+    if not is_guess and total < sound.frames < UNKNOWN_FRAMES:
+        words = f"it is cut off or damaged: {total} of {sound.frames} samples could be read. Copy it again"
+        if not is_mp3 or sound.frames - total > 1152:
+            raise UnreadableRecording(refusal(name, words))
+        warnings.warn(f"{name!r}: {words} if you can (some encoders count a frame too many)", stacklevel=4)
 
 
 @contextmanager
@@ -257,7 +261,7 @@ def _ffmpeg(file: BinaryIO, name: str, seconds: float) -> Iterator[Sound]:
             with open(path, "wb") as copy:
                 shutil.copyfileobj(file, copy)
         errors = stack.enter_context(tempfile.TemporaryFile())
-        source = [b"-protocol_whitelist", b"file", b"-i", b"file:" + os.fsencode(path)]
+        source = ["-protocol_whitelist", "file", "-i", f"file:{os.fsdecode(path)}"]
         process = stack.enter_context(
             subprocess.Popen(
                 [program, "-nostdin", "-v", "error", *source, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"],

@@ -301,3 +301,13 @@ def test_switches_go_by_their_newer_names_where_those_are_in_use():
         assert (conv.fp32_precision, matmul.fp32_precision) == ("ieee", "tf32")
     finally:
         conv.fp32_precision, matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize(
+    ("factor", "causal"), [(1.5, True), (2 / 3, True), (0.7, True), (147 / 320, True), (-0.7, False)]
+)
+def test_resampling_by_a_fraction_is_judged_by_its_own_rate(factor, causal):
+    mode = {} if causal else {"mode": "linear"}
+    report = audit(Apply(lambda x: F.interpolate(x, scale_factor=abs(factor), **mode)), (1, 1, 40))
+    assert (report.verdict is Verdict.CAUSAL) == causal
+    assert report.lookahead <= 2

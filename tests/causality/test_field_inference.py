@@ -136,6 +136,8 @@ FIELDS = {
     "squeeze and excite": (Fn(lambda x: x * x.mean(2, keepdim=True).sigmoid()), Field.everything()),
     "argmin over channels": (Fn(lambda x: F.embedding(x.argmin(1), torch.eye(2)).mT), Field.identity()),
     "one hot codes": (Fn(lambda x: F.one_hot(x.argmin(1), 2).mT.float()), Field.identity()),
+    "time before channels": (Fn(lambda x: F.pad(x, (2, 0))[:, :, :-2].transpose(1, 2)), Field.window([-2])),
+    "one number for each frame": (Fn(lambda x: x.cumsum(2).mean(1)), Field.all_past()),
     "a closed gate": (Fn(lambda x: x + 0 * x.roll(0)), Field.identity()),
 }
 

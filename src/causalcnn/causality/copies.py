@@ -35,6 +35,8 @@ def deepcopy_module(module: Module) -> Module:
         for value in pytree.tree_leaves(vars(part)):
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
+            elif isinstance(value, torch.jit.ScriptFunction):  # it holds no numbers, and refuses to be copied
+                memo[id(value)] = value
     copied = copy.deepcopy(module, memo)
     for part in copied.modules():
         if parametrize.is_parametrized(part):  # its class is made for one module; the copy would share it

@@ -65,10 +65,12 @@ def _fit_time(seen: Trace, sets: list[frozenset], low: Tensor, high: Tensor) -> 
     if not any(sets):
         raise NoPeriodicField("no output depends on the input, or every one that does lies beyond the example")
     start, stop = _clear_of_edges(~(low | high))
-    if (pattern := find_period(sets[start:stop])) is not None:
-        field = field_from_block(sets, start, *pattern)
-        if agrees(field, sets, times, start, stop):
-            return field
+    # Where a mask hides the far past there is no padding: then the first outputs read less, and have no marks.
+    for first in (start, (start + stop) // 2):
+        if (pattern := find_period(sets[first:stop])) is not None:
+            field = field_from_block(sets, first, *pattern)
+            if agrees(field, sets, times, first, stop):
+                return field
     endless = _fit_endless(seen, sets, low.tolist(), high.tolist())
     if endless is None:
         raise NoPeriodicField(
@@ -208,9 +210,11 @@ def is_consistent(field: Field, seen: Trace) -> bool:
     times, outs = seen.frames
     marks = (seen.low[:, 0] | seen.high[:, 0]).tolist()
     middle = range(outs // 4, outs - outs // 4)
+    if field.size == math.inf and field.lookahead < math.inf and not any(seen.high[middle.start :, 0]):
+        middle = range(middle.start, outs)  # nothing hides there how far back an output reads
     for u, found in enumerate(seen.sets()):
         declared = field.inputs_of(u, within=range(times))
-        exact = u in middle and (field.size == math.inf or not marks[u])
+        exact = u in middle and (field.size == math.inf or not (marks[u] or len(declared) < len(field.inputs_of(u))))
         if not found <= declared or (exact and found != declared):
             return False
     return True

@@ -8,7 +8,7 @@ longer inputs are tried, until the field of one length explains the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ from torch.nn.modules.conv import _ConvNd
 from causalcnn.causality.adapter import TimeAxis, inner_network, one_signal
 from causalcnn.causality.declarations import declared_field
 from causalcnn.causality.field_fitting import NoPeriodicField, fit_field, is_consistent
-from causalcnn.causality.inputs import in_one_line, stride_from_lengths, with_frames
+from causalcnn.causality.inputs import broken_rate, in_one_line, stride_from_lengths, with_frames
 from causalcnn.causality.periods import preview
 from causalcnn.causality.tracing import CannotTrace, Trace, trace
+from causalcnn.causality.trials import lengths_to_try, unproven_end
 from causalcnn.field import Field
 
 __all__ = ["Attempt", "growing_traces", "receptive_field"]
@@ -114,7 +115,7 @@ class Attempt:
         frames: the number of frames that was tried.
         seen: what the network read of them; None where it failed.
         field: the field that fits this trace, if one does.
-        confirmed: whether the trace before, which was shorter, showed the same field.
+        confirmed: whether all lengths that were tried show this field.
         problem: why there is no trace, or no field; may be empty.
     """
 
@@ -128,7 +129,7 @@ class Attempt:
 def growing_traces(
     module: nn.Module, x: Tensor, time_axis: int, *, start: int, max_frames: int, min_outputs: int = 0
 ) -> Iterator[Attempt]:
-    """Trace a network on longer and longer inputs, until the field of one explains the next.
+    """Trace a network on longer and longer inputs, until the field of one explains the next, and all that might not.
 
     Args:
         module: as for :func:`receptive_field`.
@@ -144,57 +145,101 @@ def growing_traces(
     Raises:
         CannotTrace: an operation cannot be followed.
     """
-    frames, field = start, None
-    while frames <= max_frames:
+    own, frames, field = x.shape[time_axis], start, None
+    traces: dict[int, Trace] = {}
+    failed: set[int] = set()
+
+    def look(frames: int) -> Attempt:
         try:
-            seen = trace(module, with_frames(x, frames, time_axis), time_axis=time_axis)
+            traces[frames] = trace(module, with_frames(x, frames, time_axis), time_axis=time_axis)
         except CannotTrace:
             raise
         except Exception as error:
-            yield Attempt(frames, None, field, problem=f"on {frames} frames the network fails: {in_one_line(error)}")
+            failed.add(frames)
+            return Attempt(frames, None, field, problem=f"on {frames} frames the network fails: {in_one_line(error)}")
+        return Attempt(frames, traces[frames], field)
+
+    while frames <= max_frames:
+        attempt = look(frames)
+        if (seen := attempt.seen) is None:
+            yield attempt
         else:
             if min_outputs:
-                max_frames = max(
-                    max_frames, min(math.ceil(min_outputs * stride_from_lengths(*seen.frames)), MAX_FRAMES)
-                )
+                wanted = math.ceil(min_outputs * stride_from_lengths(*seen.frames))
+                if broken_rate({n: each.frames[1] for n, each in traces.items()}):
+                    wanted = MAX_FRAMES  # resampling by a fraction repeats itself late
+                max_frames = max(max_frames, min(wanted, MAX_FRAMES))
             if field is not None and is_consistent(field, seen):
-                yield Attempt(frames, seen, field, confirmed=True)
-                return
+                yield attempt
+                longer = yield from _tried(look, traces, failed, field, own, max_frames)
+                if longer is None:
+                    return
+                seen, max_frames = longer, min(max_frames, 6 * longer.frames[0])  # it may need only a little more
             problem = ""
             try:
                 field = fit_field(seen)
             except NoPeriodicField as error:
                 field, problem = None, str(error)
+            frames = seen.frames[0]
             yield Attempt(frames, seen, field, problem=problem)
-        frames = frames * 3 // 2 if field is not None else frames * 2
+        following = frames * 3 // 2 if field is not None else frames * 2
+        if frames in failed and traces and frames > max(traces):  # too long for it
+            following, max_frames = (frames + max(traces)) // 2, frames - 1
+            following = following if following > max(traces) + 4 else max_frames + 1
+        frames = max_frames if field is not None and frames < max_frames < following else following
+    if min_outputs and traces:  # nothing repeats; a leak at one length is a leak all the same
+        for n in lengths_to_try(traces, field or Field.identity(), own, max(traces)):
+            if n not in traces and n not in failed:
+                yield look(n)
+
+
+def _tried(
+    look: Callable[[int], Attempt],
+    traces: dict[int, Trace],
+    failed: set[int],
+    field: Field,
+    own: int,
+    max_frames: int,
+) -> Generator[Attempt, None, Trace | None]:
+    """Try a field on lengths that might refute it; return the trace of a longer input on which it does not hold."""
+    fitted = max(traces)
+    while True:
+        new = (n for n in lengths_to_try(traces, field, own, max_frames) if n not in traces and n not in failed)
+        if (frames := next(new, None)) is None:
+            break
+        attempt = look(frames)
+        if attempt.seen is None:
+            continue
+        if frames > fitted and not is_consistent(field, attempt.seen):
+            return attempt.seen
+        yield attempt
+    problem = next((p for seen in traces.values() if (p := _beyond(field, seen))), "") or unproven_end(traces, field)
+    yield Attempt(fitted, traces[fitted], None if problem else field, confirmed=not problem, problem=problem)
+    return None
+
+
+def _beyond(field: Field, seen: Trace) -> str:
+    """Say what one trace read that does not belong to the field of the others; empty where it all does."""
+    sets = seen.cells() if seen.joint else enumerate(seen.sets())
+    within = (range(seen.shape[1]), range(seen.shape[2])) if seen.joint else range(seen.shape[1])
+    for u, found in sets:
+        if other := found - field.inputs_of(u, within=within):
+            return (
+                f"what it reads depends on how long the input is. On {seen.frames[0]} frames output {u} reads "
+                f"{preview(other)}, which is not in the field of other lengths: {field}"
+            )
+    return ""
 
 
 def _search(module: nn.Module, x: Tensor, time_axis: int, max_frames: int) -> Field:
-    """Return the field that two lengths confirm and that no shorter one contradicts."""
+    """Return the field that two lengths confirm and that no other one contradicts."""
     network, problem = type(inner_network(module)).__name__, "no input was long enough"
     start = min(max(START_FRAMES, x.shape[time_axis] // 4), max_frames)
-    shorter: list[Trace] = []
     for attempt in growing_traces(module, x, time_axis, start=start, max_frames=max_frames):
         if attempt.field is not None and attempt.confirmed:
-            for seen in shorter:
-                _require_within(attempt.field, seen, network)
             return attempt.field
         problem = attempt.problem or problem
-        if attempt.seen is not None:
-            shorter.append(attempt.seen)
     raise NoPeriodicField(
         f"{network}: {problem}. Tried up to {max_frames} frames. What each output reads is shown by "
         "causalcnn.measure_field(module, example); audit(module, example) says whether it looks ahead."
     )
-
-
-def _require_within(field: Field, seen: Trace, network: str) -> None:
-    """Require that what was read on a shorter input belongs to the field too: else it depends on the length."""
-    if seen.joint:
-        return  # a joint field is fitted anew at each length, and the last two agree
-    for u, found in enumerate(seen.sets()):
-        if other := found - field.inputs_of(u, within=range(seen.frames[0])):
-            raise NoPeriodicField(
-                f"{network}: what it reads depends on how long the input is. On {seen.frames[0]} frames output {u} "
-                f"reads {preview(other)}, which is not in the field of longer inputs: {field}"
-            )

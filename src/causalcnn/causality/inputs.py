@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,7 @@ from causalcnn.nn.base import Convention
 
 __all__ = [
     "allowed_lookahead",
+    "broken_rate",
     "first_tensor",
     "floating_parameter",
     "in_one_line",
@@ -75,6 +77,24 @@ def stride_from_lengths(frames: int, outputs: int) -> Fraction:
     if outputs >= frames:
         return Fraction(1, max(1, round(outputs / frames)))
     return Fraction(max(1, round(frames / max(1, outputs))))
+
+
+def broken_rate(lengths: Mapping[int, int]) -> tuple[Fraction, Fraction] | None:
+    """Bound the input frames per output frame by several lengths, where neither they nor their inverse can be whole.
+
+    Args:
+        lengths: numbers of output frames by those of the input.
+
+    Returns:
+        The least and the most that the rate may be; None where a whole number, or one over a whole number, may do.
+    """
+    shortest, longest = min(lengths), max(lengths)
+    frames, outputs = longest - shortest, lengths[longest] - lengths[shortest]
+    if outputs < 4:
+        return None
+    low, high = Fraction(frames, outputs + 1), Fraction(frames, outputs - 1)
+    whole = math.floor(high) >= low or math.floor(1 / low) >= 1 / high
+    return None if whole else (low, high)
 
 
 def allowed_lookahead(stride: Fraction, convention: Convention) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from causalcnn.causality.adapter import inner_network
 from causalcnn.causality.field_inference import growing_traces
-from causalcnn.causality.inputs import allowed_lookahead, in_one_line, stride_from_lengths
+from causalcnn.causality.inputs import allowed_lookahead, broken_rate, in_one_line, stride_from_lengths
 from causalcnn.causality.tracing import CannotTrace, Trace, Visit, trace
 from causalcnn.causality.tracing.network import time_axis_of
 from causalcnn.causality.tracing.table import DependencyTable, any_over
@@ -69,10 +69,9 @@ def lookahead_per_output(seen: Trace, stride: Fraction, convention: Convention) 
 def analyze(module: nn.Module, x: Tensor, convention: Convention, time_axis: int, max_frames: int) -> StaticResult:
     """Trace on longer and longer inputs until the pattern is clear."""
     start = min(x.shape[time_axis], START_FRAMES)
-    shorter: list[Trace] = []
-    worst: list[float] = []  # look-ahead at each length at which there is one
-    leaking_frames, problem = 0, ""
-    stride, leaks = Fraction(1), {}
+    traces: dict[int, Trace] = {}
+    worst: dict[int, float] = {}  # look-ahead at each length at which there is one
+    problem = ""
     try:
         for attempt in growing_traces(
             module, x, time_axis, start=start, max_frames=max_frames, min_outputs=MIN_OUTPUTS
@@ -80,25 +79,41 @@ def analyze(module: nn.Module, x: Tensor, convention: Convention, time_axis: int
             problem = attempt.problem or problem
             if attempt.seen is None:
                 continue
+            traces[attempt.frames] = attempt.seen
             stride = _stride(attempt.seen, attempt.field)
             leaks = lookahead_per_output(attempt.seen, stride, convention)
             if leaks:
-                worst.append(max(leaks.values()))
-                leaking_frames = leaking_frames or attempt.frames
+                worst[attempt.frames] = max(leaks.values())
             if attempt.field is not None and attempt.confirmed:
-                found = StaticResult(
-                    attempt.seen, stride, leaks, 0, True, attempt.field, "", leaking_frames or attempt.frames
-                )
-                return _confirmed(found, shorter, convention)
-            shorter.append(attempt.seen)
-            if attempt.field is None and len(worst) >= 3 and len(set(worst[-3:])) == 1:
+                leaking_frames = min(worst, default=attempt.frames)
+                found = StaticResult(attempt.seen, stride, leaks, 0, True, attempt.field, "", leaking_frames)
+                return _confirmed(found, list(traces.values()), convention)
+            if attempt.field is None and len(worst) >= 3 and len(set(list(worst.values())[-3:])) == 1:
                 break  # it leaks equally far at three lengths, and nothing repeats: longer inputs add nothing
-        if not shorter:
+        if not traces:
             return _at_one_length(module, x, convention, time_axis, problem)
     except CannotTrace as error:
         return StaticResult(problem=str(error))
-    grows = len(worst) >= 2 and worst[-1] > worst[-2]
-    return _without_field(shorter[-1], stride, leaks, grows, problem, leaking_frames)
+    if (rate := broken_rate({frames: seen.frames[1] for frames, seen in traces.items()})) is not None:
+        return _at_a_broken_rate(traces, rate, convention, problem)
+    shown = max(worst, default=max(traces))  # a leak at one length is a leak
+    stride = stride_from_lengths(*traces[shown].frames)
+    leaks = lookahead_per_output(traces[shown], stride, convention)
+    *_, before, last = [0.0, 0.0, *(worst[frames] for frames in sorted(worst))]
+    grows = len(worst) >= 2 and last > before
+    return _without_field(traces[shown], stride, leaks, grows, problem, min(worst, default=0))
+
+
+def _at_a_broken_rate(
+    traces: dict[int, Trace], rate: tuple[Fraction, Fraction], convention: Convention, problem: str
+) -> StaticResult:
+    """Judge resampling by a fraction that no field tells: what every rate in the bounds finds, or nothing."""
+    found = {frames: lookahead_per_output(seen, rate[1], convention) for frames, seen in traces.items()}
+    shown = max((frames for frames, leaks in found.items() if leaks), default=max(traces))
+    leaks = found[shown]
+    certain = bool(leaks) or not any(lookahead_per_output(seen, rate[0], convention) for seen in traces.values())
+    most = max(leaks.values(), default=0)
+    return StaticResult(traces[shown], rate[1], leaks, most, certain, None, problem, shown)
 
 
 def _stride(seen: Trace, field: Field | None) -> Fraction:

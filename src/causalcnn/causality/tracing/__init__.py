@@ -8,6 +8,8 @@ by name; nothing is guessed. The files:
 * ``network``: ``trace`` itself, its result, and the submodules that run.
 * ``dispatch``: intercepts the operations, calls their rules, refuses what cannot be followed.
 * ``table``: the dependencies of all tensors, in the form that rules read and write.
+* ``lengths``: what the network does with the length of its input, and so which lengths should be tried.
+* ``origins``: the tensors that were there before it ran.
 * ``rules``: the registry of rules, and ``Call``, what a rule is given.
 * ``rules_pointwise``, ``rules_linear``, ``rules_shape``, ``rules_index``, ``rules_fft``: the rules.
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +70,13 @@ ESCAPES = {
 }  # fmt: skip
 
 
+COMPARES = {"lt", "le", "gt", "ge", "eq", "ne", "clamp", "clamp_min", "clamp_max", "tril", "triu"}
+"""Operations whose numbers say, where they meet a constant, where a mask or an index changes."""
+
+COUNTS = {"add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "fmod", "bitwise_and"}
+"""Those of which the same is true where the constant is whole: a number of a frame."""
+
+
 class CannotTrace(RuntimeError):
     """The dependencies of this network cannot be followed. The message names the operation and the submodule."""
 
@@ -98,6 +106,13 @@ class Guard(TorchFunctionMode):
                 known = self.tracer.table.knows(args[0])
                 if known and not bool((self.tracer.table.kind(args[0]) == KNOWN).all()):
                     self.tracer.refuse(short, "its numbers leave torch")
+        if short in ("shape.__get__", "Tensor.size"):
+            size = func(*args, **kwargs)
+            notes = self.tracer.table.landmarks
+            return notes.sizes(size) if isinstance(size, torch.Size) else notes.size(size)
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            with sdpa_kernel(SDPBackend.MATH):  # whatever the network asks for
+                return func(*args, **kwargs)
         if name.endswith("one_hot") and len(args) + len(kwargs) > 1:
             index, classes = args[0], args[1] if len(args) > 1 else kwargs["num_classes"]
             return (index.unsqueeze(-1) == torch.arange(classes)).long()  # without torch's look at the numbers
@@ -146,7 +161,10 @@ class Tracer(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         check_time()
-        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunction():  # from TorchScript an operation comes with the guard still on
+            return self._follow(func, args, kwargs or {})
+
+    def _follow(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if not isinstance(func, torch._ops.OpOverload):
             self.refuse(str(func), "an operator of higher order, which runs functions of its own")
         schema = func._schema
@@ -163,6 +181,13 @@ class Tracer(TorchDispatchMode):
         if name == "slice" and depends:
             length, ends = bound["self"].shape[bound["dim"]], (bound["start"] or 0, bound["end"] or 0)
             self.short |= ends[0] > length or min(ends) < -length
+        elif name == "slice" and isinstance(bound["end"], int) and bound["end"] < bound["self"].shape[bound["dim"]]:
+            self.table.landmarks.slice(bound["self"], bound["dim"] % bound["self"].dim())
+        elif inputs and not depends and not inputs[0].is_complex():
+            base, whole = name.rstrip("_"), not inputs[0].is_floating_point()
+            if base in COMPARES or (base in COUNTS and whole):
+                for value in bound.values():
+                    self.table.landmarks.constant(value, inputs[0])
         written = {a.name: bound.get(a.name) for a in schema.arguments if _is_written(a)}
         self.table.before = {id(t): t.clone() for t in written.values() if isinstance(t, Tensor)}
         changed = inputs if name in WRITES_KNOWN else pytree.tree_leaves(list(written.values()))
@@ -207,7 +232,8 @@ class Tracer(TorchDispatchMode):
                 _full_name(name), f"a {tensor.layout} tensor on {tensor.device.type}; move the network to the CPU"
             )
         if not self.table.knows(tensor):
-            if not name.startswith("lift"):
+            wrapped = tensor.dim() == 0 and not tensor.requires_grad  # a number in a TorchScript function
+            if not (name.startswith("lift") or wrapped):
                 self.refuse(_full_name(name), "a tensor of unknown origin (made outside of torch, or by a global)")
             self.table.register(tensor, KNOWN)
 
@@ -269,12 +295,22 @@ def _bind(schema: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def not_compiled() -> Iterator[None]:
+    """Run what ``torch.compile`` made as it was written: else what looks on would be compiled along."""
+    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and its import takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
     """Switch fused kernels off, so that every step shows as an operation of its own."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with mkldnn(False), sdpa_kernel(SDPBackend.MATH):
+        with mkldnn(False), sdpa_kernel(SDPBackend.MATH), torch.jit.optimized_execution(False), not_compiled():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

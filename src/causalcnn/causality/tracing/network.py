@@ -10,6 +10,7 @@ torch: each raises :class:`causalcnn.CannotTrace`, naming the operation and the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from causalcnn.causality.adapter import inner_network
 from causalcnn.causality.copies import deepcopy_module
 from causalcnn.causality.inputs import first_tensor, positive_axis
 from causalcnn.causality.tracing.dispatch import CannotTrace, Guard, Tracer, plain_kernels
+from causalcnn.causality.tracing.lengths import Landmarks
+from causalcnn.causality.tracing.origins import tensors_before
 from causalcnn.causality.tracing.table import KNOWN, UNKNOWN, DependencyTable, any_over
 from causalcnn.causality.tracing.threads import no_other_threads, unseen_writes
 
@@ -69,6 +72,8 @@ class Trace:
         rows_mix: whether a row of the batch reads another.
         short: whether a slice reached beyond the example, so that a longer one may show more.
         padding: frames of padding that the network puts around time, all in all.
+        landmarks: the lengths at which the network may change what it does, as far as it showed them.
+        work: the size of the trace, in entries of the table.
 
     Example:
         >>> import torch
@@ -91,6 +96,8 @@ class Trace:
     rows_mix: bool = False
     short: bool = False
     padding: int = 0
+    landmarks: Landmarks = field(default_factory=lambda: Landmarks(0), repr=False)
+    work: int = 0
 
     @property
     def frames(self) -> tuple[int, int]:
@@ -119,6 +126,11 @@ class Trace:
         """Return for each output frame the input frames that it depends on."""
         return [self.inputs_of(u) for u in range(self.frames[1])]
 
+    def cells(self) -> Iterator[tuple[tuple[int, int], frozenset]]:
+        """Yield for each output cell of a joint trace the input cells that it depends on."""
+        for t, f in itertools.product(range(self.reads.shape[0]), range(self.reads.shape[1])):
+            yield (t, f), self.inputs_of((t, f))
+
     @property
     def times(self) -> Tensor:
         """Whether an output frame depends on an input frame, at any frequency: ``(time', time)``."""
@@ -129,29 +141,9 @@ class Trace:
         return [max(row.nonzero().flatten().tolist(), default=None) for row in self.times]
 
 
-def _own_tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
-    """Yield tensors that a module keeps as plain attributes, also inside lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif depth and isinstance(value, dict):
-        for each in value.values():
-            yield from _own_tensors(each, depth - 1)
-    elif depth and isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _own_tensors(each, depth - 1)
-
-
-def _all_tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Yield the parameters of a module and its parts, and then all that they keep."""
-    yield from module.parameters()
-    for part in module.modules():
-        for value in vars(part).values():
-            yield from _own_tensors(value)
-
-
 def _enter_constants(table: DependencyTable, module: nn.Module) -> None:
-    for tensor in _all_tensors(module):
-        if not table.knows(tensor):
+    for tensor in tensors_before(module):
+        if not table.knows(tensor) and tensor.layout is torch.strided:
             blank = tensor.is_floating_point() and not bool(tensor.any())
             is_unknown = blank or tensor.requires_grad or isinstance(tensor, nn.Parameter)
             table.register(tensor, UNKNOWN if is_unknown else KNOWN)
@@ -198,7 +190,8 @@ def trace(
     """Run a module once and return the exact sets that its outputs depend on.
 
     Args:
-        module: any module whose first output has time on ``time_axis``. It runs as a copy, in the mode it is in.
+        module: any module whose first output has time on ``time_axis``, or on the one other axis that reads frame
+            after frame: ``(batch, time, channels)`` is found. It runs as a copy, in the mode it is in.
         example: an input, ``(batch, channels, time[, frequency])``, or another with time on ``time_axis``; small is
             good, 30 to 100 frames. Only its shape, its dtype and its size count: noise of that size takes
             its place, so that equal numbers hide nothing, except where it holds whole numbers.
@@ -232,7 +225,7 @@ def trace(
     _enter_constants(table, copy)
     table.register_input(x, time_axis)
     tracer = Tracer(table)
-    versions = {id(t): (t, t._version) for t in [x, *_all_tensors(copy)] if not t.is_inference()}
+    versions = {id(t): (t, t._version) for t in [x, *tensors_before(copy)] if not t.is_inference()}
     noted: list[Visit] = []
     handles = _watch(copy, tracer, noted if visits else None, edit)
     try:
@@ -241,6 +234,10 @@ def trace(
             Guard(tracer), tracer,
         ):  # fmt: skip
             y = copy(x)
+    except Exception:
+        if tracer.refused is not None:  # TorchScript makes another error of it
+            raise tracer.refused from None
+        raise
     finally:
         for handle in handles:
             handle.remove()
@@ -249,11 +246,12 @@ def trace(
     if unseen_writes(versions, tracer.written):
         tracer.refuse("a write", "a tensor of the network was written unseen, by another thread perhaps")
     y = first_tensor(y)
-    if y is None or y.dim() <= time_axis:
+    axis = None if y is None else _output_axis(table, y, time_axis)
+    if y is None or axis is None:
         shape = None if y is None else tuple(y.shape)
         raise CannotTrace(f"the network returns {shape}: there is no time on axis {time_axis}, so no output frames")
-    joint = x.dim() > 3 and y.dim() > 3 and time_axis == 2
-    return _result(table, y, time_axis, joint=joint, visits=tuple(noted), short=tracer.short)
+    joint = x.dim() > 3 and y.dim() > 3 and time_axis == axis == 2
+    return _result(table, y, axis, joint=joint, visits=tuple(noted), short=tracer.short)
 
 
 def _noise_like(x: Tensor) -> Tensor:
@@ -273,6 +271,23 @@ def _rows_mix(dep: Tensor, table: DependencyTable) -> bool:
     by_row = any_over(dep[: table.cells].unflatten(0, table.shape), [1, 2])  # (rows, *shape)
     by_row = by_row.flatten(2).any(2)  # (rows read, rows written)
     return bool((by_row & ~torch.eye(rows, dtype=torch.bool)).any())
+
+
+def _output_axis(table: DependencyTable, y: Tensor, time_axis: int) -> int | None:
+    """Find the axis of time in an output: that of the input, unless only another one reads frame after frame."""
+    dep = table.dep(y) if table.knows(y) else None
+    usual = time_axis if time_axis < y.dim() else None
+    if dep is None or y.dim() < 2:
+        return usual
+    grid = any_over(dep[: table.cells].unflatten(0, table.shape), [0, 2])
+
+    def steps(axis: int) -> int:
+        return len(torch.unique(over_time(grid, axis).T, dim=0))
+
+    if usual is not None and steps(usual) > 1:
+        return usual
+    found = time_axis_of(grid, y)
+    return found if steps(found) > 2 else usual
 
 
 def _result(
@@ -299,6 +314,8 @@ def _result(
         rows_mix=rows_mix,
         short=short,
         padding=table.padding,
+        landmarks=table.landmarks,
+        work=table.work,
     )
 
 
@@ -313,6 +330,8 @@ def _watch(module: nn.Module, tracer: Tracer, noted: list[Visit] | None, edit: E
             return None if tensor is None else _last_frames(tracer.table, tensor)
 
     for name, part in inner_network(module).named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            continue  # it takes no hooks
 
         def enter(one: nn.Module, inputs: Any, name: str = name) -> None:
             tracer.stack.append((name, type(one).__name__, []))

@@ -110,12 +110,14 @@ def _product(a: Operand, b: Operand, table: DependencyTable) -> Tensor | None:
     parts = []
     if a.dep is not None:
         if b.zero.any():
+            table.landmarks.window(b.zero.mT)
             weight = (~b.zero).float()
             parts.append(table.in_chunks(lambda part: torch.matmul(part, weight), a.dep))
         else:
             parts.append(any_over(a.dep, -1, keepdim=True).expand(*a.dep.shape[:-1], b.value.shape[-1]))
     if b.dep is not None:
         if a.zero.any():
+            table.landmarks.window(a.zero)
             left = (~a.zero).float()
             parts.append(table.in_chunks(lambda part: torch.matmul(left, part), b.dep))
         else:

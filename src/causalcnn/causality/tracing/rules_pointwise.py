@@ -93,6 +93,9 @@ def mul(call: Call) -> None:
         call.put(union(broadcast(a.dep, shape), broadcast(b.dep, shape)))
         return
     divides = call.func._schema.name.startswith("aten::div")
+    for mine, other in ((a, b), (b, a)):
+        if mine.dep is not None and other.value.dim() >= 2:
+            call.table.landmarks.window(other.zero)
     never = torch.zeros((), dtype=torch.bool)
     zero_b = never if divides else b.zero
     dep = union(

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from causalcnn.causality.tracing.lengths import Landmarks
+
 __all__ = ["KNOWN", "MASKED", "UNKNOWN", "DependencyTable", "Operand", "Signal", "any_over"]
 
 UNKNOWN, KNOWN, MASKED = 0, 1, 2
@@ -208,6 +210,8 @@ class DependencyTable:
         self.width = self.cells + 3
         self._records: dict[int, _Record] = {}
         self.padding = 0  # frames of padding that were put around time, all in all, in frames of the input
+        self.landmarks = Landmarks(times)
+        self.work = 0  # elements that were written so far
         self.before: dict[int, Tensor] = {}  # values of tensors that the running operation overwrites
 
     # ------------------------------------------------------------------ tensors
@@ -291,6 +295,7 @@ class DependencyTable:
         fresh = not self.knows(tensor)
         record = self._record(tensor, UNKNOWN)
         record.signal = None
+        self.work += self.width * tensor.numel()
         kinds = kind if isinstance(kind, Tensor) else torch.full((), kind, dtype=torch.uint8)
         if dep is None or not any_over(dep, list(range(dep.dim()))):
             if record.dep is not None:
@@ -366,13 +371,21 @@ class DependencyTable:
         times, rows_and_cells = any_over(grid, [0, 2]), any_over(grid, [0, 1])
         alone = length == 1
         low, high = [], []
-        if alone or (times[:, first] != times[:, second]).any():
+        alone_in_time = alone and not any(self._varies(dep, axis) for axis in others)
+        if alone_in_time or (times[:, first] != times[:, second]).any():
             low.append(self.LOW)
             high.append(self.HIGH)
         if self.shape[2] > 1 and (alone or (rows_and_cells[:, first] != rows_and_cells[:, second]).any()):
             low.append(self.SIDE)
             high.append(self.SIDE)
         return low, high
+
+    def _varies(self, dep: Tensor, axis: int) -> bool:
+        """Say whether the elements along an axis depend on different frames."""
+        others = [d for d in range(1, dep.dim()) if d != axis]
+        seen = any_over(dep[: self.cells], others) if others else dep[: self.cells]
+        times = any_over(seen.view(*self.shape, -1), [0, 2])
+        return bool((times != times[:, :1]).any())
 
     def pad(self, dep: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
         """Pad (or crop) the last axes of ``(width, …)`` and mark the padding; ``pads`` are in the order of the axes."""

@@ -56,8 +56,9 @@ def centre(codebook: Tensor) -> Tensor:
     of a power of two, at least as large as the codewords are apart, so that to subtract it rounds nothing.
     """
     mean = codebook.mean(0)
-    _, exponent = torch.frexp((codebook - mean).abs().amax())
-    grid = torch.ldexp(codebook.new_ones(()), exponent)
+    numbers = torch.finfo(codebook.dtype)
+    apart = torch.maximum((codebook - mean).abs().amax(), mean.abs().amax() * numbers.eps).clamp_min(numbers.tiny)
+    grid = torch.pow(2.0, apart.log2().ceil())  # torch.frexp is not there on every device
     return (mean / grid).round() * grid
 
 

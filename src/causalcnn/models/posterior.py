@@ -133,5 +133,5 @@ class LatentUse:
 
     @property
     def bits_per_second(self) -> float:
-        """The divergence as a rate in bits per second. Only bits-back coding reaches it, in long messages."""
+        """The divergence as a rate in bits per second, which codes of draws come near to, in long messages."""
         return float(self.kl.sum()) * FRAMES_PER_SECOND / math.log(2)

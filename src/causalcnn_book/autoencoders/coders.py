@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from causalcnn.models import CausalVAE, CausalVQVAE2, Codes
+from causalcnn.models import CausalVAE, CausalVQVAE2, CodePrior, Codes
 from causalcnn.speech import to_1d, to_2d
 from causalcnn_book.autoencoders.pricing import PrincipalComponents, SymbolPrices, UniformQuantizer
 
@@ -139,7 +140,7 @@ class ComponentCoder(NumberCoder):
 
 @dataclass
 class _Drawn:
-    """A draw from the posterior, as bits-back coding sends it: at the price of the divergence, in long messages."""
+    """A draw from the posterior at the price of the divergence: what relative entropy coding comes near to."""
 
     coder: VAECoder
     label: str = "drawn"
@@ -190,10 +191,11 @@ class CodeCoder:
 
     Args:
         model: a VQ-VAE with one or two levels, in eval mode.
+        prior: prices codes of two levels, in eval mode; none: they have no rate ``prior``.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.label = model, "codes"
+    def __init__(self, model: Any, prior: CodePrior | None = None) -> None:
+        self.model, self.prior, self.label = model, prior, "codes"
 
     def points(self, train: Sequence[Clip]) -> Iterator[Point]:
         """As :meth:`Coder.points`."""
@@ -211,8 +213,11 @@ class CodeCoder:
         """As :meth:`Point.rates`."""
         codes = self.codes(x)
         fixed = torch.full((len(codes),), codes.shape[1], dtype=torch.float64)
-        return {"fixed": fixed * self.prices.bits.new_tensor(self.model.config.num_codes).log2(),
-                "unigram": self.prices.of(codes)}  # fmt: skip
+        rates = {"fixed": fixed * self.prices.bits.new_tensor(self.model.config.num_codes).log2(),
+                 "unigram": self.prices.of(codes)}  # fmt: skip
+        if self.prior is not None:
+            rates["prior"] = self.prior.log_prob(codes[None])[0].double().sum(1) / -math.log(2)
+        return rates
 
     def decoded(self, x: Tensor) -> Tensor:
         """As :meth:`Point.decoded`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from causalcnn_book.autoencoders.pricing import SENT
 from causalcnn_book.palette import LIGHT
 from causalcnn_book.picture import Picture, show
 
@@ -13,23 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["rate_distortion_curves", "rate_distortion_points"]
 
-SENT = ("fixed", "unigram", "differences")
 STYLES: dict[str, tuple[str, str, str]] = {
     "Gaussian bound": ("future", ":", ""),
     "components": ("muted", "-", "s"),
     "autoencoder": ("speaker_b", "-", "o"),
     "VAE, rounded": ("past", "-", "o"),
-    "VAE, bits-back": ("past", "--", "x"),
+    "VAE, a draw": ("past", "--", "x"),
     "codes": ("bottom", "-", "D"),
     "two levels": ("top", "", "D"),
+    "codec, prior": ("top", "", "*"),
 }
 """Series → colour, line and marker."""
+SIZES = {"*": 10}
+"""Of markers that are small for their size."""
 
 
 def rate_distortion_points(table: Mapping[str, Any], name: str) -> dict[str, list[tuple[float, float, str]]]:
     """Read the series of the picture from the table of the experiment ``rate-distortion``.
 
-    What is rounded or coded has the lowest rate that a coder with tables reaches; a draw of a VAE has its divergence.
+    What is rounded or coded has the lowest rate at which it is sent frame by frame; a draw of a VAE has its divergence.
 
     Args:
         table: the table.
@@ -55,8 +58,9 @@ def rate_distortion_points(table: Mapping[str, Any], name: str) -> dict[str, lis
 
 def _series(row: str, label: str) -> str:
     if row.startswith("vae"):
-        return "VAE, bits-back" if label == "drawn" else "VAE, rounded"
-    known = {"gaussian": "Gaussian bound", "pca": "components", "autoencoder": row, "vq 2 levels": "two levels"}
+        return "VAE, a draw" if label == "drawn" else "VAE, rounded"
+    known = {"gaussian": "Gaussian bound", "pca": "components", "autoencoder": row, "vq 2 levels": "two levels",
+             "codec": "codec, prior"}  # fmt: skip
     return known.get(row, "codes")
 
 
@@ -98,7 +102,7 @@ def rate_distortion_curves(
         for each, points in series.items():
             color, line, marker = STYLES[each]
             rates, errors = [rate / 1000 for rate, _, _ in points], [error for _, error, _ in points]
-            axes.plot(rates, errors, line or " ", marker=marker, markersize=5, color=LIGHT[color], label=each)
+            axes.plot(rates, errors, line or " ", marker=marker, markersize=SIZES.get(marker, 5), color=LIGHT[color], label=each)
         axes.set(xscale="log", yscale="log", xlim=(0.4, 40), xlabel="kbit a second", ylabel="error, dB")
         for axis, ticks in ((axes.xaxis, (0.5, 1, 2, 5, 10, 20)), (axes.yaxis, (0.5, 1, 2, 4, 8, 16))):
             axis.set_major_locator(_fixed(ticks))

@@ -10,6 +10,9 @@ from torch import Tensor
 
 __all__ = ["PrincipalComponents", "SymbolPrices", "UniformQuantizer", "lower_hull", "reverse_water_filling"]
 
+SENT = ("fixed", "unigram", "differences", "prior")
+"""The names of rates at which frames are sent one by one, by tables or by a network that has read what came before."""
+
 
 @dataclass(frozen=True, eq=False)
 class UniformQuantizer:

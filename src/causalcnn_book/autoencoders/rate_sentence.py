@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from causalcnn.models import SpectrogramConfig, load_model
 from causalcnn.speech import LogMel, synthesize
-from causalcnn_book.autoencoders.coders import Coder, ComponentCoder
+from causalcnn_book.autoencoders.coders import CodeCoder, Coder, ComponentCoder
 from causalcnn_book.autoencoders.frame_bins import as_bins
 from causalcnn_book.autoencoders.plots import rate_distortion_points
 from causalcnn_book.autoencoders.pricing import PrincipalComponents
@@ -36,6 +36,7 @@ SHOWN: dict[str, dict[str, str]] = {
     **{f"vq {codes}": {"codes": f"{codes} codewords"} for codes in NUM_CODES},
     "vq 2 levels": {"codes": "2 × 512 codewords"},
     "autoencoder": {"step 1": "steps of 1 deviation", "step 4": "steps of 4 deviations"},
+    "codec": {"codes": "the book's codec"},
     "pca": {"step 8 dB": "steps of 8 dB", "step 32 dB": "steps of 32 dB"},
 }
 """Row of the table → label of a point → what the figure calls it."""
@@ -54,6 +55,7 @@ class RateSentence(Experiment):
         rows: the models.
         prerequisite: what trains the models and writes their table.
         models: the folder of the trained networks.
+        coder: the model of the codec.
         measured: the table of rates and errors.
 
     Example:
@@ -68,6 +70,7 @@ class RateSentence(Experiment):
     prerequisite = "causalcnn experiment rate-distortion --runs runs --out book/measurements/rate-distortion.json"
 
     models: Path = option(Path("runs"), "the folder of the trained networks")
+    coder: Path = option(Path("book/checkpoints/vqvae2-tiny"), "the model of the codec")
     measured: Path = option(Path("book/measurements/rate-distortion.json"), "the table of rates and errors")
 
     @cached_property
@@ -97,6 +100,8 @@ class RateSentence(Experiment):
             coder: Coder = ComponentCoder(
                 PrincipalComponents(torch.cat([x[0].T[speaks] for x, speaks in fitted])), STEPS_DB
             )
+        elif row == "codec":
+            coder = CodeCoder(load_model(self.coder)[0])
         else:
             coder = coder_of(load_model(self.models / f"{row.replace(' ', '-')}-{seed}")[0], seed)
         points = [point for point in coder.points(fitted) if point.label in SHOWN[row]]

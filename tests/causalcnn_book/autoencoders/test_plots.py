@@ -24,6 +24,7 @@ def table() -> dict[str, Any]:
         "vae 4": {"drawn": point(4, kl=3000), "rounded 1": point(4.1, unigram=3200)},
         "vq 16": {"codes": point(5, fixed=8000, unigram=7500)},
         "vq 2 levels": {"codes": point(1.5, fixed=27000, unigram=25000)},
+        "codec": {"codes": point(1, fixed=27000, unigram=26000, prior=16000)},
         "pca": {"step 2 dB": point(0.6, unigram=28000, differences=23000)},
         "gaussian": {"2 dB": point(2, gaussian=5000)},
     }  # fmt: skip
@@ -38,15 +39,16 @@ def test_each_point_has_the_lowest_rate_at_which_it_is_sent(table: dict[str, Any
     series = rate_distortion_points(table, "one")
     assert series["autoencoder"] == [(8000, 3, "autoencoder, step 1")]
     assert [label for _, _, label in series["VAE, rounded"]] == ["vae 4, rounded 1", "vae 1, rounded 1"]
-    assert [rate for rate, _, _ in series["VAE, bits-back"]] == [3000, 7000]
+    assert [rate for rate, _, _ in series["VAE, a draw"]] == [3000, 7000]
     assert series["codes"] == [(7500, 5, "vq 16, codes")]
     assert series["two levels"][0][0] == 25000
+    assert series["codec, prior"][0][0] == 16000
     assert series["components"][0][0] == 23000
     assert series["Gaussian bound"][0][0] == 5000
 
 
 def test_the_picture_names_every_series_at_both_widths(table: dict[str, Any]) -> None:
-    picture = rate_distortion_curves(table, "one", alt="seven curves")
+    picture = rate_distortion_curves(table, "one", alt="eight curves")
     assert len(picture.drawings) == 2
     for drawing in picture.drawings.values():
         for word in (*rate_distortion_points(table, "one"), "kbit a second", "error, dB"):

@@ -6,7 +6,16 @@ import math
 import pytest
 import torch
 
-from causalcnn.models import MODELS, CausalVAE, VAEConfig, VQVAE2Config, load_model
+from causalcnn.models import (
+    MODELS,
+    CausalVAE,
+    CodePrior,
+    CodePriorConfig,
+    VAEConfig,
+    VQVAE2Config,
+    load_model,
+    save_model,
+)
 from causalcnn.speech import EmbeddedSpeech, FeatureCorpus, SampleCorpus
 from causalcnn.training import loop
 from causalcnn_book.autoencoders import rate_distortion as rd
@@ -29,25 +38,29 @@ def task(tmp_path_factory):
 
 
 @pytest.fixture
-def experiment(task, monkeypatch):
+def experiment(task, monkeypatch, tmp_path):
     torch.set_num_threads(1)
     monkeypatch.setattr(Task, "usual", classmethod(lambda cls: task))
     small = {row: config.with_(**SMALL) for row, config in rd.networks().items()}
     monkeypatch.setattr(rd, "networks", lambda: small)
     monkeypatch.setattr(rd, "FRAMES_OF_A_ROW", 32)
-    return rd.RateDistortion(budget="3 steps")
+    save_model(tmp_path / "codec", made("vqvae2", num_codes=8), {})
+    sizes = VQVAE2Config.tiny()
+    config = CodePriorConfig(sizes.top_cells, sizes.bottom_cells, 8, channels=4, hidden=4)
+    save_model(tmp_path / "prior", CodePrior(config).eval(), {})
+    return rd.RateDistortion(budget="3 steps", coder=tmp_path / "codec", prior=tmp_path / "prior")
 
 
 def test_only_the_bottleneck_differs():
     configs = rd.networks()
-    assert set(rd.ROWS) == {*configs, "pca", "gaussian"}
+    assert set(rd.ROWS) == {*configs, "pca", "gaussian", "codec"}
     for name in ("channels", "residual_channels", "residual_blocks", "kernel_size", "mels", "floor_db", "spread_db"):
         assert len({getattr(config, name) for config in configs.values()}) == 1, name
     assert all(type(config) is MODELS[rd.MODEL_OF[type(config)]].Config for config in configs.values())
 
 
 def test_a_few_rows_from_training_to_table(experiment, tmp_path):
-    rows = ["autoencoder", "vae 1", "vq 16", "vq 2 levels", "pca", "gaussian"]
+    rows = ["autoencoder", "vae 1", "vq 16", "vq 2 levels", "pca", "gaussian", "codec"]
     table = experiment.run(tmp_path / "table.json", rows=rows, seeds=[0], runs=tmp_path / "runs")
     assert json.loads((tmp_path / "table.json").read_text("utf8")) == json.loads(json.dumps(table))
     points = {row: table["rows"][row]["points"] for row in rows}
@@ -62,6 +75,9 @@ def test_a_few_rows_from_training_to_table(experiment, tmp_path):
     codes = points["vq 2 levels"]["codes"]["embedded"]
     assert codes["bits_per_second"]["fixed"]["mean"] == 27_000
     assert 0 < codes["bits_per_second"]["unigram"]["mean"] < 27_000
+    codec = points["codec"]["codes"]["embedded"]["bits_per_second"]
+    assert codec["fixed"]["mean"] == 9_000
+    assert codec["prior"]["mean"] == pytest.approx(9_000, rel=0.1)  # untrained: nearly 3 bits for each code
     assert math.isfinite(codes["stoi"]["mean"])
     assert table["hull"]["embedded"]["sent"]
     assert "kl_nats" in table["rows"]["vae 1"]
@@ -109,6 +125,9 @@ CODERS = {
     "vae": lambda: VAECoder(made("vae"), [1.0], seed=3),
     "vqvae": lambda: CodeCoder(made("vqvae", num_codes=8)),
     "vqvae2": lambda: CodeCoder(made("vqvae2", num_codes=8)),
+    "vqvae2 and prior": lambda: CodeCoder(
+        made("vqvae2", num_codes=8), CodePrior(CodePriorConfig(num_codes=8, channels=4, hidden=4)).eval()
+    ),
     "components": lambda: ComponentCoder(PrincipalComponents(torch.randn(500, 80)), [0.5]),
 }
 
@@ -130,7 +149,7 @@ def test_what_is_decoded_and_priced_is_causal_and_of_each_frame(name):
             assert bits.shape == (30,), rate
             assert bool((bits >= 0).all())
             torch.testing.assert_close(point.rates(changed)[rate][:20], bits[:20])
-    assert len(labels) == {"vqvae": 1, "vqvae2": 1, "vae": 3}.get(name, 2)
+    assert len(labels) == {"vqvae": 1, "vqvae2": 1, "vqvae2 and prior": 1, "vae": 3}.get(name, 2)
 
 
 @torch.no_grad()

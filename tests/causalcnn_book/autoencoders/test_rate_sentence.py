@@ -30,10 +30,12 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RateSentence:
         torch.manual_seed(0)
         model = MODELS[MODEL_OF[type(config)]](config.with_(**SMALL))
         save_model(tmp_path / f"{row.replace(' ', '-')}-0", model.eval(), {})
+    torch.manual_seed(0)
+    save_model(tmp_path / "codec", MODELS["vqvae2"](networks()["vq 2 levels"].with_(**SMALL)).eval(), {})
     point = {"embedded": {"rmse_db": {"mean": 3.0}, "bits_per_second": {"unigram": {"mean": 2000.0}}}}
     rows = {row: {"points": dict.fromkeys(labels, point)} for row, labels in SHOWN.items()}
     (tmp_path / "table.json").write_text(json.dumps({"rows": rows}), "utf8")
-    return RateSentence(models=tmp_path, measured=tmp_path / "table.json")
+    return RateSentence(models=tmp_path, coder=tmp_path / "codec", measured=tmp_path / "table.json")
 
 
 def test_what_is_shown_is_in_the_table() -> None:
@@ -44,7 +46,7 @@ def test_the_figure_takes_what_is_written(experiment: RateSentence, tmp_path: Pa
     table = experiment.run(tmp_path / "sentence.json")
     assert len(table["models"]) == sum(map(len, SHOWN.values()))
     families = {model["family"] for model in table["models"]}
-    assert families == {"VAE, rounded", "codes", "two levels", "autoencoder", "components"}
+    assert families == {"VAE, rounded", "codes", "two levels", "codec, prior", "autoencoder", "components"}
     figure = RateExplorer.of(table["frames"], table["models"], sounds=False)
     assert figure.read()["rate"] == 2000
     components = [model for model in table["models"] if model["family"] == "components"]

@@ -97,7 +97,6 @@ def test_the_shipped_vocoder_is_small_has_a_card_and_is_understood():
         assert of_network < of_noise - 0.2
 
 
-@pytest.mark.skipif(not (CHECKPOINTS / "code-prior-tiny.json").exists(), reason="the prior is not trained yet")
 def test_the_shipped_prior_is_small_belongs_to_its_coder_and_prices_unheard_codes_as_its_card_says(unheard):
     assert (CHECKPOINTS / "code-prior-tiny.safetensors").stat().st_size <= 4_000_000
     prior, card = load_model(CHECKPOINTS / "code-prior-tiny")

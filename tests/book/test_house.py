@@ -43,7 +43,7 @@ def is_chapter(page: str) -> bool:
 
 
 CHAPTERS = [page for page in PAGES if is_chapter(page)]
-IN_THE_MAKING = {"autoencoders", "priors"}
+IN_THE_MAKING: set[str] = set()
 """Folders of chapters that are not whole yet, so that their pages are not in the table of contents."""
 
 

@@ -102,7 +102,8 @@ def rate_distortion_curves(
         for each, points in series.items():
             color, line, marker = STYLES[each]
             rates, errors = [rate / 1000 for rate, _, _ in points], [error for _, error, _ in points]
-            axes.plot(rates, errors, line or " ", marker=marker, markersize=SIZES.get(marker, 5), color=LIGHT[color], label=each)
+            look: dict[str, Any] = {"marker": marker, "markersize": SIZES.get(marker, 5), "color": LIGHT[color]}
+            axes.plot(rates, errors, line or " ", label=each, **look)
         axes.set(xscale="log", yscale="log", xlim=(0.4, 40), xlabel="kbit a second", ylabel="error, dB")
         for axis, ticks in ((axes.xaxis, (0.5, 1, 2, 5, 10, 20)), (axes.yaxis, (0.5, 1, 2, 4, 8, 16))):
             axis.set_major_locator(_fixed(ticks))

@@ -282,7 +282,7 @@ class RateDistortion(Experiment):
         task = self.task
         rows = {row: _row(list(found.values())) for row, found in results.items()}
         return {
-            "rates": "bits a second of speaking frames; 'kl' takes relative entropy coding, and no code reaches 'gaussian'",
+            "rates": "bits a second of speaking frames; 'kl' takes relative entropy coding, no code reaches 'gaussian'",
             "trained_on": {"task": task.about, "rows": ROWS_OF_A_STEP, "frames": FRAMES_OF_A_ROW,
                            "learning_rate": LEARNING_RATE},
             "sets": {name: {"clips": len(clips), "speaking_frames": sum(int(speaks.sum()) for _, speaks in clips)}

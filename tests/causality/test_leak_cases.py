@@ -41,7 +41,7 @@ def judged_rightly(case: LeakCase, *, inside: bool) -> None:
     assert report.keeps_state == case.state, said
     expected = case.culprit
     if inside and expected is not None:
-        expected = f"fault.{expected}" if expected else "fault"
+        expected = f"middle.{expected}" if expected else "middle"
     assert report.culprit == expected, said
     if not inside:
         assert report.lookahead == case.lookahead, said

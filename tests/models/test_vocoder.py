@@ -212,7 +212,7 @@ class OneFrameMore(MelCondition):
         (OneFrameShort, 3, r"reads .*, its field says"),
         (EndsBefore, 0, r"reads .*, its field says"),
         (HalfAHopOff, 0, r"reads .*, its field says"),
-        (OneFrameMore, 0, "a changed future from frame 320 on moves the 161 outputs before it"),
+        (OneFrameMore, 0, "a changed future from frame 320 on moves output 160 by"),
     ],
 )
 def test_a_condition_that_is_not_the_declared_one_is_found(fault, frames, words):

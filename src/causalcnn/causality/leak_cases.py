@@ -113,8 +113,8 @@ def embed_in_network(case: LeakCase) -> nn.Module:
         case: the network and what an audit must say about it.
 
     Returns:
-        A network of the parts ``before`` (three WaveNet blocks), ``fault`` and ``after`` (three more blocks). A front
-        end that takes samples has nothing before it.
+        A network of the parts ``before`` (three WaveNet blocks), ``middle`` (the case) and ``after`` (three more
+        blocks). A front end that takes samples has nothing before it.
 
     Example:
         >>> from causalcnn import receptive_field
@@ -122,7 +122,7 @@ def embed_in_network(case: LeakCase) -> nn.Module:
         >>> case = next(case for case in LEAK_CASES if case.name == "max-pooling")
         >>> network = embed_in_network(case)
         >>> [name for name, _ in network.named_children()]
-        ['before', 'fault', 'after']
+        ['before', 'middle', 'after']
         >>> receptive_field(network, case.example()).lookahead == case.lookahead
         True
     """
@@ -132,7 +132,7 @@ def embed_in_network(case: LeakCase) -> nn.Module:
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         if case.channels == CHANNELS:
             parts["before"] = nn.Sequential(*(WaveNetBlock(2**i) for i in range(3))).eval()
-        parts["fault"] = fault
+        parts["middle"] = fault
         parts["after"] = nn.Sequential(*(WaveNetBlock(2**i) for i in range(3)), OverChannels()).eval()
     whole = nn.Sequential(parts)
     whole.training = fault.training

@@ -13,7 +13,8 @@ library and for your own that are to work with them. Which one to use:
 * :func:`trace` follows the operations of one run; audits and receptive fields are made of such traces.
 * ``LEAK_CASES`` and ``CAUSAL_CASES`` are networks whose verdicts are known, to test an audit with.
 
-Inside, ``auditor`` combines ``static`` (the structure) and ``dynamic`` (the behaviour); ``field_inference`` makes
+Inside, ``adapter`` brings networks with any inputs and outputs into one form, ``auditor`` combines ``static`` (the
+structure) and ``dynamic`` (the behaviour), whose probes are in ``case``; ``field_inference`` makes
 fields of traces; the rules by which operations are followed are in ``tracing``, whose docstring says how to add one.
 """
 

@@ -142,7 +142,7 @@ def audit(
             return audit_one.report(adapted, _two_rows(x), output_time_axis)
         except TimeUp:
             problem = f"not finished within {timeout_s:g} s"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = in_one_line(error)
     evidence.append(Evidence("the audit itself", None, problem, "everything here"))
     return audit_one.unknown(problem)
@@ -235,8 +235,9 @@ class _Audit:
             ]
             together = groups(outputs)
             if not together:
-                found = ", ".join(f"{output.name} of shape {output.shape}" for output in outputs) or "no tensor"
-                return self.unknown(f"the network returns nothing over time, but {found}")
+                found = ", ".join(f"{output.name} of shape {output.shape}" for output in outputs[:3]) or "no tensor"
+                more = f", … {len(outputs)} tensors in all" if len(outputs) > 3 else ""
+                return self.unknown(f"the network returns nothing over time, but {found}{more}")
             reports = [self._judge(exact, adapted, x, x64, group) for group in together]
         named = {output.name: 0.0 for output in outputs if output.axis is not None}
         for one in reports:

@@ -9,9 +9,16 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import torch
 from torch import Tensor
 
 __all__ = ["no_other_threads", "unseen_writes"]
+
+SCRIPTS = (torch._C.ScriptFunction, torch._C.ScriptMethod)
+"""What runs TorchScript when it is called."""
+
+HIDES = ("prim::tolist", "prim::fork", "prim::PythonOp")
+"""Nodes of TorchScript by which numbers leave torch, or other threads are started, unseen."""
 
 STARTS = (
     (threading.Thread, "start"),
@@ -35,12 +42,27 @@ def no_other_threads(refuse: Callable[[str, str], None]) -> Iterator[None]:
 
         return begin
 
+    def read(original: Callable) -> Callable:
+        def run(script: Any, *args: Any, **kwargs: Any) -> Any:
+            graph = str(script.inlined_graph)
+            for node in HIDES:
+                if node in graph:
+                    refuse(node, "TorchScript reads numbers there that no operation shows")
+            return original(script, *args, **kwargs)
+
+        return run
+
     originals = [(owner, name, getattr(owner, name)) for owner, name in STARTS]
+    scripts = [(script, script.__call__) for script in SCRIPTS]
     try:
+        for script, original in scripts:
+            script.__call__ = read(original)  # type: ignore[method-assign]
         for owner, name, original in originals:
             setattr(owner, name, guarded(owner, name, original))
         yield
     finally:
+        for script, original in scripts:
+            script.__call__ = original  # type: ignore[method-assign]
         for owner, name, original in originals:
             setattr(owner, name, original)
 

@@ -159,3 +159,20 @@ def test_a_limit_is_noted_in_frames_of_the_input_whatever_was_done_to_the_length
     notes = Landmarks(frames)
     _ = limit - notes.size(frames) > 0
     assert notes.limits == {limit}
+
+
+VIEWS = {
+    "identity": nn.Identity,
+    "nothing": nn.Sequential,
+    "turned and turned back": lambda: Apply(lambda x: x.mT.mT),
+    "a part of the channels": lambda: Apply(lambda x: x[:, :1]),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_network_of_views_writes_nothing_and_is_still_known(name):
+    report = audit(VIEWS[name](), torch.randn(1, 2, 8))
+    assert report.verdict is Verdict.CAUSAL, report
+    assert report.passed, report
+    field = receptive_field(VIEWS[name](), torch.randn(1, 2, 8))
+    assert (field.past, field.lookahead) == (0, 0)

@@ -73,7 +73,8 @@ def work_at(frames: int, traces: Mapping[int, Trace]) -> float:
     if longest == least:
         power = 3.0
     else:
-        power = math.log(traces[longest].work / traces[least].work) / math.log(longest / least)
+        few, many = (max(1, traces[n].work) for n in (least, longest))  # views alone write nothing
+        power = math.log(many / few) / math.log(longest / least)
     return traces[longest].work * (frames / longest) ** max(1.0, power)
 
 

@@ -203,7 +203,8 @@ class NearestCode(torch.autograd.Function):
                 part = x[rows, :, columns]
                 shape = (part.shape[0], part.shape[2])
                 vectors, codewords = all_vectors[: shape[0] * shape[1]], all_codewords[: shape[0] * shape[1]]
-                torch.sub(part.transpose(1, 2), middle, out=vectors.view(*shape, dim))
+                vectors.view(*shape, dim).copy_(part.transpose(1, 2))
+                vectors -= middle  # not with out=, which torch.compile gives the strides of what was transposed
                 index = nearest(vectors, centred, norms, scores[: len(vectors)])
                 torch.index_select(codebook, 0, index, out=codewords)
                 indices[rows, columns] = index.view(shape)

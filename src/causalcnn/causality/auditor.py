@@ -263,7 +263,7 @@ class _Audit:
                 own = x.detach().to("cpu", torch.float64) if exact else x.detach().to("cpu")
                 with _default_dtype(torch.float64 if exact else torch.get_default_dtype()):
                     Runner(copy, 2).returned(own[:1])
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 problem = problem or in_one_line(error)
                 continue
             if not exact:

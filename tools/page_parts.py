@@ -2,7 +2,8 @@
 
 A notebook's output carries all that it needs, so that it lives in Jupyter and in Colab too. On the site the same
 bytes are files that pages share and load late: the module of a figure, once (a classic script, because modules do
-not load from ``file://``), its style in the one style sheet, sounds and pictures under the hash of what they hold.
+not load from ``file://``), and its large values, when it comes near; its style in the one style sheet; sounds and
+pictures under the hash of what they hold.
 Doing it twice changes nothing, so that a page that Sphinx did not write again may pass once more.
 """
 
@@ -25,6 +26,8 @@ SCRIPT = re.compile(r'\s*<script[^>]*\bsrc="([^"]+)"[^>]*></script>')
 SETTING = re.compile(r"\s*<script>(DOCUMENTATION_OPTIONS\.|let toggle|var togglebuttonSelector)[^<]*</script>")
 EXPORT = re.compile(r"^export default (.*?);?\s*\Z", re.S | re.M)
 SUFFIX = {"audio/mpeg": "mp3", "audio/wav": "wav", "image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
+LARGE = 20_000
+"""Characters of JSON from which on a figure's value is a file, which is loaded when the figure comes near."""
 SMALL = 400
 """Bytes of base64 up to which a picture stays in the page: a request costs more."""
 
@@ -123,8 +126,18 @@ def _state(text: str, site: Site, root: str) -> str:
             values["_module"] = name
         for unused in ("layout", "tabbable", "tooltip"):
             values.pop(unused, None)
+        large = {k: v for k, v in values.items() if k[0] != "_" and len(_json(v)) > LARGE}
+        if large:
+            name = digest(_json(large).encode())
+            script = f'(window.causalcnnModules ??= {{}})["{name}"] = {_json(large)};\n'
+            values = {k: v for k, v in values.items() if k not in large}
+            values |= {"_data": f"{root}_static/{site.keep(script.encode(), 'js')}", "_data_name": name}
         kept[model] = {**entry, "state": values}
-    return json.dumps({**state, "state": kept}, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return _json({**state, "state": kept}).replace("</", "<\\/")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _file(match: re.Match[str], site: Site, root: str) -> str:

@@ -159,13 +159,15 @@
     return loading;
   }
 
-  /** @param {Element} script @param {Model} model */
-  async function mount(script, model) {
-    const box = script.closest(".cc-host");
+  /** @param {Element} place @param {Model} model */
+  async function mount(place, model) {
+    const box = place.closest(".cc-host");
     const el = document.createElement("div");
-    if (!box) script.after(el); // another anywidget, without a static picture
+    if (!box) place.after(el); // another anywidget, without a static picture
     try {
-      const widget = await load(model);
+      const data = model.get("_data"); // large values, a file of their own
+      const [widget, more] = await Promise.all([load(model), data ? script(data, model.get("_data_name")) : {}]);
+      for (const [key, value] of Object.entries(more)) model.set(key, value);
       const style = Object.assign(document.createElement("style"), { textContent: model.get("_css") });
       if (!box && model.get("_css")) el.append(style);
       const experimental = { invoke: () => Promise.reject(new Error("no kernel behind this page")) };

@@ -116,6 +116,24 @@ def test_a_page_shares_its_parts_and_a_second_pass_changes_nothing(tmp_path: Pat
     assert {file.suffix for file in (site.static / "parts").iterdir()} == {".css", ".js", ".mp3"}
 
 
+def test_large_values_of_a_figure_are_a_file_that_a_second_pass_finds(tmp_path: Path) -> None:
+    long = "x" * page_parts.LARGE
+    once, site = built(tmp_path, page().replace('"alt": "a </b> c"', f'"alt": "a", "frames": {json.dumps(long)}'))
+    assert long not in once
+    state = json.loads(page_parts.STATE.search(once)[2])["state"]["m"]["state"]  # type: ignore[index]
+    assert sorted(state) == ["_data", "_data_name", "_module", "_src", "alt"]
+    script = (tmp_path / "book" / state["_data"]).resolve().read_text("utf8")
+    assert (
+        script
+        == f'(window.causalcnnModules ??= {{}})["{state["_data_name"]}"] = '
+        + json.dumps({"frames": long}, separators=(",", ":"))
+        + ";\n"
+    )
+    twice, _ = built(tmp_path, once)
+    assert twice == once
+    assert (site.static / "parts" / Path(state["_data"]).name).exists()
+
+
 def test_a_module_with_imports_stays_in_its_page(tmp_path: Path) -> None:
     text, _ = built(tmp_path, page('import x from "y";\n' + MODULE))
     assert '"_esm":' in text

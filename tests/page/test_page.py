@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import anywidget
 import pytest
@@ -64,7 +64,12 @@ def figure_states(page: Any) -> list[dict[str, Any]]:
     for script in page.query_selector_all(STATE):
         states.update(json.loads(script.text_content())["state"])
     views = page.query_selector_all('.cc-host script[type="application/vnd.jupyter.widget-view+json"]')
-    return [states[json.loads(view.text_content())["model_id"]]["state"] for view in views]
+    found = [states[json.loads(view.text_content())["model_id"]]["state"] for view in views]
+    for state in found:
+        if "_data" in state:  # large values, a file of their own
+            page.add_script_tag(url=urljoin(page.url, state["_data"]))
+            state.update(page.evaluate("name => window.causalcnnModules[name]", state["_data_name"]))
+    return found
 
 
 def library_figure(state: dict[str, Any], hash_text: str, name: str) -> Any:
